@@ -1,0 +1,1 @@
+"""The nouns every other room speaks in. Pure: no I/O, no clock, no threads."""

@@ -1,0 +1,34 @@
+"""What goes into the engine and what comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Deadline = float
+"""An instant on the monotonic clock, in seconds; ``math.inf`` for none."""
+
+
+@dataclass(slots=True)
+class Timings:
+    """Where a request's time went, in seconds."""
+
+    queue_s: float = 0.0
+    preprocessing_s: float = 0.0
+    inference_s: float = 0.0
+    postprocessing_s: float = 0.0
+
+
+@dataclass(slots=True)
+class InferenceResult:
+    """Answer to one request.
+
+    ``outputs`` maps each output's name to an array, or, after postprocessing such as top-k with labels, to
+    JSON-ready lists. ``model_version`` is the version that answered.
+    """
+
+    outputs: Mapping[str, Any]
+    model_name: str
+    model_version: str
+    timings: Timings = field(default_factory=Timings)

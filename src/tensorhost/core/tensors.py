@@ -1,0 +1,82 @@
+"""Named tensors and what a signature promises about them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from tensorhost.core.dtypes import DType
+from tensorhost.core.errors import InvalidInputShapeError, InvalidInputTypeError
+
+Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+"""A numpy array of any shape and any dtype that DType lists."""
+
+Tensors: TypeAlias = Mapping[str, Array]
+"""Arrays by the name the signature gives them."""
+
+Shape: TypeAlias = tuple[int | None, ...]
+"""Dimensions; None where any size is allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """Name, dtype and shape of one input or output. ``shape`` is None where even the rank is unknown."""
+
+    name: str
+    dtype: DType
+    shape: Shape | None
+
+    @property
+    def is_batchable(self) -> bool:
+        """Whether the first dimension exists and may have any size."""
+        return bool(self.shape) and self.shape is not None and self.shape[0] is None
+
+    def admits(self, shape: Sequence[int]) -> bool:
+        """Whether a tensor of this shape may be fed."""
+        if self.shape is None:
+            return True
+        return len(shape) == len(self.shape) and all(
+            want is None or want == have for want, have in zip(self.shape, shape, strict=True)
+        )
+
+    def check(self, array: Array) -> None:
+        """Raise unless ``array`` has exactly this dtype and a shape this spec admits.
+
+        Raises:
+            InvalidInputShapeError: names the input, the shape expected and the shape that came.
+            InvalidInputTypeError: the same for the dtype.
+        """
+        if array.dtype != self.dtype.numpy:
+            raise InvalidInputTypeError(
+                f"Input '{self.name}' must be {self.dtype}, not {array.dtype}.",
+                details={"input": self.name, "expected": self.dtype.value, "actual": str(array.dtype)},
+            )
+        if not self.admits(array.shape):
+            raise self.shape_error(array.shape)
+
+    def shape_error(self, shape: Sequence[int]) -> InvalidInputShapeError:
+        """The error for a tensor of ``shape`` where this spec was expected."""
+        return InvalidInputShapeError(
+            f"Input '{self.name}' has shape {format_shape(tuple(shape))}, expected {format_shape(self.shape)}.",
+            details={
+                "input": self.name,
+                "expected": None if self.shape is None else list(self.shape),
+                "actual": list(shape),
+            },
+        )
+
+
+def format_shape(shape: Shape | None) -> str:
+    """``[?, 28, 28]``; ``unknown rank`` for None."""
+    if shape is None:
+        return "unknown rank"
+    return "[" + ", ".join("?" if size is None else str(size) for size in shape) + "]"
+
+
+def element_count(shape: Sequence[int]) -> int:
+    """Number of elements, in Python integers: a hostile shape cannot overflow it."""
+    return prod(shape)

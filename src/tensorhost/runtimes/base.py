@@ -1,0 +1,74 @@
+"""What every way of executing a model offers to the rooms above."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+from tensorhost.core.signatures import Signature
+from tensorhost.core.tensors import Array, Tensors
+
+
+class ModelFormat(StrEnum):
+    """How a model lies on disk, told by content."""
+
+    SAVED_MODEL = "saved_model"
+    KERAS = "keras"
+    KERAS_H5 = "keras_h5"
+    TFJS = "tfjs"
+    TFLITE = "tflite"
+
+
+@dataclass(frozen=True, slots=True)
+class LoadOptions:
+    """What the operator may choose about loading. Thread counts of 0 mean one per core."""
+
+    intra_op_threads: int = 0
+    inter_op_threads: int = 0
+
+
+class Runtime(Protocol):
+    """One loaded version, ready to run.
+
+    ``run`` may be called from any thread and from several at once. It trusts its arguments: names, dtypes and
+    shapes were checked against the signature by the caller.
+    """
+
+    @property
+    def name(self) -> str:
+        """What executes the model, such as ``tensorflow``."""
+
+    @property
+    def signatures(self) -> Mapping[str, Signature]:
+        """Every signature a client may call, the default one first."""
+
+    @property
+    def weights_bytes(self) -> int:
+        """Bytes of the model's parameters."""
+
+    def call_path(self, signature: str) -> str:
+        """How this signature is called, for the metadata, such as ``frozen graph, single-threaded session``."""
+
+    def run(self, signature: str, inputs: Tensors) -> dict[str, Array]:
+        """One call: arrays in, arrays out, by the names of the signature.
+
+        Strings are object arrays of bytes. Raises ModelFailedError (or OutOfMemoryError) when the model fails;
+        the message is fit for a client, ``log_detail`` has the rest.
+        """
+
+    def close(self) -> None:
+        """Let go of everything. No call may be running or follow."""
+
+
+class Loader(Protocol):
+    """Reads one format."""
+
+    def __call__(self, path: Path, options: LoadOptions) -> Runtime:
+        """Load the model at ``path``; blocks for as long as that takes.
+
+        Raises ModelFailedError when the files are no model this runtime can execute, RuntimeMissingError when
+        the package is not installed, OutOfMemoryError when it does not fit.
+        """

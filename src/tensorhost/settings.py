@@ -1,0 +1,189 @@
+"""Every setting once: its file key, environment variable, command-line flag, default and unit.
+
+Flags beat the environment, the environment beats the file. The file key is the field's name, the flag is the
+field's name with dashes, the environment variable is ``TENSORHOST_`` and the name in capitals, except for the few
+names listed in ``_BARE`` that carry no prefix. Reading settings has no side effect.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AliasChoices, ByteSize, Field, SecretStr, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from tensorhost.core.errors import InvalidRequestError
+
+_PREFIX = "TENSORHOST_"
+_BARE = frozenset({"host", "port", "model_path", "max_batch_size", "warmup_iterations", "log_level"})
+
+LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+def environment_variable(field: str) -> str:
+    """The environment variable that sets ``field``."""
+    return field.upper() if field in _BARE else _PREFIX + field.upper()
+
+
+def _bare(field: str) -> AliasChoices:
+    return AliasChoices(field, field.upper())
+
+
+class Settings(BaseSettings):
+    """All settings, validated. Durations end in ``_s`` or ``_ms``, sizes in ``_bytes``, counts of rows in ``_rows``."""
+
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, extra="forbid", frozen=True, validate_default=True)
+
+    host: str = Field("127.0.0.1", validation_alias=_bare("host"), description="Address to listen on.")
+    port: int = Field(
+        3000, ge=0, le=65535, validation_alias=_bare("port"), description="HTTP port; 0 picks a free one."
+    )
+    model_path: Path = Field(
+        Path("./models"),
+        validation_alias=_bare("model_path"),
+        description="What to serve: a repository root, one model's folder, or one model file.",
+    )
+    max_batch_size: int = Field(
+        32, ge=1, le=65536, validation_alias=_bare("max_batch_size"), description="Most rows in one model call."
+    )
+    warmup_iterations: int = Field(
+        3,
+        ge=0,
+        le=1000,
+        validation_alias=_bare("warmup_iterations"),
+        description="Warm-up runs per batch size; 0 skips warm-up.",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", validation_alias=_bare("log_level"), description="Least severe log records shown."
+    )
+    log_format: Literal["text", "json"] = Field("text", description="Log lines for people or for machines.")
+    access_log: bool = Field(False, description="Log one line per HTTP request.")
+
+    admin_token: SecretStr | None = Field(
+        None,
+        description="Bearer token for the control routes. Without one they answer only when bound to loopback.",
+    )
+    allowed_roots: Annotated[tuple[Path, ...], NoDecode] = Field(
+        (), description="Folders besides the model path from which a load request may name a path; separated by colons."
+    )
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Origins allowed to call from a browser, separated by commas; '*' for any."
+    )
+    tls_certfile: Path | None = Field(None, description="PEM certificate chain; turns HTTPS on.")
+    tls_keyfile: Path | None = Field(None, description="PEM private key of the certificate.")
+    tls_client_ca: Path | None = Field(None, description="PEM authorities; clients must then present a certificate.")
+
+    poll_interval_s: float = Field(
+        2.0, ge=0, description="How often the model path is looked at for new and removed versions; 0 turns that off."
+    )
+    settle_s: float = Field(
+        1.0, ge=0, description="How long a version's files must be unchanged before it counts as completely copied."
+    )
+    version_policy: str = Field(
+        "latest:1",
+        pattern=r"^(latest(:[1-9]\d*)?|all)$",
+        description="Versions of a model to serve unless its model.toml says otherwise: latest, latest:N or all.",
+    )
+    loading: Literal["eager", "lazy"] = Field(
+        "eager", description="Load models at start, or at their first request, unless model.toml says otherwise."
+    )
+    load_threads: int = Field(1, ge=1, le=16, description="How many versions may load at the same time.")
+    load_attempts: int = Field(5, ge=1, description="Attempts, with back-off, at a version that fails to load.")
+    load_backoff_s: float = Field(1.0, gt=0, description="Wait before the second attempt; doubled for each later one.")
+    unload_timeout_s: float = Field(30.0, ge=0, description="How long unloading waits for requests in flight.")
+    memory_budget: ByteSize | None = Field(
+        None, gt=0, description="Most bytes that loaded models may take, such as 4GiB; unset for no limit."
+    )
+
+    batch_timeout_ms: float = Field(
+        0.0, ge=0, le=60_000, description="How long a batch may be held back to fill up; 0 never waits."
+    )
+    max_queue_rows: int = Field(4096, ge=1, description="Rows that may wait per signature before requests are refused.")
+    inline_threshold_ms: float = Field(
+        1.0, ge=0, description="Model calls measured faster than this run on the event loop, slower ones on a thread."
+    )
+    intra_op_threads: int = Field(0, ge=0, description="TensorFlow threads inside one operation; 0 for one per core.")
+    inter_op_threads: int = Field(0, ge=0, description="TensorFlow threads across operations; 0 for one per core.")
+
+    request_timeout_s: float = Field(0.0, ge=0, description="Deadline of requests that set none; 0 for none.")
+    max_in_flight: int = Field(2048, ge=1, description="Inference requests in the engine at once; more are refused.")
+    max_connections: int = Field(8192, ge=1, description="Open HTTP connections; more are refused.")
+    max_body_bytes: ByteSize = Field(
+        ByteSize(128 * 2**20), gt=0, description="Largest request body, before and after decompression."
+    )
+    max_header_bytes: ByteSize = Field(ByteSize(32 * 2**10), ge=1024, description="Largest request head.")
+    header_timeout_s: float = Field(10.0, gt=0, description="Time a client has to send a request's head.")
+    body_timeout_s: float = Field(
+        60.0, gt=0, description="Longest pause while a client sends a body or reads a response."
+    )
+    keep_alive_timeout_s: float = Field(75.0, gt=0, description="How long an idle connection is kept open.")
+    max_json_depth: int = Field(64, ge=8, le=512, description="Deepest nesting of a JSON body.")
+    max_tensor_elements: int = Field(2**27, ge=1, description="Most elements of one input tensor.")
+    compress_min_bytes: ByteSize = Field(
+        ByteSize(16 * 2**10),
+        ge=0,
+        description="Responses at least this large are compressed when the client accepts it.",
+    )
+
+    drain_window_s: float = Field(
+        1.0, ge=0, description="After SIGTERM: how long requests are still accepted while readiness already says 503."
+    )
+    shutdown_timeout_s: float = Field(
+        30.0, ge=0, description="How long accepted requests may take to finish after that."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _split_lists(cls, data: Any) -> Any:
+        if isinstance(data, dict):
+            for field, separator in (("cors_origins", ","), ("allowed_roots", ":")):
+                if isinstance(data.get(field), str):
+                    data[field] = tuple(part.strip() for part in data[field].split(separator) if part.strip())
+        return data
+
+    @model_validator(mode="after")
+    def _tls_is_whole(self) -> Self:
+        if (self.tls_certfile is None) != (self.tls_keyfile is None):
+            raise ValueError("tls_certfile and tls_keyfile go together")
+        if self.tls_client_ca is not None and self.tls_certfile is None:
+            raise ValueError("tls_client_ca needs tls_certfile and tls_keyfile")
+        return self
+
+    @property
+    def bound_to_loopback(self) -> bool:
+        """Whether only this machine can reach the server."""
+        return self.host in LOOPBACK_HOSTS or self.host.startswith("127.")
+
+
+def setting_fields() -> dict[str, FieldInfo]:
+    """Every setting by file key, in the order of the reference."""
+    return dict(Settings.model_fields)
+
+
+def load_settings(config_file: Path | None = None, **flags: Any) -> Settings:
+    """Settings from flags, then the environment, then ``config_file`` (TOML), then defaults.
+
+    Args:
+        config_file: a TOML file whose keys are the settings' names.
+        flags: values given on the command line; None means not given.
+
+    Raises:
+        InvalidRequestError: a value is invalid or a key unknown; the message names each.
+    """
+    values: dict[str, Any] = {}
+    if config_file is not None:
+        try:
+            values = tomllib.loads(config_file.read_text(encoding="utf-8"))
+        except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise InvalidRequestError(f"Cannot read the settings file {config_file}: {error}") from error
+    try:
+        from_environment = Settings().model_fields_set
+        merged = {key: value for key, value in values.items() if key not in from_environment}
+        merged |= {key: value for key, value in flags.items() if value is not None}
+        return Settings(**merged)
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+        raise InvalidRequestError(f"Invalid settings: {problems}") from error
