@@ -32,3 +32,8 @@ class InferenceResult:
     model_name: str
     model_version: str
     timings: Timings = field(default_factory=Timings)
+
+    @property
+    def predictions(self) -> Any:
+        """The bare value of a single output, all of them by name otherwise."""
+        return next(iter(self.outputs.values())) if len(self.outputs) == 1 else self.outputs

@@ -1,1 +1,17 @@
 """One module per way of executing a model. TensorFlow and its kin are imported here only, and only when needed."""
+
+from tensorhost.runtimes.base import Loader, LoadOptions, ModelFormat, Runtime
+from tensorhost.runtimes.formats import detect_format, load, locate_model, missing_files
+from tensorhost.runtimes.tensorflow_process import prepare
+
+__all__ = [
+    "LoadOptions",
+    "Loader",
+    "ModelFormat",
+    "Runtime",
+    "detect_format",
+    "load",
+    "locate_model",
+    "missing_files",
+    "prepare",
+]

@@ -49,14 +49,24 @@ class Runtime(Protocol):
     def weights_bytes(self) -> int:
         """Bytes of the model's parameters."""
 
+    @property
+    def refused_signatures(self) -> Mapping[str, str]:
+        """Signatures the model has but no client may call, by name, with the reason."""
+
     def call_path(self, signature: str) -> str:
         """How this signature is called, for the metadata, such as ``frozen graph, single-threaded session``."""
 
     def run(self, signature: str, inputs: Tensors) -> dict[str, Array]:
         """One call: arrays in, arrays out, by the names of the signature.
 
-        Strings are object arrays of bytes. Raises ModelFailedError (or OutOfMemoryError) when the model fails;
-        the message is fit for a client, ``log_detail`` has the rest.
+        Strings are object arrays of bytes. The arrays returned are read-only and never share memory with the
+        arguments; they may share it with the model, and stay valid after ``close``.
+
+        Raises:
+            InvalidRequestError: the model itself refused the values it was given.
+            OutOfMemoryError: the call does not fit in memory.
+            ModelFailedError: any other failure.
+        The message is fit for a client; ``log_detail`` has the rest.
         """
 
     def close(self) -> None:

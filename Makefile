@@ -1,0 +1,54 @@
+# From a machine with Python 3.11 to 3.13, pip and make. Everything lands in .venv; nothing else is touched.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PIP := PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip --no-input -qq
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format settings build clean
+
+help: ## Show the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## Create .venv with the package, every extra and the development tools
+
+# Where Python comes without ensurepip, the pip outside installs the one inside.
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
+	  || { echo "tensorhost needs Python 3.11 to 3.13; name one with make PYTHON=..." >&2; exit 1; }
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 \
+	  || $(PYTHON) -m venv --clear $(VENV) 2>/dev/null \
+	  || { $(PYTHON) -m venv --clear --without-pip $(VENV) && $(PYTHON) -m pip -qq --python $(BIN)/python install pip; }
+	@echo "Installing into $(VENV); this takes a minute or two the first time."
+	@$(PIP) install --upgrade 'pip>=25.1'
+	@$(PIP) install --editable '.[all]' --group dev
+	@touch $@
+
+demo: $(STAMP) ## Serve the demo models on http://localhost:3000 (PORT is honoured)
+	@$(BIN)/tensorhost demo
+
+test: $(STAMP) ## Run the tests (PYTEST_ARGS are passed on)
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: $(STAMP) ## Check format, lint, types, import contracts and generated docs
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python scripts/settings_reference.py --check
+
+format: $(STAMP) ## Format the code and fix what the linter can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+settings: $(STAMP) ## Write docs/settings.md from the settings
+	$(BIN)/python scripts/settings_reference.py
+
+build: $(STAMP) ## Build the wheel and the source archive into dist/
+	$(BIN)/python -m build
+
+clean: ## Remove .venv, caches and build results
+	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,238 @@
+"""Decides which waiting requests run together. Pure: a function of what was offered and of ``now``.
+
+It does not know what a tensor is, never waits and never runs anything; ``queue`` drives it. What stays true:
+every entry offered leaves exactly once, by its last slice in a batch, by ``expired``, or by ``close``; rows of one
+entry keep their order; entries of different groups (inner shapes) never meet in a batch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Generic, NamedTuple, TypeVar
+
+Payload = TypeVar("Payload")
+
+
+class CloseReason(StrEnum):
+    """Why a batch stopped growing."""
+
+    FULL = "full"
+    """No more rows fit, or the next request would not fit whole."""
+    DRAINED = "drained"
+    """Everything that waited was taken and nothing held the batch back."""
+    TIMEOUT = "timeout"
+    """It was held back for ``batch_timeout`` and the time was up."""
+    UNBATCHED = "unbatched"
+    """The signature is served one request a call."""
+
+
+@dataclass(slots=True, eq=False)
+class Entry(Generic[Payload]):
+    """One request waiting. ``max_batch_rows`` is this request's own ceiling for calls it takes part in.
+
+    ``taken_rows``, ``abandoned`` and ``gone`` (has left the queue whole) belong to the assembler.
+    """
+
+    payload: Payload
+    rows: int
+    group: Hashable
+    offered_at: float
+    deadline: float = math.inf
+    max_batch_rows: int = 2**31
+    taken_rows: int = 0
+    abandoned: bool = False
+    gone: bool = False
+
+    @property
+    def waiting_rows(self) -> int:
+        """Rows not yet given to a batch."""
+        return self.rows - self.taken_rows
+
+
+class Slice(NamedTuple, Generic[Payload]):
+    """Rows ``start`` to ``stop`` of one entry."""
+
+    entry: Entry[Payload]
+    start: int
+    stop: int
+
+
+@dataclass(slots=True)
+class Batch(Generic[Payload]):
+    """What runs in one call. ``expired`` are entries whose deadline passed while they waited; they run nowhere."""
+
+    slices: list[Slice[Payload]] = field(default_factory=list)
+    rows: int = 0
+    reason: CloseReason = CloseReason.DRAINED
+    expired: list[Entry[Payload]] = field(default_factory=list)
+
+
+class Assembler(Generic[Payload]):
+    """Waiting entries by group, and the rule by which a free runtime takes from them.
+
+    Args:
+        max_batch_rows: most rows in one batch.
+        batch_timeout_s: how long the oldest entry of a group may be held back for more to arrive; 0 never holds.
+        max_queue_rows: most rows waiting; an entry of no rows counts as one.
+        batched: False gives every entry a batch of its own, whole.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_batch_rows: int,
+        batch_timeout_s: float,
+        max_queue_rows: int,
+        batched: bool = True,
+    ) -> None:
+        self._max_batch_rows = max_batch_rows
+        self._batch_timeout_s = batch_timeout_s if batched else 0.0
+        self._max_queue_rows = max_queue_rows
+        self._batched = batched
+        # Groups in the order in which they take turns; an empty group is removed.
+        self._groups: dict[Hashable, deque[Entry[Payload]]] = {}
+        self._queue_rows = 0
+        self._abandoned = 0
+
+    @property
+    def queue_rows(self) -> int:
+        """Rows waiting now; a request of no rows counts as one."""
+        return self._queue_rows
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to take, not even an abandoned entry."""
+        return not self._groups
+
+    def offer(self, entry: Entry[Payload]) -> bool:
+        """Take ``entry`` in, or return False at once when the queue is full.
+
+        A single entry larger than the whole bound is taken when nothing else waits: it could never enter otherwise.
+        """
+        weight = entry.rows or 1
+        if self._queue_rows and self._queue_rows + weight > self._max_queue_rows:
+            return False
+        group = self._groups.get(entry.group)
+        if group is None:
+            group = self._groups[entry.group] = deque()
+        group.append(entry)
+        self._queue_rows += weight
+        return True
+
+    def wait_until(self, now: float) -> float | None:
+        """When a batch may be taken: ``now`` or earlier for at once, later to hold back, None if nothing waits."""
+        if not self._groups:
+            return None
+        if self._batch_timeout_s == 0:
+            return now
+        return min(self._due_at(group) for group in self._groups.values())
+
+    def take(self, now: float) -> Batch[Payload]:
+        """The next batch, from the group whose turn it is. May hold no slices when all that was due had expired."""
+        batch: Batch[Payload] = Batch()
+        key = self._next_group(now)
+        if key is None:
+            return batch
+        group = self._groups.pop(key)
+        limit = self._max_batch_rows
+        while group:
+            entry = group[0]
+            if entry.abandoned:
+                self._abandoned -= 1
+                group.popleft()
+                continue
+            if entry.deadline <= now:
+                batch.expired.append(entry)
+                self._pop(group)
+                continue
+            rows = entry.waiting_rows
+            if not self._batched:
+                if not batch.slices:
+                    self._append(batch, entry, rows)
+                    self._pop(group)
+                break
+            room = min(limit, entry.max_batch_rows) - batch.rows
+            if rows > room and batch.slices and (room <= 0 or rows <= min(self._max_batch_rows, entry.max_batch_rows)):
+                break
+            limit = min(limit, entry.max_batch_rows)
+            if rows > room:
+                # Only a request larger than a batch may be is split; any other goes whole or waits its turn.
+                self._append(batch, entry, room)
+                self._queue_rows -= room
+                entry.taken_rows += room
+                break
+            self._append(batch, entry, rows)
+            self._pop(group)
+        if group:
+            # Last in turn: a group that never runs dry cannot starve the others.
+            self._groups[key] = group
+        batch.reason = self._reason(waiting=bool(group), rows=batch.rows, limit=limit)
+        return batch
+
+    def abandon(self, entry: Entry[Payload]) -> None:
+        """Nobody waits for ``entry`` any more: it frees its place at once and will not run."""
+        if entry.abandoned or entry.gone:
+            return
+        entry.abandoned = True
+        self._queue_rows -= entry.waiting_rows or 1
+        self._abandoned += 1
+        if self._abandoned > self._max_queue_rows:
+            self._sweep()
+
+    def close(self) -> list[Entry[Payload]]:
+        """Give back everything still waiting, for the caller to refuse."""
+        entries = [entry for group in self._groups.values() for entry in group]
+        self._groups.clear()
+        self._queue_rows = 0
+        for entry in entries:
+            entry.gone = True
+        return [entry for entry in entries if not entry.abandoned]
+
+    @staticmethod
+    def _append(batch: Batch[Payload], entry: Entry[Payload], rows: int) -> None:
+        batch.slices.append(Slice(entry, entry.taken_rows, entry.taken_rows + rows))
+        batch.rows += rows
+
+    def _pop(self, group: deque[Entry[Payload]]) -> None:
+        entry = group.popleft()
+        self._queue_rows -= entry.waiting_rows or 1
+        entry.taken_rows = entry.rows
+        entry.gone = True
+
+    def _reason(self, *, waiting: bool, rows: int, limit: int) -> CloseReason:
+        if not self._batched:
+            return CloseReason.UNBATCHED
+        if waiting or rows >= limit:
+            return CloseReason.FULL
+        return CloseReason.TIMEOUT if self._batch_timeout_s > 0 else CloseReason.DRAINED
+
+    def _next_group(self, now: float) -> Hashable | None:
+        if self._batch_timeout_s == 0:
+            return next(iter(self._groups), None)
+        return next((key for key, group in self._groups.items() if self._due_at(group) <= now), None)
+
+    def _due_at(self, group: deque[Entry[Payload]]) -> float:
+        due_at = group[0].offered_at + self._batch_timeout_s
+        limit = self._max_batch_rows
+        rows = 0
+        for entry in group:
+            rows += entry.waiting_rows
+            limit = min(limit, entry.max_batch_rows)
+            # A full batch has nothing to wait for, and a request that would expire while held back must not be held.
+            if rows >= limit or entry.deadline <= due_at:
+                return -math.inf
+        return due_at
+
+    def _sweep(self) -> None:
+        # Paid once per max_queue_rows abandoned entries, so abandoning stays cheap and memory stays bounded.
+        for key, group in list(self._groups.items()):
+            kept = deque(entry for entry in group if not entry.abandoned)
+            if kept:
+                self._groups[key] = kept
+            else:
+                del self._groups[key]
+        self._abandoned = 0

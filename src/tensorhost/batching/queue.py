@@ -1,0 +1,302 @@
+"""The thin asyncio driver of the assembler: requests wait here, a free runtime pulls.
+
+One queue per servable and signature. At most one call runs at a time: while it runs, requests gather; when it ends,
+all that fit go. Calls expected to take under a millisecond or so run on the event loop itself, since a hop to a
+thread would cost more; longer ones run on the servable's thread.
+
+What stays true: every waiter is answered exactly once; a waiter that left does not disturb the others; a call that
+fails is repeated request by request, so that only the guilty one gets its error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from tensorhost.batching.assembler import Assembler, Batch, Entry, Slice
+from tensorhost.core.errors import (
+    DeadlineExceededError,
+    ModelFailedError,
+    OverloadedError,
+    TensorhostError,
+)
+from tensorhost.core.tensors import Array, Tensors, aligned_empty
+
+RunModel = Callable[[Tensors], dict[str, Array]]
+"""One model call."""
+
+OnBatch = Callable[[int, str, float], None]
+"""Told of each call: rows, why the batch closed, seconds."""
+
+RETRY_AFTER_S = 1.0
+
+
+@dataclass(slots=True, eq=False)
+class Waiter:
+    """One request's tensors on the way in, its future, and when it ran."""
+
+    inputs: Tensors
+    future: asyncio.Future[dict[str, Array]]
+    queue_s: float = 0.0
+    inference_s: float = 0.0
+    parts: list[Mapping[str, Array]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class QueueOptions:
+    """How a signature is batched. ``inline_rows``: calls of at most this many rows run on the event loop."""
+
+    batched: bool
+    max_batch_rows: int
+    batch_timeout_s: float
+    max_queue_rows: int
+    inline_rows: int
+
+
+class BatchQueue:
+    """Where requests for one signature of one servable wait.
+
+    Args:
+        run: the model call; called from the event loop or from ``executor``, never twice at once.
+        options: limits and whether requests are merged.
+        executor: the servable's own thread.
+        on_batch: told of each call.
+        clock: seconds, on the time base of deadlines and of the event loop.
+    """
+
+    def __init__(
+        self,
+        run: RunModel,
+        options: QueueOptions,
+        executor: Executor,
+        on_batch: OnBatch,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._run = run
+        self._options = options
+        self._executor = executor
+        self._on_batch = on_batch
+        self._clock = clock
+        self._assembler: Assembler[Waiter] = Assembler(
+            max_batch_rows=options.max_batch_rows,
+            batch_timeout_s=options.batch_timeout_s,
+            max_queue_rows=options.max_queue_rows,
+            batched=options.batched,
+        )
+        self._loop = asyncio.get_running_loop()
+        self._busy = False
+        self._pull_handle: asyncio.Handle | None = None
+        self._holding = False
+        self._buffers: dict[str, Array] = {}
+        self._refusal: Callable[[], TensorhostError] | None = None
+
+    @property
+    def queue_rows(self) -> int:
+        """Rows waiting now."""
+        return self._assembler.queue_rows
+
+    @property
+    def options(self) -> QueueOptions:
+        """The options in force."""
+        return self._options
+
+    def submit(
+        self, inputs: Tensors, *, rows: int, deadline: float, max_batch_rows: int | None = None
+    ) -> Entry[Waiter]:
+        """Queue one request; await ``entry.payload.future`` for its outputs.
+
+        Outputs are views into the batch's outputs and must not be written to. A caller that stops waiting must call
+        ``abandon``.
+
+        Args:
+            inputs: checked tensors; when the signature is batched, all with ``rows`` as first dimension.
+            rows: size of the first dimension; 1 where there is none.
+            deadline: on the queue's clock.
+            max_batch_rows: this request's own, lower ceiling on the rows of a call.
+
+        Raises:
+            OverloadedError: the queue is full; nothing was queued.
+        """
+        if self._refusal is not None:
+            raise self._refusal()
+        group = tuple([array.shape[1:] for array in inputs.values()]) if self._options.batched else None
+        waiter = Waiter(inputs, self._loop.create_future())
+        entry = Entry(waiter, rows, group, self._clock(), deadline)
+        if max_batch_rows is not None:
+            entry.max_batch_rows = max_batch_rows
+        if not self._assembler.offer(entry):
+            raise OverloadedError(
+                f"The queue is full: {self.queue_rows} of {self._options.max_queue_rows} rows are waiting.",
+                retry_after_s=RETRY_AFTER_S,
+            )
+        if not self._busy:
+            self._schedule_pull()
+        return entry
+
+    def abandon(self, entry: Entry[Waiter]) -> None:
+        """The waiter has left: free its place, and drop its result if it is already running."""
+        entry.payload.future.cancel()
+        self._assembler.abandon(entry)
+
+    def close(self, refusal: Callable[[], TensorhostError]) -> None:
+        """Refuse everything that waits, and everything that comes. A running call still answers.
+
+        Args:
+            refusal: makes the error, one for each waiter.
+        """
+        self._refusal = refusal
+        if self._pull_handle is not None:
+            self._pull_handle.cancel()
+            self._pull_handle = None
+        for entry in self._assembler.close():
+            _fail(entry.payload, refusal())
+        self._buffers.clear()
+
+    def _schedule_pull(self) -> None:
+        # Not at once: whatever else this turn of the loop brings in joins the same batch, at no added wait.
+        if self._pull_handle is None:
+            self._pull_handle = self._loop.call_soon(self._pull)
+        elif self._holding:
+            # A batch is being held back; what has come may fill it.
+            self._pull_handle.cancel()
+            self._pull_handle = self._loop.call_soon(self._pull)
+            self._holding = False
+
+    def _pull(self) -> None:
+        self._pull_handle = None
+        self._holding = False
+        if self._busy:
+            return
+        now = self._clock()
+        due_at = self._assembler.wait_until(now)
+        if due_at is None:
+            return
+        if due_at > now:
+            self._pull_handle = self._loop.call_at(due_at, self._pull)
+            self._holding = True
+            return
+        batch = self._assembler.take(now)
+        for entry in batch.expired:
+            _fail(entry.payload, DeadlineExceededError("The deadline passed while the request waited in the queue."))
+        if not batch.slices:
+            self._schedule_pull()
+            return
+        for part in batch.slices:
+            if part.start == 0:
+                part.entry.payload.queue_s = now - part.entry.offered_at
+        if batch.rows <= self._options.inline_rows:
+            self._deliver(batch, self._execute(batch), now)
+        else:
+            self._busy = True
+            call = self._loop.run_in_executor(self._executor, self._execute, batch)
+            call.add_done_callback(lambda done: self._finish(batch, done, now))
+
+    def _finish(self, batch: Batch[Waiter], call: asyncio.Future[_Outcomes], started_at: float) -> None:
+        self._busy = False
+        if call.cancelled() or (error := call.exception()) is not None:
+            # The thread is gone (interpreter shutting down): the waiters are answered all the same.
+            failure = ModelFailedError("The model's thread ended before the call.", log_detail=repr(error))
+            outcomes: _Outcomes = [failure] * len(batch.slices)
+        else:
+            outcomes = call.result()
+        self._deliver(batch, outcomes, started_at)
+
+    def _deliver(self, batch: Batch[Waiter], outcomes: _Outcomes, started_at: float) -> None:
+        seconds = self._clock() - started_at
+        self._on_batch(batch.rows, batch.reason.value, seconds)
+        for part, outcome in zip(batch.slices, outcomes, strict=True):
+            waiter = part.entry.payload
+            waiter.inference_s += seconds
+            if waiter.future.done():
+                continue
+            if isinstance(outcome, TensorhostError):
+                waiter.future.set_exception(outcome)
+                self._assembler.abandon(part.entry)
+            elif part.stop - part.start == part.entry.rows:
+                waiter.future.set_result(outcome)
+            else:
+                waiter.parts.append(outcome)
+                if part.stop == part.entry.rows:
+                    waiter.future.set_result(_join(waiter.parts))
+        if not self._assembler.is_empty:
+            self._schedule_pull()
+
+    def _execute(self, batch: Batch[Waiter]) -> _Outcomes:
+        slices = batch.slices
+        if len(slices) == 1:
+            return [self._run_alone(slices[0])]
+        try:
+            outputs = self._run(self._assemble(batch))
+            return _split(outputs, slices, batch.rows)
+        except Exception:  # noqa: BLE001 - border of batch execution: whatever failed, find out who is guilty
+            return [self._run_alone(part) for part in slices]
+
+    def _run_alone(self, part: Slice[Waiter]) -> dict[str, Array] | TensorhostError:
+        inputs = part.entry.payload.inputs
+        if part.stop - part.start != part.entry.rows:
+            inputs = {name: array[part.start : part.stop] for name, array in inputs.items()}
+        try:
+            outputs = self._run(inputs)
+            if self._options.batched:
+                _check_rows(outputs, part.stop - part.start)
+        except TensorhostError as error:
+            return error
+        except Exception as error:  # noqa: BLE001 - border of batch execution: the waiter must be answered
+            return ModelFailedError("The model failed.", log_detail=repr(error))
+        return outputs
+
+    def _assemble(self, batch: Batch[Waiter]) -> Tensors:
+        """One tensor per input with the rows of all slices, in a buffer that the next batch uses again."""
+        merged: dict[str, Array] = {}
+        for name, first in batch.slices[0].entry.payload.inputs.items():
+            parts = [part.entry.payload.inputs[name][part.start : part.stop] for part in batch.slices]
+            if first.dtype == object:
+                merged[name] = np.concatenate(parts)
+                continue
+            merged[name] = np.concatenate(parts, out=self._buffer(name, first, batch.rows))
+        return merged
+
+    def _buffer(self, name: str, like: Array, rows: int) -> Array:
+        buffer = self._buffers.get(name)
+        if buffer is None or buffer.shape[1:] != like.shape[1:] or len(buffer) < rows:
+            # Doubling up to the ceiling: a queue that only ever sees small batches keeps a small buffer.
+            size = min(self._options.max_batch_rows, max(rows, 2 * len(buffer) if buffer is not None else rows))
+            buffer = self._buffers[name] = aligned_empty((max(size, rows), *like.shape[1:]), like.dtype)
+        return buffer[:rows]
+
+
+_Outcomes = list[dict[str, Array] | TensorhostError]
+
+
+def _fail(waiter: Waiter, error: TensorhostError) -> None:
+    if not waiter.future.done():
+        waiter.future.set_exception(error)
+
+
+def _check_rows(outputs: Mapping[str, Array], rows: int) -> None:
+    for name, array in outputs.items():
+        if array.ndim == 0 or array.shape[0] != rows:
+            raise ModelFailedError(
+                f"The model returned output '{name}' with a different number of rows than it was given."
+            )
+
+
+def _split(outputs: dict[str, Array], slices: list[Slice[Any]], rows: int) -> _Outcomes:
+    _check_rows(outputs, rows)
+    outcomes: _Outcomes = []
+    offset = 0
+    for part in slices:
+        end = offset + part.stop - part.start
+        outcomes.append({name: array[offset:end] for name, array in outputs.items()})
+        offset = end
+    return outcomes
+
+
+def _join(parts: list[Mapping[str, Array]]) -> dict[str, Array]:
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -1,0 +1,131 @@
+"""The shape of nested JSON lists, and where lists that are no tensor go wrong.
+
+The shape is read off the first element of each level; that all others agree is proved by comparing structures
+(``json_structure``). Only when that comparison has failed are the lists walked, to name the place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import Any
+
+from simdjson import Array as JsonArray
+
+from tensorhost.codecs.json_document import depth_error, kind_of
+from tensorhost.core.errors import PayloadTooLargeError, RaggedInputError
+from tensorhost.core.tensors import TensorSpec
+
+MAX_SEARCH = 2**18
+"""Most values looked at in search of the one a message should name."""
+
+_SATURATED = 2**24 - 1  # the parser counts the elements of one list no further than this
+
+
+def probe_shape(name: str, value: Any, *, max_depth: int, max_elements: int) -> tuple[tuple[int, ...], Any]:
+    """The shape that ``value`` has if it is not ragged, and its first leaf (None where there is no leaf).
+
+    Allocates nothing.
+
+    Raises:
+        InvalidRequestError: nested deeper than ``max_depth``.
+        PayloadTooLargeError: the shape has more than ``max_elements`` elements or as many empty lists.
+    """
+    shape: list[int] = []
+    elements = 1
+    while isinstance(value, JsonArray):
+        if len(shape) == max_depth:
+            raise depth_error(f"Input '{name}'", max_depth)
+        size = len(value)
+        if size == _SATURATED:
+            size = sum(1 for _ in value)
+        shape.append(size)
+        if size == 0:
+            return tuple(shape), None
+        elements *= size
+        if elements > max_elements:
+            raise PayloadTooLargeError(
+                f"Input '{name}' has more than {max_elements} elements.",
+                details={"input": name, "expected": max_elements},
+            )
+        value = value[0]
+    return tuple(shape), value
+
+
+def fill_empty(shape: tuple[int, ...], spec: TensorSpec) -> tuple[int, ...]:
+    """``shape`` with the dimensions that lists without elements cannot show.
+
+    ``[]`` for a spec of [?, 4] has the shape [0, 4]. An inner dimension the spec does not know becomes 0.
+    """
+    if spec.shape is None or not shape or shape[-1] != 0 or len(shape) >= len(spec.shape):
+        return shape
+    return shape + tuple(size or 0 for size in spec.shape[len(shape) :])
+
+
+def find_ragged(name: str, value: Any, shape: Sequence[int]) -> RaggedInputError | None:
+    """The error for a ``value`` that is not nested lists of ``shape``, or None where it is.
+
+    After ``MAX_SEARCH`` values the search ends with an error that names no place: call this only for values whose
+    structure has been found to differ.
+    """
+    level: list[tuple[str, Any]] = [("", value)]
+    seen = 0
+    for size in shape:
+        below: list[tuple[str, Any]] = []
+        for place, element in level:
+            if not isinstance(element, JsonArray):
+                return _ragged(name, f"the value at {place} is {kind_of(element)} where others are lists of {size}")
+            if len(element) != min(size, _SATURATED):
+                return _ragged(name, f"the list at {place} has {len(element)} elements where others have {size}")
+            seen += size
+            if seen > MAX_SEARCH:
+                return _ragged(name)
+            below.extend((f"{place}[{index}]", child) for index, child in enumerate(element))
+        level = below
+    for place, element in level:
+        if isinstance(element, JsonArray):
+            return _ragged(name, f"the value at {place} is a list where others are not")
+    return None
+
+
+def ragged_error(name: str, value: Any, shape: Sequence[int]) -> RaggedInputError:
+    """The error for a ``value`` known not to be nested lists of ``shape``; names the first place found."""
+    return find_ragged(name, value, shape) or _ragged(name)
+
+
+def _ragged(name: str, place: str = "its lists differ in length or depth") -> RaggedInputError:
+    return RaggedInputError(f"Input '{name}' is ragged: {place}.", details={"input": name})
+
+
+def iter_leaves(value: Any, shape: Sequence[int]) -> Iterator[Any]:
+    """Each leaf of a ``value`` already proved to be nested lists of ``shape``, in order, one at a time."""
+    level: Iterator[Any] = iter((value,))
+    for _ in shape:
+        level = chain.from_iterable(level)
+    return level
+
+
+def uniform_leaves(name: str, value: Any, shape: Sequence[int]) -> list[Any]:
+    """Each leaf of ``value``, in order, after checking that it is nested lists of ``shape``.
+
+    Raises:
+        RaggedInputError: a list differs in length or depth.
+    """
+    level: list[Any] = [value]
+    for size in shape:
+        counted = min(size, _SATURATED)
+        if any(not isinstance(element, JsonArray) or len(element) != counted for element in level):
+            raise ragged_error(name, value, shape)
+        level = list(chain.from_iterable(level))
+    if JsonArray in set(map(type, level)):
+        raise ragged_error(name, value, shape)
+    return level
+
+
+def place_of(index: int, shape: Sequence[int]) -> str:
+    """Where the leaf of this flat index is: ``[0][3]``; empty for a scalar."""
+    places: list[str] = []
+    for size in reversed(shape):
+        index, position = divmod(index, size)
+        places.append(f"[{position}]")
+    return "".join(reversed(places))

@@ -1,0 +1,178 @@
+"""The native HTTP API as one ASGI application.
+
+The inference routes are looked up first, in one dictionary read; the others go through a router. This is the border
+where every error of a request becomes the one error shape, once, with one log record.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from starlette.routing import compile_path
+from starlette.types import Receive, Scope, Send
+
+from tensorhost.core.errors import InternalError, MethodNotAllowedError, NotFoundError, TensorhostError
+from tensorhost.core.ids import check_name
+from tensorhost.frontends.native.control import Control
+from tensorhost.frontends.native.descriptions import describe_all, describe_model, describe_version
+from tensorhost.frontends.native.exchange import Exchange, Reply, error_reply, json_reply
+from tensorhost.frontends.native.predictions import Predictions
+from tensorhost.frontends.native.statuses import HTTP_STATUS
+from tensorhost.inference import InferenceEngine, as_tensorhost_error
+from tensorhost.settings import Settings
+from tensorhost.telemetry import get_logger
+
+Handler = Callable[[Exchange], Awaitable[Reply]]
+
+_PROMETHEUS_TYPES = (b"text/plain", b"application/openmetrics-text")
+
+log = get_logger(__name__)
+access = get_logger("tensorhost.access")
+
+
+class NativeApp:
+    """Routes requests to handlers, and answers their errors.
+
+    Args:
+        engine: answers inference requests; its manager the others.
+        settings: limits and who may control.
+    """
+
+    def __init__(self, engine: InferenceEngine, settings: Settings) -> None:
+        self._engine = engine
+        self._manager = engine.manager
+        self._settings = settings
+        self._draining = False
+        predictions = Predictions(engine, settings)
+        control = Control(engine.manager, settings)
+        self._inference: dict[str, Handler] = {
+            "/predict": predictions.predict,
+            "/batch-predict": predictions.batch_predict,
+        }
+        self._routes = [
+            _route("GET", "/health", self._health),
+            _route("GET", "/health/ready", self._health),
+            _route("GET", "/health/live", self._live),
+            _route("GET", "/metrics", self._metrics),
+            _route("GET", "/models", self._models),
+            _route("GET", "/models/{name}", self._model),
+            _route("GET", "/models/{name}/versions/{version}", self._version),
+            _route("POST", "/models/{name}/load", control.load),
+            _route("POST", "/models/{name}/unload", control.unload),
+        ]
+
+    def begin_drain(self) -> None:
+        """Readiness says 503 from now on; requests are answered all the same."""
+        self._draining = True
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one HTTP request."""
+        exchange = Exchange(scope, receive, send, self._settings)
+        started = time.perf_counter()
+        try:
+            handler = self._inference.get(exchange.path)
+            if handler is None:
+                handler = self._match(exchange)
+            elif exchange.method != "POST":
+                raise _wrong_method(exchange, ["POST"])
+            reply = await handler(exchange)
+        except asyncio.CancelledError:
+            # The client went away: nobody is left to answer.
+            log.info("client disconnected", request_id=exchange.request_id, path=exchange.path)
+            raise
+        except Exception as error:  # noqa: BLE001 - border of a request: every error gets an answer
+            reply = self._explain(error, exchange)
+        await exchange.send(reply)
+        if self._settings.access_log:
+            access.info(
+                "request",
+                request_id=exchange.request_id,
+                method=exchange.method,
+                path=exchange.path,
+                status=reply.status,
+                ms=round((time.perf_counter() - started) * 1000, 3),
+                bytes=len(reply.body),
+            )
+
+    def _match(self, exchange: Exchange) -> Handler:
+        allowed: list[str] = []
+        for route in self._routes:
+            match = route.pattern.match(exchange.path)
+            if match is None:
+                continue
+            if exchange.method in route.methods:
+                exchange.path_values = match.groupdict()
+                return route.handler
+            allowed.extend(route.methods)
+        if allowed:
+            raise _wrong_method(exchange, allowed)
+        raise NotFoundError(f"There is no route {exchange.path[:128]}.")
+
+    def _explain(self, error: Exception, exchange: Exchange) -> Reply:
+        known = as_tensorhost_error(error)
+        status = HTTP_STATUS[known.code]
+        record = log.error if status >= 500 and status != 503 else log.warning if status == 503 else log.info
+        record(
+            "request failed",
+            request_id=exchange.request_id,
+            method=exchange.method,
+            path=exchange.path,
+            status=status,
+            code=known.code.value,
+            reason=known.message,
+            detail=known.log_detail,
+            exc_info=isinstance(known, InternalError),
+        )
+        return error_reply(known, exchange.request_id)
+
+    async def _health(self, _exchange: Exchange) -> Reply:
+        if self._draining:
+            return json_reply({"status": "draining"}, 503)
+        if not self._manager.settled:
+            return json_reply({"status": "starting"}, 503)
+        return json_reply({"status": "healthy"})
+
+    async def _live(self, _exchange: Exchange) -> Reply:
+        return json_reply({"status": "alive"})
+
+    async def _metrics(self, exchange: Exchange) -> Reply:
+        accept = exchange.headers.get(b"accept", b"")
+        if any(wanted in accept for wanted in _PROMETHEUS_TYPES):
+            metrics = self._engine.metrics
+            # A thousand series take milliseconds to write, which requests need not wait for.
+            body, content_type = await asyncio.to_thread(metrics.exposition, accept.decode("latin-1"))
+            return Reply(body, content_type=content_type.encode())
+        return json_reply(self._engine.metrics.snapshot())
+
+    async def _models(self, _exchange: Exchange) -> Reply:
+        return json_reply(describe_all(self._manager.models().values(), self._manager.problems()))
+
+    async def _model(self, exchange: Exchange) -> Reply:
+        return json_reply(describe_model(self._manager.model(check_name(exchange.path_values["name"]))))
+
+    async def _version(self, exchange: Exchange) -> Reply:
+        name = check_name(exchange.path_values["name"])
+        version = check_name(exchange.path_values["version"], "model version")
+        return json_reply(describe_version(self._manager.model(name), self._manager.version(name, version)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Route:
+    methods: tuple[str, ...]
+    pattern: re.Pattern[str]
+    handler: Handler
+
+
+def _route(method: str, path: str, handler: Handler) -> _Route:
+    pattern, _, _ = compile_path(path)
+    return _Route(("GET", "HEAD") if method == "GET" else (method,), pattern, handler)
+
+
+def _wrong_method(exchange: Exchange, allowed: list[str]) -> TensorhostError:
+    return MethodNotAllowedError(
+        f"{exchange.method} is not allowed here; use {', '.join(allowed)}.", details={"allowed": allowed}
+    )

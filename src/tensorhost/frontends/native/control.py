@@ -1,0 +1,103 @@
+"""Loading and unloading over HTTP: who may, and from where."""
+
+from __future__ import annotations
+
+import hmac
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from tensorhost.codecs import JsonObject
+from tensorhost.core.errors import InvalidRequestError, PermissionDeniedError, UnauthenticatedError
+from tensorhost.core.ids import check_name
+from tensorhost.frontends.native.descriptions import describe_model, describe_version
+from tensorhost.frontends.native.exchange import Exchange, Reply, json_reply
+from tensorhost.frontends.native.fields import optional_text
+from tensorhost.models.manager import ModelManager, local_path
+from tensorhost.settings import LOOPBACK_HOSTS, Settings
+
+_BEARER = b"bearer "
+
+
+class Control:
+    """The control routes.
+
+    Args:
+        manager: loads and unloads.
+        settings: the admin token, the address bound, the roots a path may lie under.
+    """
+
+    def __init__(self, manager: ModelManager, settings: Settings) -> None:
+        self._manager = manager
+        self._settings = settings
+
+    async def load(self, exchange: Exchange) -> Reply:
+        """``POST /models/{name}/load``: answers when the version serves, or with why it does not."""
+        self._authorise(exchange)
+        name = check_name(exchange.path_values["name"])
+        fields = await self._fields(exchange, frozenset({"version", "path"}))
+        version, path = optional_text(fields, "version"), optional_text(fields, "path")
+        source = None if path is None else self._permitted(path)
+        await self._manager.load_model(name, source, version)
+        model = self._manager.model(name)
+        if version is None:
+            return json_reply(describe_model(model))
+        return json_reply(describe_version(model, self._manager.version(name, version)))
+
+    async def unload(self, exchange: Exchange) -> Reply:
+        """``POST /models/{name}/unload``: answers when the memory is back."""
+        self._authorise(exchange)
+        name = check_name(exchange.path_values["name"])
+        version = optional_text(await self._fields(exchange, frozenset({"version"})), "version")
+        await self._manager.unload_model(name, version)
+        return json_reply({"name": name, "version": version, "state": "END"})
+
+    async def _fields(self, exchange: Exchange, allowed: frozenset[str]) -> dict[str, Any]:
+        body = await exchange.json_body()
+        if not body:
+            return {}
+        return JsonObject.parse(body, max_depth=self._settings.max_json_depth).fields(allowed, deferred=())
+
+    def _authorise(self, exchange: Exchange) -> None:
+        token = self._settings.admin_token
+        if token is not None:
+            given = exchange.headers.get(b"authorization", b"")
+            if given[: len(_BEARER)].lower() != _BEARER:
+                raise UnauthenticatedError("This route needs the admin token: Authorization: Bearer <token>.")
+            if not hmac.compare_digest(given[len(_BEARER) :].strip(), token.get_secret_value().encode()):
+                raise UnauthenticatedError("The admin token is wrong.")
+            return
+        if not self._settings.bound_to_loopback:
+            raise PermissionDeniedError(
+                "Control routes are off: the server listens beyond this machine and TENSORHOST_ADMIN_TOKEN is not set."
+            )
+        self._refuse_foreign_pages(exchange)
+
+    def _refuse_foreign_pages(self, exchange: Exchange) -> None:
+        # A page on another site can make its visitor's browser post to localhost. Browsers name the page's origin;
+        # the Host header is no proof, since a name of the attacker's may point to this machine.
+        origin = exchange.headers.get(b"origin", b"").decode("latin-1")
+        if not origin or origin in self._settings.cors_origins:
+            return
+        if urlsplit(origin).hostname not in LOOPBACK_HOSTS:
+            raise PermissionDeniedError("Pages of other origins may not use the control routes.")
+
+    def _permitted(self, source: str) -> Path:
+        """The real path of ``source``, if it lies under the model path or an allowed root."""
+        if "\0" in source or "\\" in source:
+            raise InvalidRequestError("'path' must not contain a backslash or a zero byte.", details={"field": "path"})
+        model_path = self._settings.model_path
+        roots = [model_path, *self._settings.allowed_roots]
+        path = local_path(source)
+        try:
+            # Relative paths mean the model path first: that is the folder the client knows about.
+            candidates = [path] if path.is_absolute() else [model_path / path, path]
+            resolved = [candidate.resolve() for candidate in candidates]
+            inside = [
+                candidate for candidate in resolved if any(candidate.is_relative_to(root.resolve()) for root in roots)
+            ]
+        except (OSError, RuntimeError, ValueError) as error:
+            raise InvalidRequestError("'path' is not a valid path.", details={"field": "path"}) from error
+        if not inside:
+            raise PermissionDeniedError("'path' must lie under the model path or an allowed root.")
+        return next((candidate for candidate in inside if candidate.exists()), inside[0])

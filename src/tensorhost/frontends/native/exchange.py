@@ -1,0 +1,182 @@
+"""One HTTP request and its reply, over plain ASGI: headers, the bounded and decompressed body, the reply's bytes."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.types import Receive, Scope, Send
+
+from tensorhost.codecs import dumps
+from tensorhost.core.errors import (
+    InvalidRequestError,
+    PayloadTooLargeError,
+    RequestCancelledError,
+    TensorhostError,
+    UnsupportedMediaTypeError,
+)
+from tensorhost.frontends.native.statuses import HTTP_STATUS, error_object, retry_after_s
+from tensorhost.settings import Settings
+from tensorhost.telemetry import accept_request_id
+
+JSON = b"application/json"
+_GZIP_LEVEL = 5
+_GZIP_OFF_LOOP_BYTES = 256 * 2**10
+_WBITS = {b"gzip": 31, b"x-gzip": 31, b"deflate": 15}
+
+
+@dataclass(slots=True)
+class Reply:
+    """Status, body and headers of a response. ``encoding`` is set when the body is compressed already."""
+
+    body: bytes
+    status: int = 200
+    content_type: bytes = JSON
+    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+
+
+def json_reply(value: Any, status: int = 200) -> Reply:
+    """A JSON reply of dicts, lists, scalars and arrays."""
+    return Reply(dumps(value), status)
+
+
+def error_reply(error: TensorhostError, request_id: str) -> Reply:
+    """The one error shape."""
+    reply = json_reply({"error": error_object(error, request_id)}, HTTP_STATUS[error.code])
+    wait_s = retry_after_s(error)
+    if wait_s is not None:
+        reply.headers.append((b"retry-after", b"%d" % wait_s))
+    allowed = error.details.get("allowed")
+    if isinstance(allowed, list):
+        reply.headers.append((b"allow", ", ".join(allowed).encode()))
+    if reply.status == 401:
+        reply.headers.append((b"www-authenticate", b"Bearer"))
+    return reply
+
+
+class Exchange:
+    """A request being answered."""
+
+    __slots__ = ("_receive", "_send", "_settings", "headers", "method", "path", "path_values", "request_id")
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, settings: Settings) -> None:
+        self._receive = receive
+        self._send = send
+        self._settings = settings
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.path_values: Mapping[str, str] = {}
+        # The first of repeated headers counts; names arrive in lower case.
+        self.headers: dict[bytes, bytes] = dict(reversed(scope["headers"]))
+        self.request_id = accept_request_id(self.headers.get(b"x-request-id"))
+
+    async def body(self) -> bytes:
+        """The whole request body, decompressed.
+
+        Raises:
+            PayloadTooLargeError: it is over the limit, as sent or decompressed.
+            UnsupportedMediaTypeError: a Content-Encoding this server does not read.
+            InvalidRequestError: the compressed data is broken.
+        """
+        limit = int(self._settings.max_body_bytes)
+        message = await self._receive()
+        if message["type"] != "http.request":
+            raise RequestCancelledError("The client went away.")
+        body = message.get("body", b"")
+        if message.get("more_body", False):
+            body = await self._rest_of_body(bytearray(body), limit)
+        if len(body) > limit:
+            raise _too_large(limit)
+        encoding = self.headers.get(b"content-encoding", b"identity").strip().lower()
+        if encoding in (b"identity", b""):
+            return body if isinstance(body, bytes) else bytes(body)
+        if encoding not in _WBITS:
+            raise UnsupportedMediaTypeError(
+                "The Content-Encoding must be gzip, deflate or identity.",
+                details={"contentEncoding": encoding.decode("latin-1")[:64]},
+            )
+        return await asyncio.to_thread(_decompress, bytes(body), encoding, limit)
+
+    async def json_body(self) -> bytes:
+        """The body of a request that must be JSON. Raises UnsupportedMediaTypeError, and what ``body`` raises."""
+        content_type = self.headers.get(b"content-type")
+        if content_type is not None and content_type != JSON:
+            essence = content_type.partition(b";")[0].strip().lower()
+            if essence != JSON and not essence.endswith(b"+json"):
+                raise UnsupportedMediaTypeError(
+                    f"The Content-Type must be application/json, not {essence.decode('latin-1')[:64]}.",
+                    details={"expected": "application/json", "actual": essence.decode("latin-1")[:64]},
+                )
+        return await self.body()
+
+    async def send(self, reply: Reply) -> None:
+        """Send the reply, compressed where the client accepts it and it is large enough to pay."""
+        body = reply.body
+        headers = [(b"content-type", reply.content_type), (b"x-request-id", self.request_id.encode()), *reply.headers]
+        if len(body) >= self._settings.compress_min_bytes:
+            headers.append((b"vary", b"accept-encoding"))
+            if _accepts_gzip(self.headers.get(b"accept-encoding", b"")):
+                headers.append((b"content-encoding", b"gzip"))
+                if len(body) >= _GZIP_OFF_LOOP_BYTES:
+                    body = await asyncio.to_thread(gzip.compress, body, _GZIP_LEVEL, mtime=0)
+                else:
+                    body = gzip.compress(body, _GZIP_LEVEL, mtime=0)
+        headers.append((b"content-length", b"%d" % len(body)))
+        await self._send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        await self._send({"type": "http.response.body", "body": body})
+
+    async def _rest_of_body(self, body: bytearray, limit: int) -> bytearray:
+        while len(body) <= limit:
+            message = await self._receive()
+            if message["type"] != "http.request":
+                raise RequestCancelledError("The client went away.")
+            body += message.get("body", b"")
+            if not message.get("more_body", False):
+                break
+        return body
+
+
+def _decompress(body: bytes, encoding: bytes, limit: int) -> bytes:
+    try:
+        return _inflate(body, _WBITS[encoding], limit)
+    except zlib.error as error:
+        # "deflate" means zlib data, but some clients send it without the zlib header.
+        if encoding == b"deflate":
+            try:
+                return _inflate(body, -15, limit)
+            except zlib.error:
+                pass
+        raise InvalidRequestError(f"The body is not valid {encoding.decode()} data.") from error
+
+
+def _inflate(body: bytes, wbits: int, limit: int) -> bytes:
+    pieces: list[bytes] = []
+    size = 0
+    while body:
+        inflater = zlib.decompressobj(wbits)
+        piece = inflater.decompress(body, limit + 1 - size)
+        size += len(piece)
+        if size > limit:
+            raise _too_large(limit)
+        pieces.append(piece)
+        if not inflater.eof:
+            raise zlib.error("the stream ends early")
+        # A gzip file may have several members.
+        body = inflater.unused_data if wbits == _WBITS[b"gzip"] else b""
+    return b"".join(pieces)
+
+
+def _too_large(limit: int) -> PayloadTooLargeError:
+    return PayloadTooLargeError(f"The body is larger than {limit} bytes.", details={"limitBytes": limit})
+
+
+def _accepts_gzip(header: bytes) -> bool:
+    for part in header.lower().split(b","):
+        coding, _, parameters = part.partition(b";")
+        if coding.strip() in (b"gzip", b"x-gzip", b"*"):
+            return parameters.replace(b" ", b"") not in (b"q=0", b"q=0.0", b"q=0.00", b"q=0.000")
+    return False

@@ -1,0 +1,167 @@
+"""``POST /predict`` and ``POST /batch-predict``: JSON to the engine and back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+from tensorhost.codecs import JsonObject, decode_inputs, encode_outputs
+from tensorhost.core.errors import InvalidRequestError, TensorhostError
+from tensorhost.core.requests import InferenceResult
+from tensorhost.frontends.native.exchange import Exchange, Reply, json_reply
+from tensorhost.frontends.native.fields import optional_count, optional_text, optional_timeout_s, required_text
+from tensorhost.frontends.native.statuses import error_object
+from tensorhost.inference import Admission, Call, InferenceEngine, as_tensorhost_error, code_of
+from tensorhost.settings import Settings
+from tensorhost.telemetry import get_logger
+
+_PREDICT_FIELDS = frozenset(
+    {"modelName", "modelVersion", "signatureName", "preprocessing", "postprocessing", "timeoutMs"}
+)
+_BATCH_FIELDS = frozenset({"modelName", "modelVersion", "signatureName", "maxBatchSize", "timeoutMs"})
+_ITEM_FIELDS = frozenset({"preprocessing", "postprocessing"})
+_INPUTS = frozenset({"inputs"})
+_BATCH = frozenset({"batch"})
+_MAX_ITEMS = 100_000
+
+log = get_logger(__name__)
+
+
+class Predictions:
+    """The inference routes.
+
+    Args:
+        engine: answers.
+        settings: limits.
+    """
+
+    def __init__(self, engine: InferenceEngine, settings: Settings) -> None:
+        self._engine = engine
+        self._max_depth = settings.max_json_depth
+        self._max_elements = settings.max_tensor_elements
+        self._max_batch_size = settings.max_batch_size
+
+    async def predict(self, exchange: Exchange) -> Reply:
+        """One request, one model call or a share of one."""
+        document, fields = await self._read(exchange, _PREDICT_FIELDS, _INPUTS)
+        with await self._admit(fields) as admission:
+            call = self._engine.prepare(
+                admission,
+                optional_text(fields, "signatureName"),
+                fields.get("preprocessing"),
+                fields.get("postprocessing"),
+            )
+            tensors = decode_inputs(document, call.preprocessing.wire_specs, max_elements=self._max_elements)
+            del document
+            result = await self._engine.run(admission, call, tensors, owned=True)
+        return json_reply(_answer(result))
+
+    async def batch_predict(self, exchange: Exchange) -> Reply:
+        """Many items; each is answered, or told what is wrong with it, at its own place."""
+        document, fields = await self._read(exchange, _BATCH_FIELDS, _BATCH)
+        with await self._admit(fields) as admission:
+            signature = optional_text(fields, "signatureName")
+            most_rows = min(optional_count(fields, "maxBatchSize") or self._max_batch_size, self._max_batch_size)
+            # A bad signature concerns every item, so it is the request's own error.
+            self._engine.prepare(admission, signature)
+            items = document.items("batch", max_items=_MAX_ITEMS)
+            prepared = [self._prepare_item(admission, item, signature, most_rows) for item in items]
+            del document, items
+            results = await self._run_items(admission, prepared, most_rows, exchange.request_id)
+        return json_reply({"results": results, "modelVersion": admission.servable.id.version})
+
+    async def _read(
+        self, exchange: Exchange, allowed: frozenset[str], deferred: frozenset[str]
+    ) -> tuple[JsonObject, dict[str, Any]]:
+        """The parsed body; whatever is wrong with it is counted here, since no model is known yet."""
+        try:
+            body = await exchange.json_body()
+            document = JsonObject.parse(body, max_depth=self._max_depth)
+            fields = document.fields(allowed, deferred=deferred)
+            required_text(fields, "modelName")
+            optional_text(fields, "modelVersion")
+            optional_timeout_s(fields)
+        except TensorhostError as error:
+            self._engine.metrics.record_unattributed_error(error.code)
+            raise
+        return document, fields
+
+    async def _admit(self, fields: dict[str, Any]) -> Admission:
+        deadline = self._engine.deadline(optional_timeout_s(fields))
+        return await self._engine.admit(fields["modelName"], fields.get("modelVersion"), deadline)
+
+    def _prepare_item(
+        self, admission: Admission, item: JsonObject | InvalidRequestError, signature: str | None, most_rows: int
+    ) -> tuple[Call, dict[str, Any]] | TensorhostError:
+        if isinstance(item, InvalidRequestError):
+            return item
+        try:
+            fields = item.fields(_ITEM_FIELDS, deferred=_INPUTS)
+            call = self._engine.prepare(
+                admission, signature, fields.get("preprocessing"), fields.get("postprocessing"), most_rows
+            )
+            specs = call.preprocessing.wire_specs
+            return call, decode_inputs(item, specs, max_elements=self._max_elements)
+        except TensorhostError as error:
+            return error
+
+    async def _run_items(
+        self,
+        admission: Admission,
+        items: list[tuple[Call, dict[str, Any]] | TensorhostError],
+        most_rows: int,
+        request_id: str,
+    ) -> list[Any]:
+        results: list[Any] = [None] * len(items)
+        remaining = iter(enumerate(items))
+
+        async def work(mine: Iterator[tuple[int, tuple[Call, dict[str, Any]] | TensorhostError]]) -> None:
+            for index, item in mine:
+                results[index] = await self._run_item(admission, item, request_id, index)
+
+        # Enough at once to fill the next batch while one runs, and no more: the queue belongs to everybody.
+        workers = min(len(items), 2 * most_rows)
+        async with asyncio.TaskGroup() as group:
+            for _ in range(workers):
+                group.create_task(work(remaining))
+        return results
+
+    async def _run_item(
+        self, admission: Admission, item: tuple[Call, dict[str, Any]] | TensorhostError, request_id: str, index: int
+    ) -> dict[str, Any]:
+        try:
+            if isinstance(item, TensorhostError):
+                raise item
+            call, tensors = item
+            return _answer(await self._engine.run(admission, call, tensors, owned=True))
+        except Exception as error:
+            admission.record_failure(code_of(error))
+            known = as_tensorhost_error(error)
+            log.info(
+                "batch item failed",
+                request_id=request_id,
+                item=index,
+                code=known.code.value,
+                reason=known.message,
+                detail=known.log_detail,
+                exc_info=known is not error,
+            )
+            return {"error": error_object(known, request_id)}
+
+
+def _answer(result: InferenceResult) -> dict[str, Any]:
+    timings = result.timings
+    return {
+        "predictions": encode_outputs(result.outputs),
+        "modelName": result.model_name,
+        "modelVersion": result.model_version,
+        "inferenceTimeMs": _ms(timings.inference_s),
+        "preprocessingTimeMs": _ms(timings.preprocessing_s),
+        "postprocessingTimeMs": _ms(timings.postprocessing_s),
+        "queueTimeMs": _ms(timings.queue_s),
+    }
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000, 4)

@@ -1,0 +1,6 @@
+"""The engine that carries a request from named tensors to named tensors."""
+
+from tensorhost.inference.admission import Admission, as_tensorhost_error, code_of
+from tensorhost.inference.engine import Call, InferenceEngine
+
+__all__ = ["Admission", "Call", "InferenceEngine", "as_tensorhost_error", "code_of"]

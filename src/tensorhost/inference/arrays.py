@@ -1,0 +1,101 @@
+"""Python values to the arrays a signature takes, for callers inside the process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from tensorhost.core.dtypes import DType
+from tensorhost.core.errors import InvalidInputTypeError, MissingInputError, RaggedInputError
+from tensorhost.core.signatures import Signature
+from tensorhost.core.tensors import Array, TensorSpec
+
+
+def as_tensors(inputs: Any, specs: Mapping[str, TensorSpec]) -> dict[str, Array]:
+    """Arrays by name from arrays, nested lists or scalars; bare for a single input, a mapping by name for several.
+
+    Values are converted to the spec's dtype where nothing but floating-point precision is lost.
+
+    Raises:
+        MissingInputError, UnknownInputError: names that are not exactly the inputs.
+        RaggedInputError, InvalidInputTypeError, InvalidInputShapeError: values that do not fit their spec.
+    """
+    if not isinstance(inputs, Mapping):
+        if len(specs) != 1:
+            names = ", ".join(f"'{name}'" for name in specs)
+            raise MissingInputError(f"Inputs must be given by name: {names}.", details={"expected": list(specs)})
+        inputs = {next(iter(specs)): inputs}
+    Signature("", specs, {}).check_names(inputs)
+    return {name: _convert(spec, inputs[name]) for name, spec in specs.items()}
+
+
+def _convert(spec: TensorSpec, value: Any) -> Array:
+    if spec.dtype is DType.STRING:
+        array = _strings(spec, value)
+    else:
+        array = _numbers(spec, value)
+        if array.dtype == object:
+            # Encoded images for a numeric input: preprocessing decodes them and checks the shape then.
+            return array
+    if not spec.admits(array.shape):
+        raise spec.shape_error(array.shape)
+    return array
+
+
+def _numbers(spec: TensorSpec, value: Any) -> Array:
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        raise RaggedInputError(
+            f"Input '{spec.name}' is ragged: its lists differ in length.", details={"input": spec.name}
+        ) from None
+    wanted = spec.dtype.numpy
+    if array.dtype == wanted:
+        return array
+    if array.dtype.kind == "S" or (array.dtype == object and all(isinstance(item, bytes) for item in array.flat)):
+        return array.astype(object)
+    if array.size == 0:
+        return array.astype(wanted)
+    try:
+        held = DType.of(array)
+    except KeyError:
+        raise _type_error(spec, str(array.dtype)) from None
+    fits = held is not DType.STRING and (held is DType.BOOL) == (spec.dtype is DType.BOOL)
+    if not fits or (held.is_complex and not spec.dtype.is_complex):
+        raise _type_error(spec, held.value)
+    with np.errstate(over="ignore", invalid="ignore"):
+        converted = array.astype(wanted)
+        lost = (
+            not np.array_equal(converted.astype(held.numpy), array)
+            if spec.dtype.is_integer
+            else _overflowed(array, converted)
+        )
+    if lost:
+        raise _type_error(spec, f"{held.value} values that {spec.dtype} cannot hold")
+    return converted
+
+
+def _overflowed(array: Array, converted: Array) -> bool:
+    return bool(np.any(np.isfinite(array.astype(np.float64)) & ~np.isfinite(converted.astype(np.float64))))
+
+
+def _strings(spec: TensorSpec, value: Any) -> Array:
+    array = np.asarray(value)
+    if array.dtype.kind not in "OSU":
+        raise _type_error(spec, str(array.dtype))
+    encoded = np.empty(array.shape, dtype=object)
+    flat = encoded.reshape(-1)
+    for index, item in enumerate(array.reshape(-1).tolist()):
+        if not isinstance(item, str | bytes):
+            raise _type_error(spec, type(item).__name__)
+        flat[index] = item.encode() if isinstance(item, str) else item
+    return encoded
+
+
+def _type_error(spec: TensorSpec, actual: str) -> InvalidInputTypeError:
+    return InvalidInputTypeError(
+        f"Input '{spec.name}' must be {spec.dtype}, not {actual}.",
+        details={"input": spec.name, "expected": spec.dtype.value, "actual": actual},
+    )

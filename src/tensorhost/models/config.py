@@ -1,0 +1,111 @@
+"""A model's own settings: the ``model.toml`` that may lie in its folder.
+
+Read as hostile: unknown keys, wrong types and paths that leave the folder are errors that name the key.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from tensorhost.core.errors import ModelFailedError, TensorhostError
+from tensorhost.core.ids import is_valid_name
+from tensorhost.models.policy import VersionPolicy
+
+FILE_NAME = "model.toml"
+_MAX_BYTES = 4 * 2**20
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class BatchingConfig(_Table):
+    """Overrides of the server's batching settings for one model."""
+
+    enabled: bool = True
+    max_batch_size: int | None = Field(None, ge=1, le=65536)
+    batch_timeout_ms: float | None = Field(None, ge=0, le=60_000)
+    max_queue_rows: int | None = Field(None, ge=1)
+
+
+class WarmupConfig(_Table):
+    """How a version is warmed up. ``examples`` is a JSON file in the model's folder."""
+
+    iterations: int | None = Field(None, ge=0, le=1000)
+    examples: str | None = None
+
+
+class ModelConfig(_Table):
+    """Everything ``model.toml`` may say. Options of steps stay plain tables; the pipelines room reads them."""
+
+    description: str = ""
+    labels: tuple[str, ...] = ()
+    labels_file: str | None = None
+    loading: Literal["eager", "lazy"] | None = None
+    version_policy: str | tuple[str, ...] | None = None
+    version_labels: dict[str, str] = Field(default_factory=dict)
+    batching: BatchingConfig = BatchingConfig()
+    warmup: WarmupConfig = WarmupConfig()
+    preprocessing: dict[str, Any] = Field(default_factory=dict)
+    postprocessing: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("version_policy")
+    @classmethod
+    def _policy_is_known(cls, value: str | tuple[str, ...] | None) -> str | tuple[str, ...] | None:
+        if value is not None:
+            try:
+                VersionPolicy.parse(value)
+            except TensorhostError as error:
+                raise ValueError(error.message) from error
+        return value
+
+    @field_validator("version_labels")
+    @classmethod
+    def _labels_are_names(cls, value: dict[str, str]) -> dict[str, str]:
+        for label in value:
+            if not is_valid_name(label):
+                raise ValueError(f"'{label}' cannot be a label: letters, digits, '.', '_', '-' only")
+        return value
+
+
+def read_config(folder: Path) -> ModelConfig:
+    """The configuration in ``folder``, or the defaults where there is none.
+
+    Raises ModelFailedError naming each key that is wrong.
+    """
+    file = folder / FILE_NAME
+    if not file.is_file():
+        return ModelConfig()
+    try:
+        if file.stat().st_size > _MAX_BYTES:
+            raise ModelFailedError(f"{FILE_NAME} is larger than {_MAX_BYTES} bytes.")
+        config = ModelConfig(**tomllib.loads(file.read_text(encoding="utf-8")))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ModelFailedError(f"{FILE_NAME} cannot be read: {_reason(error)}.") from error
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+        raise ModelFailedError(f"{FILE_NAME} is not valid: {problems}.") from error
+    if config.labels_file is None:
+        return config
+    if config.labels:
+        raise ModelFailedError(f"{FILE_NAME} has both labels and labels_file.")
+    text = resolve_inside(folder, config.labels_file, "labels_file").read_text(encoding="utf-8", errors="replace")
+    return config.model_copy(update={"labels": tuple(line.strip() for line in text.splitlines() if line.strip())})
+
+
+def resolve_inside(folder: Path, relative: str, key: str) -> Path:
+    """The file ``relative`` names inside ``folder``; ModelFailedError if it is outside, missing or too large."""
+    target = (folder / relative).resolve()
+    if not target.is_relative_to(folder.resolve()) or not target.is_file():
+        raise ModelFailedError(f"{key} must name a file inside the model's folder.", details={key: relative})
+    if target.stat().st_size > 64 * _MAX_BYTES:
+        raise ModelFailedError(f"The file of {key} is too large.", details={key: relative})
+    return target
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror or "unreadable") if isinstance(error, OSError) else str(error)

@@ -1,0 +1,214 @@
+"""What is on disk: models, their versions, and whether a version is whole.
+
+A look, not a watch: ``scan`` reads the directory tree once and returns what it saw; the manager calls it again. It
+loads nothing and never raises for what it finds: a folder that is no model becomes a problem to report.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tensorhost.core.errors import InvalidRequestError, ModelFailedError
+from tensorhost.core.ids import is_valid_name
+from tensorhost.models.config import FILE_NAME, ModelConfig, read_config
+from tensorhost.runtimes.base import ModelFormat
+from tensorhost.runtimes.formats import detect_format, missing_files
+
+UNVERSIONED = "1"
+"""The version of a model that lies in the repository without a version folder."""
+
+_VERSION_NAME = re.compile(r"[vV]?\d+([._-]\w+)*")
+_MODEL_FILE_SUFFIXES = frozenset({".keras", ".h5", ".hdf5", ".tflite"})
+_NAMELESS_FILES = frozenset({"model", "saved_model"})
+"""Files with these stems are named by their folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class VersionOnDisk:
+    """One version's files. ``problem`` says why it cannot be loaded yet; empty when it can."""
+
+    version: str
+    path: Path
+    format: ModelFormat | None
+    size_bytes: int
+    changed_at: float
+    """When any of its files last changed, seconds since the epoch."""
+    problem: str = ""
+    settling: bool = False
+    """Whole, but changed a moment ago: to be looked at again soon."""
+
+    @property
+    def fingerprint(self) -> tuple[str, int, float]:
+        """Differs when the files differ."""
+        return (str(self.path), self.size_bytes, self.changed_at)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelOnDisk:
+    """One model. ``problem`` concerns the whole model: a broken model.toml, no version at all."""
+
+    name: str
+    folder: Path
+    config: ModelConfig = field(default_factory=ModelConfig)
+    versions: dict[str, VersionOnDisk] = field(default_factory=dict)
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """What one look saw. ``problems`` maps names that cannot be models to the reason."""
+
+    readable: bool = True
+    """False when the model path itself could not be read: then nothing is known about what is there."""
+    models: dict[str, ModelOnDisk] = field(default_factory=dict)
+    problems: dict[str, str] = field(default_factory=dict)
+
+
+def scan(root: Path, *, now: float, settle_s: float) -> Scan:
+    """Look at ``root``: a repository root, one model's folder, one version's folder, or one model file.
+
+    Args:
+        root: the model path.
+        now: seconds since the epoch.
+        settle_s: a version whose files changed more recently than this is still being copied.
+    """
+    look = _Look(now, settle_s)
+    if not root.exists():
+        return Scan(readable=False)
+    root = root.absolute()
+    if root.is_file() or detect_format(root) is not None:
+        return _single(look.model(*_locate_single(root)))
+    if _is_model_folder(root):
+        return _single(look.model(root.name, root, _version_paths(root)))
+    return _scan_root(look, root)
+
+
+def describe_path(path: Path, *, now: float, settle_s: float) -> ModelOnDisk:
+    """The single model at ``path``, for loading by path. Raises InvalidRequestError where there is not exactly one."""
+    found = scan(path, now=now, settle_s=settle_s)
+    if len(found.models) != 1:
+        raise InvalidRequestError("The path must name one model: its folder, a version's folder, or a model file.")
+    return next(iter(found.models.values()))
+
+
+def _single(model: ModelOnDisk) -> Scan:
+    if not is_valid_name(model.name):
+        return Scan(problems={model.name: "A model's name may have letters, digits, '.', '_' and '-' only."})
+    return Scan(models={model.name: model})
+
+
+def _scan_root(look: _Look, root: Path) -> Scan:
+    found = Scan()
+    for child in _children(root):
+        is_folder = child.is_dir()
+        if not is_folder and child.suffix.lower() not in _MODEL_FILE_SUFFIXES:
+            continue
+        name = child.name if is_folder else child.stem
+        if not is_valid_name(name):
+            found.problems[name] = "A model's name may have letters, digits, '.', '_' and '-' only."
+        elif name in found.models:
+            found.problems[child.name] = f"There is already a model '{name}' in this repository."
+        elif not is_folder:
+            found.models[name] = look.model(name, None, {UNVERSIONED: child})
+        elif detect_format(child) is not None:
+            found.models[name] = look.model(name, child, {UNVERSIONED: child})
+        else:
+            found.models[name] = look.model(name, child, _version_paths(child))
+    return found
+
+
+def _is_model_folder(folder: Path) -> bool:
+    if (folder / FILE_NAME).is_file():
+        return True
+    models = [child for child in _children(folder) if child.is_dir() and detect_format(child) is not None]
+    return bool(models) and all(_VERSION_NAME.fullmatch(child.name) for child in models)
+
+
+def _version_paths(folder: Path) -> dict[str, Path]:
+    """Version folders: those that hold a model, and those named like a version that may yet come to hold one."""
+    return {
+        child.name: child
+        for child in _children(folder)
+        if child.is_dir() and (detect_format(child) is not None or _VERSION_NAME.fullmatch(child.name))
+    }
+
+
+def _locate_single(path: Path) -> tuple[str, Path | None, dict[str, Path]]:
+    """Name, folder of the settings and version of the one model at ``path``."""
+    if path.is_file() and path.stem not in _NAMELESS_FILES:
+        return path.stem, None, {UNVERSIONED: path}
+    folder = path.parent if path.is_file() else path
+    if _VERSION_NAME.fullmatch(folder.name):
+        return folder.parent.name, folder.parent, {folder.name: path}
+    return folder.name, folder, {UNVERSIONED: path}
+
+
+def _children(folder: Path) -> list[Path]:
+    # Hidden entries are another program's: ".tmp" of a copy, "..data" of a mounted volume, ".git".
+    try:
+        return sorted(child for child in folder.iterdir() if not child.name.startswith("."))
+    except OSError:
+        return []
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    now: float
+    settle_s: float
+
+    def model(self, name: str, folder: Path | None, paths: dict[str, Path]) -> ModelOnDisk:
+        problem = ""
+        config = ModelConfig()
+        if folder is not None:
+            try:
+                config = read_config(folder)
+            except ModelFailedError as error:
+                problem = error.message
+        versions = {version: self.version(version, path) for version, path in paths.items() if is_valid_name(version)}
+        if not versions:
+            problem = problem or "There is no version in the model's folder."
+        return ModelOnDisk(name, folder or paths[UNVERSIONED].parent, config, versions, problem)
+
+    def version(self, version: str, path: Path) -> VersionOnDisk:
+        size_bytes, changed_at = _measure(path)
+        model_format = detect_format(path)
+        problem = _incompleteness(path, model_format)
+        # A clock that runs behind the file server's must not hold a version back for ever.
+        settling = not problem and 0 <= self.now - changed_at < self.settle_s
+        if settling:
+            problem = "The files were changed a moment ago (still being copied?)."
+        return VersionOnDisk(version, path, model_format, size_bytes, changed_at, problem, settling)
+
+
+def _incompleteness(path: Path, model_format: ModelFormat | None) -> str:
+    if model_format is None:
+        return "There are no model files in the version's folder (yet)."
+    missing = missing_files(path, model_format)
+    return f"Files are missing (or still being copied): {', '.join(missing)}." if missing else ""
+
+
+def _measure(path: Path) -> tuple[int, float]:
+    """Bytes of all files, and the last change of any file or folder, by inode change time (copies cannot set it)."""
+    size_bytes = 0
+    changed_at = 0.0
+    for entry in (path, *_walk(path)):
+        try:
+            status = entry.stat()
+        except OSError:
+            continue
+        if not entry.is_dir():
+            size_bytes += status.st_size
+        changed_at = max(changed_at, status.st_ctime if os.name == "posix" else status.st_mtime)
+    return size_bytes, changed_at
+
+
+def _walk(path: Path) -> Iterator[Path]:
+    if not path.is_dir():
+        return
+    for folder, folders, files in os.walk(path):
+        for name in (*folders, *files):
+            yield Path(folder, name)

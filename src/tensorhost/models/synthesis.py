@@ -1,0 +1,71 @@
+"""Inputs made up from a signature, for warming a model that ships no examples."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import numpy as np
+
+from tensorhost.core.dtypes import DType
+from tensorhost.core.signatures import Signature
+from tensorhost.core.tensors import Array, Tensors, TensorSpec
+
+_FREE_DIMENSIONS = (8, 32, 224, 1)
+"""Sizes tried for dimensions the signature leaves open: short sequences, then images, then one."""
+
+_STRINGS = (b"tensorhost warms up", b"")
+"""Text for text models; an empty string is a valid, empty tf.Example."""
+
+_UNKNOWN_RANKS: tuple[tuple[int, ...], ...] = ((), (8,), (8, 8, 3))
+
+
+def candidates(signature: Signature, seed: int = 0) -> Iterator[Candidate]:
+    """Ways of making inputs up, the most usual first: a model may refuse one and take another."""
+    has_strings = any(spec.dtype is DType.STRING for spec in signature.inputs.values())
+    has_free = any(spec.shape is None or None in spec.shape[1:] for spec in signature.inputs.values())
+    sizes = _FREE_DIMENSIONS if has_free else _FREE_DIMENSIONS[:1]
+    ranks = _UNKNOWN_RANKS if any(spec.shape is None for spec in signature.inputs.values()) else _UNKNOWN_RANKS[:1]
+    strings = _STRINGS if has_strings else _STRINGS[:1]
+    for text, size, inner in itertools.product(strings, sizes, ranks):
+        yield Candidate(signature, size, inner, text, seed)
+
+
+class Candidate:
+    """One way of making inputs up. The first rows are the same whatever the number of rows."""
+
+    def __init__(self, signature: Signature, size: int, inner: tuple[int, ...], text: bytes, seed: int) -> None:
+        self._signature = signature
+        self._size = size
+        self._inner = inner
+        self._text = text
+        self._seed = seed
+
+    def rows(self, count: int) -> Tensors:
+        """Inputs of ``count`` rows where the signature has a free first dimension."""
+        return {name: self._tensor(spec, count) for name, spec in self._signature.inputs.items()}
+
+    def _tensor(self, spec: TensorSpec, rows: int) -> Array:
+        if spec.shape is None:
+            shape: tuple[int, ...] = (rows, *self._inner)
+        elif not spec.shape:
+            shape = ()
+        else:
+            first = rows if spec.shape[0] is None else spec.shape[0]
+            shape = (first, *(self._size if size is None else size for size in spec.shape[1:]))
+        return _fill(spec.dtype, shape, np.random.default_rng(self._seed), self._text)
+
+
+def _fill(dtype: DType, shape: tuple[int, ...], rng: np.random.Generator, text: bytes) -> Array:
+    if dtype is DType.STRING:
+        array = np.empty(shape, dtype=object)
+        flat = array.reshape(-1)
+        for index in range(flat.size):
+            flat[index] = text[: len(text) - index % 4] if text else text
+        return array
+    if dtype is DType.BOOL or dtype.is_integer:
+        # 0 and 1 are valid indices of almost any table, and differ enough to tell rows apart.
+        return rng.integers(0, 2, size=shape).astype(dtype.numpy)
+    if dtype.is_complex:
+        return (rng.random(shape) + 1j * rng.random(shape)).astype(dtype.numpy)
+    return rng.random(shape).astype(dtype.numpy)

@@ -1,0 +1,261 @@
+"""Loading SavedModels, those of TensorFlow 1 and 2 alike, by the graph and checkpoint they hold.
+
+The graph is restored into a Session as TensorFlow's own C++ servers do, which is faster than rebuilding Python objects
+and reads both generations. It is then frozen (variables become constants) unless that could change an answer. The
+order of attempts is in ``_attempts``; each is tested. What must stay true: files are trusted as programs (a SavedModel
+may read and write files), so only paths the operator allows may come here.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tensorhost.core.errors import ModelFailedError, TensorhostError
+from tensorhost.runtimes.base import LoadOptions, Runtime
+from tensorhost.runtimes.function_calls import load_functions
+from tensorhost.runtimes.graph_rewrite import (
+    forget_cluster_devices,
+    keep_functional_control_flow,
+    keep_only,
+    pad_pointwise_convolutions,
+)
+from tensorhost.runtimes.graph_scan import (
+    REF_VARIABLE_OPS,
+    Reached,
+    changes_more_than,
+    changes_state,
+    node_name,
+    parameter_bytes,
+    reached_from,
+    variables_in,
+)
+from tensorhost.runtimes.signature_defs import INIT_SIGNATURE, Bindings, bind_signatures
+from tensorhost.runtimes.tensorflow_errors import first_line, is_out_of_memory, load_error
+from tensorhost.runtimes.tensorflow_process import DEFAULT_EXECUTOR, SINGLE_THREADED, session_config, tensorflow
+from tensorhost.runtimes.tensorflow_session import SessionRuntime, prepare_calls
+
+MAX_FROZEN_BYTES = 1_900_000_000
+"""Most parameter bytes in a frozen graph: a protocol buffer ends at 2 GB."""
+
+FRUGAL_FROM_BYTES = 64 * 2**20
+"""Models with at least this many parameter bytes run for so long that sparing memory costs them nothing."""
+
+_SERVE = "serve"
+_INIT_COLLECTIONS = ("saved_model_main_op", "legacy_init_op")
+_log = logging.getLogger(__name__)
+
+Rebind = Callable[[Bindings], Bindings]
+
+
+class _Model(NamedTuple):
+    """A parsed SavedModel, its graph rewritten, and what was read off it."""
+
+    path: Path
+    meta_graph: Any
+    bindings: Bindings
+    init_op: str | None
+    reached: Reached
+
+
+class _Attempt(NamedTuple):
+    """One way to load: how the graph is kept, and which executor runs it."""
+
+    frozen: bool
+    executor: str
+
+
+def load_saved_model(path: Path, options: LoadOptions, rebind: Rebind | None = None) -> Runtime:
+    """Load the SavedModel in the folder ``path``.
+
+    Args:
+        path: the folder with ``saved_model.pb``.
+        options: thread counts.
+        rebind: changes the signatures as read, before they are prepared; for formats that become SavedModels.
+
+    Raises:
+        ModelFailedError: the files are damaged or incomplete, or no signature can be served.
+        RuntimeMissingError: TensorFlow is not installed.
+        OutOfMemoryError: the model does not fit.
+    """
+    tf = tensorflow(options)
+    model = _read(tf, path, rebind)
+    reason: Exception | None = None
+    attempts = list(_attempts(model))
+    for attempt in attempts:
+        try:
+            return _load(tf, model, options, attempt, last=attempt is attempts[-1])
+        except TensorhostError:
+            raise
+        except (tf.errors.OpError, ValueError, TypeError, KeyError, RuntimeError, MemoryError) as error:
+            if is_out_of_memory(tf, error) or isinstance(error, tf.errors.NotFoundError | tf.errors.DataLossError):
+                raise load_error(tf, error) from error
+            _log.debug("attempt %s at %s failed: %s", attempt, path, error)
+            reason = error
+    try:
+        return load_functions(tf, path, model.bindings, parameter_bytes(model.reached))
+    except (tf.errors.OpError, ValueError, TypeError, KeyError, RuntimeError, MemoryError, OSError) as error:
+        raise load_error(tf, reason or error) from error
+
+
+def _attempts(model: _Model) -> Iterator[_Attempt]:
+    graph_def = model.meta_graph.graph_def
+    state = changes_state(reached_from(graph_def, _roots(model.bindings, None)))
+    if state is None and model.init_op is not None:
+        state = changes_more_than(reached_from(graph_def, [model.init_op]), _initialiser_variables(model))
+    if state is None and parameter_bytes(model.reached) <= MAX_FROZEN_BYTES:
+        yield _Attempt(frozen=True, executor=SINGLE_THREADED)
+        yield _Attempt(frozen=True, executor=DEFAULT_EXECUTOR)
+    else:
+        _log.info("graph not frozen: %s", f"{state} may change state" if state else "too large")
+    if not any(node.op in REF_VARIABLE_OPS for node in graph_def.node):
+        yield _Attempt(frozen=False, executor=SINGLE_THREADED)
+    yield _Attempt(frozen=False, executor=DEFAULT_EXECUTOR)
+
+
+def _initialiser_variables(model: _Model) -> frozenset[str]:
+    """Variables that the initialiser uses and no signature does: TensorFlow 2 keeps paths of assets in such."""
+    if model.init_op is None:
+        return frozenset()
+    graph_def = model.meta_graph.graph_def
+    used = variables_in(reached_from(graph_def, _roots(model.bindings, None)))
+    return variables_in(reached_from(graph_def, [model.init_op])) - used
+
+
+def _read(tf: Any, path: Path, rebind: Rebind | None) -> _Model:
+    from tensorflow.python.saved_model import loader_impl
+
+    try:
+        meta_graphs = list(loader_impl.parse_saved_model(str(path)).meta_graphs)
+    except (OSError, ValueError, tf.errors.OpError) as error:
+        raise ModelFailedError("saved_model.pb cannot be read: it is damaged.", log_detail=str(error)) from error
+    meta_graph = _choose(meta_graphs)
+    bindings = bind_signatures(meta_graph.signature_def)
+    if rebind is not None:
+        bindings = rebind(bindings)
+    for name, reason in bindings.refused.items():
+        _log.warning("signature '%s' is left out: %s", name, reason)
+    if not bindings.bound:
+        raise _nothing_to_serve(bindings.refused)
+    graph_def = meta_graph.graph_def
+    keep_functional_control_flow(graph_def)
+    forget_cluster_devices(graph_def)
+    pad_pointwise_convolutions(graph_def)
+    init_op = _init_op(meta_graph)
+    return _Model(path, meta_graph, bindings, init_op, reached_from(graph_def, _roots(bindings, init_op)))
+
+
+def _choose(meta_graphs: list[Any]) -> Any:
+    """The meta graph tagged ``serve`` and nothing else, else with ``serve`` among its tags, else the only one."""
+    tags = [sorted(meta_graph.meta_info_def.tags) for meta_graph in meta_graphs]
+    for fits in (lambda tag: tag == [_SERVE], lambda tag: _SERVE in tag, lambda _: len(tags) == 1):
+        for meta_graph, tag in zip(meta_graphs, tags, strict=True):
+            if fits(tag):
+                return meta_graph
+    if not tags:
+        raise ModelFailedError("saved_model.pb holds no graph.")
+    listed = "; ".join(", ".join(tag) or "(none)" for tag in tags)
+    raise ModelFailedError(
+        f"None of the model's {len(tags)} graphs is tagged 'serve'; their tags are: {listed}.", details={"tags": tags}
+    )
+
+
+def _nothing_to_serve(refused: Any) -> ModelFailedError:
+    if not refused:
+        return ModelFailedError("The SavedModel has no signature, so there is nothing to call.")
+    reasons = "; ".join(f"'{name}': {reason}" for name, reason in refused.items())
+    return ModelFailedError(f"No signature can be served: {reasons}.", details={"refused": dict(refused)})
+
+
+def _init_op(meta_graph: Any) -> str | None:
+    """The node that fills tables and other resources after variables are restored."""
+    if INIT_SIGNATURE in meta_graph.signature_def:
+        return node_name(meta_graph.signature_def[INIT_SIGNATURE].outputs[INIT_SIGNATURE].name)
+    for key in _INIT_COLLECTIONS:
+        if key in meta_graph.collection_def and (values := meta_graph.collection_def[key].node_list.value):
+            return node_name(values[0])
+    return None
+
+
+def _roots(bindings: Bindings, init_op: str | None) -> list[str]:
+    names = {node_name(fetch) for bound in bindings.bound for fetch in bound.fetches}
+    names |= {node_name(feed) for bound in bindings.bound for feed in bound.feeds}
+    return sorted(names | ({init_op} if init_op else set()))
+
+
+def _load(tf: Any, model: _Model, options: LoadOptions, attempt: _Attempt, *, last: bool) -> Runtime:
+    session = _restore(tf, model, options, DEFAULT_EXECUTOR if attempt.frozen else attempt.executor)
+    try:
+        if attempt.frozen:
+            frozen = _freeze(tf, model, session)
+            session.close()
+            frugal = parameter_bytes(model.reached) >= FRUGAL_FROM_BYTES
+            session = _session(tf, options, attempt.executor, frugal=frugal)
+            with session.graph.as_default():
+                tf.import_graph_def(frozen, name="")
+            del frozen
+            _initialise(tf, model, session)
+        kind = "frozen graph" if attempt.frozen else "graph with variables"
+        calls, refused = prepare_calls(tf, session, model.bindings, kind, attempt.executor, skip_refused=last)
+        refused |= model.bindings.refused
+        if not calls:
+            raise _nothing_to_serve(refused)
+    except BaseException:
+        session.close()
+        raise
+    return SessionRuntime(tf, session, calls, refused, parameter_bytes(model.reached))
+
+
+def _session(tf: Any, options: LoadOptions, executor: str, *, frugal: bool = False) -> Any:
+    return tf.compat.v1.Session(graph=tf.Graph(), config=session_config(options, executor, frugal=frugal))
+
+
+def _restore(tf: Any, model: _Model, options: LoadOptions, executor: str) -> Any:
+    """A Session with the model's graph, its variables restored and its tables filled."""
+    session = _session(tf, options, executor)
+    try:
+        with session.graph.as_default():
+            saver = tf.compat.v1.train.import_meta_graph(model.meta_graph)
+            if saver is not None and (model.path / "variables" / "variables.index").is_file():
+                saver.restore(session, str(model.path / "variables" / "variables"))
+        _initialise(tf, model, session)
+    except BaseException:
+        session.close()
+        raise
+    return session
+
+
+def _initialise(tf: Any, model: _Model, session: Any) -> None:
+    """Run the model's own initialiser, assets fed by their paths."""
+    if model.init_op is None:
+        return
+    from tensorflow.python.saved_model import loader_impl
+
+    assets = loader_impl.get_asset_tensors(str(model.path), model.meta_graph)
+    try:
+        known = {name: asset for name, asset in assets.items() if _has_node(session.graph, node_name(name))}
+        session.run(session.graph.get_operation_by_name(model.init_op), feed_dict=known)
+    except tf.errors.NotFoundError as error:
+        raise ModelFailedError(f"A file the model needs is missing: {first_line(error)}", log_detail=str(error)) from (
+            error
+        )
+
+
+def _has_node(graph: Any, name: str) -> bool:
+    try:
+        graph.get_operation_by_name(name)
+    except KeyError:
+        return False
+    return True
+
+
+def _freeze(tf: Any, model: _Model, session: Any) -> Any:
+    """The part of the graph that signatures and the initialiser reach, as a GraphDef with constants for variables."""
+    roots = _roots(model.bindings, model.init_op)
+    frozen = tf.compat.v1.graph_util.convert_variables_to_constants(
+        session, session.graph.as_graph_def(), roots, variable_names_blacklist=sorted(_initialiser_variables(model))
+    )
+    keep_only(frozen, reached_from(frozen, roots))
+    return frozen

@@ -1,0 +1,132 @@
+"""TensorFlow as one per process: imported once, quietly, with its global thread pools started by the right thread.
+
+TensorFlow creates its two thread pools (inside one operation, across operations) at first use and keeps them for
+the life of the process, with the sizes asked for then and the priority of the thread that asked. What must stay
+true: nothing else in this package imports TensorFlow first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+import os
+import re
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+from tensorhost.core.errors import RuntimeMissingError
+from tensorhost.runtimes.base import LoadOptions
+
+SINGLE_THREADED = "SINGLE_THREADED_EXECUTOR"
+DEFAULT_EXECUTOR = ""
+
+_NOISE = re.compile(
+    rb"oneDNN custom operations|before absl::InitializeLog|cpu_feature_guard|To enable the following instructions"
+    rb"|Could not find cuda|TF-TRT Warning|Unable to register cu"
+)
+_lock = threading.Lock()
+_prepared = threading.Event()
+
+
+def prepare(options: LoadOptions) -> None:
+    """Import TensorFlow and start its thread pools with the sizes in ``options``. Only the first call does anything.
+
+    Models load in a thread of low priority, and the pools' threads would inherit that for ever if they were born
+    there. So a server calls this once from an ordinary thread before it starts loading. ``load`` calls it too, for
+    programs that do not care. It takes as long as importing TensorFlow, 2 to 3 seconds.
+
+    Raises:
+        RuntimeMissingError: TensorFlow is not installed.
+    """
+    with _lock:
+        if _prepared.is_set():
+            return
+        tf = _import_quietly()
+        with contextlib.suppress(RuntimeError):  # the host program has used TensorFlow already: its pools stand
+            tf.config.threading.set_intra_op_parallelism_threads(options.intra_op_threads)
+            tf.config.threading.set_inter_op_parallelism_threads(options.inter_op_threads)
+        tf.constant(0)
+        for executor in (DEFAULT_EXECUTOR, SINGLE_THREADED):
+            with tf.Graph().as_default(), tf.compat.v1.Session(config=session_config(options, executor)) as session:
+                session.run(tf.constant(0))
+        _prepared.set()
+
+
+def tensorflow(options: LoadOptions) -> Any:
+    """The ``tensorflow`` module, prepared. Raises RuntimeMissingError when it is not installed."""
+    prepare(options)
+    return sys.modules["tensorflow"]
+
+
+def session_config(options: LoadOptions, executor: str, *, frugal: bool = False) -> Any:
+    """The ConfigProto of every session.
+
+    Args:
+        options: thread counts.
+        executor: SINGLE_THREADED or DEFAULT_EXECUTOR.
+        frugal: keep one copy of the weights less (3 instead of 4) at the price of some 30 microseconds a call.
+    """
+    config_pb2 = importlib.import_module("tensorflow.core.protobuf.config_pb2")
+    config = config_pb2.ConfigProto(
+        intra_op_parallelism_threads=options.intra_op_threads,
+        inter_op_parallelism_threads=options.inter_op_threads,
+        allow_soft_placement=True,
+    )
+    config.experimental.executor_type = executor
+    config.experimental.disable_output_partition_graphs = True
+    config.graph_options.place_pruned_graph = frugal
+    return config
+
+
+def _import_quietly() -> Any:
+    if importlib.util.find_spec("tensorflow") is None:
+        raise RuntimeMissingError("Loading a SavedModel needs TensorFlow: pip install 'tensorhost[tensorflow]'.")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    with _without_keras(), _without_noise():
+        tf = importlib.import_module("tensorflow")
+    tf.get_logger().setLevel("ERROR")  # deprecation warnings about calls that have no successor
+    return tf
+
+
+@contextlib.contextmanager
+def _without_keras() -> Iterator[None]:
+    """Keep ``import tensorflow`` from importing Keras: 0.9 s and 80 MB that a SavedModel has no use for.
+
+    TensorFlow tries the package of legacy Keras instead, fails, and goes on; afterwards ``tf.keras`` is Keras 3 as
+    ever, imported when it is first used. Does nothing where legacy Keras is installed or the user has chosen.
+    """
+    variable = "TF_USE_LEGACY_KERAS"
+    if variable in os.environ or importlib.util.find_spec("tf_keras") is not None:
+        yield
+        return
+    os.environ[variable] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop(variable, None)
+
+
+@contextlib.contextmanager
+def _without_noise() -> Iterator[None]:
+    """Hold back what is written to standard error, then pass on all but the lines TensorFlow prints on every start.
+
+    Those lines ignore TensorFlow's own log level, so they can only be caught at the file descriptor.
+    """
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as held:
+        original = os.dup(2)
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(original, 2)
+            os.close(original)
+            held.seek(0)
+            for line in held:
+                if not _NOISE.search(line):
+                    os.write(2, line)

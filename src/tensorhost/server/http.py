@@ -1,0 +1,215 @@
+"""The HTTP server: an application on sockets, from open to a stop that loses nothing.
+
+Life: ``open`` → serving → ``begin_drain`` (still serving, every response closes its connection) → ``close``.
+It knows nothing of signals and of models; whoever assembles the process calls these in order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import select
+import socket
+import ssl
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+
+from tensorhost.server.connections import Connection
+from tensorhost.server.listener import accept_pending, listen, stop_new_connections
+from tensorhost.server.registry import Limits, Registry
+from tensorhost.server.tls import tls_context
+from tensorhost.settings import Settings
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+_LOG = logging.getLogger(__name__)
+_POLL_S = 0.01
+_FRESH_GRACE_S = 0.5
+_FLUSH_S = 1.0
+_TLS_GOODBYE_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class StopReport:
+    """How the stop went.
+
+    ``cut_off_requests`` counts connections whose request was not answered completely within the shutdown timeout.
+    """
+
+    cut_off_requests: int = 0
+
+    @property
+    def clean(self) -> bool:
+        """Whether every request was answered."""
+        return self.cut_off_requests == 0
+
+
+class HttpServer:
+    """Serves one ASGI application.
+
+    Args:
+        app: a plain ASGI 3 callable; no lifespan events are sent to it.
+        settings: address, TLS files and limits.
+    """
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self._config = uvicorn.Config(
+            app,
+            http=Connection,
+            ws="none",
+            lifespan="off",
+            interface="asgi3",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+        )
+        self._settings = settings
+        self._registry = Registry(Limits.of(settings))
+        self._tls: ssl.SSLContext | None = None
+        self._listeners: list[socket.socket] = []
+        self._servers: list[asyncio.Server] = []
+        self._addresses: list[tuple[str, int]] = []
+
+    async def open(self) -> None:
+        """Listen and serve.
+
+        Raises:
+            CannotStartError: the address or the TLS files cannot be used; nothing has been started then.
+        """
+        self._tls = tls_context(self._settings)
+        sockets = listen(self._settings.host, self._settings.port)
+        self._addresses = [listener.getsockname()[:2] for listener in sockets]
+        # The event loop closes the sockets it is given; these second handles keep the kernel's queues alive in `close`.
+        self._listeners = [listener.dup() for listener in sockets]
+        self._registry.open()
+        loop = asyncio.get_running_loop()
+        for listener in sockets:
+            self._servers.append(await loop.create_server(self._new_connection, sock=listener, **self._tls_options()))
+
+    @property
+    def port(self) -> int:
+        """The port in use, also when the settings asked for any free one."""
+        return self._addresses[0][1]
+
+    @property
+    def url(self) -> str:
+        """Where a client on this machine reaches the server."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self._settings.host, self._settings.host)  # noqa: S104
+        if ":" in host and not host.startswith("["):
+            host = f"[{host}]"
+        return f"{'https' if self._tls else 'http'}://{host}:{self.port}"
+
+    @property
+    def addresses(self) -> list[tuple[str, int]]:
+        """Every address and port that is listened on."""
+        return list(self._addresses)
+
+    @property
+    def connection_count(self) -> int:
+        """Open connections."""
+        return len(self._registry.connections)
+
+    @property
+    def request_count(self) -> int:
+        """Requests answered since the start."""
+        return self._registry.total_requests
+
+    def begin_drain(self) -> None:
+        """From now on every response closes its connection; requests are still accepted."""
+        self._registry.draining = True
+
+    async def close(self) -> StopReport:
+        """Stop: no new connections, finish what has begun, up to the shutdown timeout. A second call does nothing."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._settings.shutdown_timeout_s
+        self.begin_drain()
+        await self._close_listeners(deadline)
+        await self._finish_requests(deadline)
+        cut_off = await self._cut_off_rest()
+        self._registry.close()
+        return StopReport(cut_off)
+
+    async def _close_listeners(self, deadline: float) -> None:
+        """Close the listening sockets; adopt every connection the kernel had already established."""
+        listeners, self._listeners = self._listeners, []
+        servers, self._servers = self._servers, []
+        for listener in listeners:
+            stop_new_connections(listener)
+        for server in servers:
+            server.close()
+        await asyncio.sleep(0)
+        pending = [connection for listener in listeners for connection in accept_pending(listener)]
+        for listener in listeners:
+            listener.close()
+        if pending:
+            _LOG.debug("adopting connections from the backlog", extra={"connections": len(pending)})
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(deadline):
+                    await asyncio.gather(*map(self._adopt, pending), return_exceptions=True)
+
+    async def _adopt(self, connection: socket.socket) -> None:
+        await asyncio.get_running_loop().connect_accepted_socket(
+            self._new_connection, connection, **self._tls_options()
+        )
+
+    def _new_connection(self) -> Connection:
+        return Connection(self._config, self._registry, asyncio.get_running_loop())
+
+    def _tls_options(self) -> dict[str, Any]:
+        if self._tls is None:
+            return {}
+        return {
+            "ssl": self._tls,
+            "ssl_handshake_timeout": self._settings.header_timeout_s,
+            "ssl_shutdown_timeout": _TLS_GOODBYE_S,
+        }
+
+    async def _finish_requests(self, deadline: float) -> None:
+        """Close idle connections and wait until the others have been answered."""
+        loop = asyncio.get_running_loop()
+        fresh_until = loop.time() + _FRESH_GRACE_S
+        while self._registry.owes_answers and loop.time() < deadline:
+            spare_fresh = loop.time() < fresh_until
+            idle = [one for one in self._registry.served() if one.idle and not (one.fresh and spare_fresh)]
+            for connection in _without_input(idle):
+                connection.transport.close()
+            await asyncio.sleep(_POLL_S)
+
+    async def _cut_off_rest(self) -> int:
+        """End what is left, and give last answers a moment to leave; the number of requests left unanswered."""
+        rest = self._registry.served()
+        cut_off = sum(connection.owes_bytes for connection in (*rest, *self._registry.lingering))
+        tasks = list(self._registry.tasks)
+        for connection in rest:
+            connection.cut_off()
+        await self._wait_until_closed(_FLUSH_S)
+        for connection in (*self._registry.served(), *self._registry.lingering):
+            connection.transport.abort()
+        if tasks:
+            await asyncio.wait(tasks, timeout=_FLUSH_S)
+        return cut_off
+
+    async def _wait_until_closed(self, timeout_s: float) -> None:
+        for _ in range(round(timeout_s / _POLL_S)):
+            if not self._registry.open_count:
+                return
+            await asyncio.sleep(_POLL_S)
+
+
+def _without_input(connections: list[Connection]) -> list[Connection]:
+    """Those whose socket holds nothing unread: closing a socket that does would lose the request it holds."""
+    poll = select.poll()
+    by_descriptor: dict[int, Connection] = {}
+    for connection in connections:
+        descriptor = connection.transport.get_extra_info("socket").fileno()
+        if descriptor >= 0:
+            by_descriptor[descriptor] = connection
+            poll.register(descriptor, select.POLLIN)
+    for descriptor, _ in poll.poll(0):
+        del by_descriptor[descriptor]
+    return list(by_descriptor.values())

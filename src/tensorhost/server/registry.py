@@ -1,0 +1,102 @@
+"""What all connections of one server share: who is there, the limits, and the one timer that enforces them.
+
+Timeouts cost nothing per request: a connection only writes down its deadline, and one sweep a second (more often when
+the timeouts are short) asks each whether it has passed. A timeout therefore lasts up to one sweep longer than set.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from email.utils import formatdate
+from typing import TYPE_CHECKING
+
+from uvicorn.server import ServerState
+
+from tensorhost.settings import Settings
+
+if TYPE_CHECKING:
+    from tensorhost.server.connections import Connection
+
+_LONGEST_SWEEP_S = 1.0
+_SHORTEST_SWEEP_S = 0.01
+_SWEEPS_PER_TIMEOUT = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one client may take. Durations in seconds, sizes in bytes."""
+
+    max_connections: int
+    max_header_bytes: int
+    max_body_bytes: int
+    header_timeout_s: float
+    body_timeout_s: float
+    keep_alive_timeout_s: float
+
+    @classmethod
+    def of(cls, settings: Settings) -> Limits:
+        """The limits that ``settings`` set."""
+        return cls(
+            max_connections=settings.max_connections,
+            max_header_bytes=int(settings.max_header_bytes),
+            max_body_bytes=int(settings.max_body_bytes),
+            header_timeout_s=settings.header_timeout_s,
+            body_timeout_s=settings.body_timeout_s,
+            keep_alive_timeout_s=settings.keep_alive_timeout_s,
+        )
+
+    @property
+    def sweep_interval_s(self) -> float:
+        """How often deadlines are looked at: a fraction of the shortest timeout, at most once a second."""
+        shortest = min(self.header_timeout_s, self.body_timeout_s, self.keep_alive_timeout_s)
+        return min(_LONGEST_SWEEP_S, max(_SHORTEST_SWEEP_S, shortest / _SWEEPS_PER_TIMEOUT))
+
+
+class Registry(ServerState):
+    """The state uvicorn's protocol shares between connections, and ours.
+
+    ``connections`` holds those that are served, ``lingering`` those that have been answered for the last time and
+    only wait for the client to read that. ``draining`` makes every response close its connection.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        super().__init__()
+        self.limits = limits
+        self.lingering: set[Connection] = set()
+        self.draining = False
+        self.date_line = b""
+        self._timer: asyncio.TimerHandle | None = None
+
+    def open(self) -> None:
+        """Start sweeping on the running loop."""
+        self._sweep()
+
+    def close(self) -> None:
+        """Stop sweeping."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def served(self) -> list[Connection]:
+        """The connections being served, at this moment."""
+        return list(self.connections)  # type: ignore[arg-type]  # uvicorn types the set by its own protocols
+
+    @property
+    def open_count(self) -> int:
+        """Connections not closed yet, the lingering ones included."""
+        return len(self.connections) + len(self.lingering)
+
+    @property
+    def owes_answers(self) -> bool:
+        """Whether a connection is still served, or a last answer has not left completely."""
+        return bool(self.connections) or any(connection.owes_bytes for connection in self.lingering)
+
+    def _sweep(self) -> None:
+        loop = asyncio.get_running_loop()
+        self.date_line = b"date: %b\r\n" % formatdate(time.time(), usegmt=True).encode("ascii")
+        now = loop.time()
+        for connection in (*self.served(), *self.lingering):
+            connection.check(now)
+        self._timer = loop.call_later(self.limits.sweep_interval_s, self._sweep)

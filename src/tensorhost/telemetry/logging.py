@@ -1,0 +1,126 @@
+"""Log records of tensorhost and of the libraries it uses, all in one form: text for people, JSON lines for machines.
+
+Nothing happens at import; ``configure_logging`` sets everything up. What must stay true: one record is one line in
+JSON, and in text whatever a client sent can neither begin a line nor reach the terminal as a control code.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from typing import Any, Literal, TextIO
+
+import orjson
+import structlog
+from structlog.stdlib import BoundLogger, ProcessorFormatter
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+LogFormat = Literal["text", "json"]
+
+_LIBRARIES = ("uvicorn", "uvicorn.error", "uvicorn.access", "tensorflow", "absl")
+_FIRST_KEYS = ("timestamp", "level", "logger", "event", "request_id")
+_MULTILINE_KEYS = ("exception", "stack")
+_INDENT = "    "
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    """The root handler of tensorhost, told from those of others by its type."""
+
+
+def configure_logging(level: LogLevel = "info", log_format: LogFormat = "text") -> None:
+    """Send every log record of the process to standard error; calling it again replaces the earlier choice.
+
+    Args:
+        level: least severe records shown.
+        log_format: ``text`` (in colour only on a terminal) or ``json``, one object per line with ``timestamp`` (ISO
+            8601, UTC), ``level``, ``logger``, ``event``, ``request_id`` where one is bound, and ``exception`` as text.
+    """
+    handler = _Handler(sys.stderr)
+    colours = log_format == "text" and sys.stderr.isatty()
+    handler.setFormatter(
+        ProcessorFormatter(
+            foreign_pre_chain=_shared_processors(),
+            processors=[
+                ProcessorFormatter.remove_processors_meta,
+                *(_text_processors(colours=colours) if log_format == "text" else [_render_json]),
+            ],
+        )
+    )
+    _replace_root_handler(handler)
+    logging.getLogger().setLevel(level.upper())
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            structlog.stdlib.PositionalArgumentsFormatter(),
+            *_shared_processors(),
+            ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+
+
+def get_logger(name: str) -> BoundLogger:
+    """A logger whose records carry ``name``; keyword arguments of its methods become fields of the record."""
+    logger: BoundLogger = structlog.stdlib.get_logger(name)
+    return logger
+
+
+def escape_control_characters(text: str) -> str:
+    """``text`` with everything that is not printable, line breaks included, written as a backslash escape."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
+def _replace_root_handler(handler: _Handler) -> None:
+    root = logging.getLogger()
+    for old in [old for old in root.handlers if isinstance(old, _Handler)]:
+        root.removeHandler(old)
+        old.close()
+    root.addHandler(handler)
+    # These install handlers of their own; without them their records reach the root's, once.
+    for name in _LIBRARIES:
+        library = logging.getLogger(name)
+        library.handlers.clear()
+        library.propagate = True
+
+
+def _shared_processors() -> list[Processor]:
+    return [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+        structlog.processors.format_exc_info,
+    ]
+
+
+def _text_processors(*, colours: bool) -> list[Processor]:
+    renderer = structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=structlog.dev.plain_traceback)
+    return [_make_text_safe, renderer]
+
+
+def _make_text_safe(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> EventDict:
+    """Escape every field; indent the lines of exceptions and stacks, so that none can pass for a record."""
+    safe: dict[str, Any] = {}
+    for key, value in event_dict.items():
+        text = value if isinstance(value, str) else repr(value)
+        if key in _MULTILINE_KEYS:
+            safe[key] = "\n".join(_INDENT + escape_control_characters(line) for line in text.splitlines())
+        else:
+            safe[escape_control_characters(key)] = escape_control_characters(text)
+    return safe
+
+
+def _render_json(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> str:
+    ordered: dict[str, Any] = {key: event_dict[key] for key in _FIRST_KEYS if key in event_dict}
+    ordered.update(event_dict)
+    try:
+        return orjson.dumps(ordered, default=repr, option=orjson.OPT_NON_STR_KEYS).decode()
+    except TypeError:  # integers over 64 bits, lone surrogates, nesting without end
+        return json.dumps({key: value if isinstance(value, str) else repr(value) for key, value in ordered.items()})

@@ -1,0 +1,26 @@
+"""The numbers of one moment, from which both forms of the metrics are written, so that they always agree."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tensorhost.telemetry.memory import MemoryUsage
+from tensorhost.telemetry.versions import VersionMetrics
+
+
+@dataclass(frozen=True, slots=True)
+class ServerView:
+    """What a reader of the metrics is shown.
+
+    ``totals`` sums every version since the start, visible or not, and ``unattributed``; its gauges describe the
+    present. ``loads`` and ``states`` are counts by outcome and by state.
+    """
+
+    versions: Sequence[VersionMetrics]
+    unattributed: VersionMetrics
+    totals: VersionMetrics
+    uptime_s: float
+    memory: MemoryUsage
+    loads: Mapping[str, int]
+    states: Mapping[str, int]

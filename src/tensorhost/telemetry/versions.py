@@ -1,0 +1,147 @@
+"""What is measured about one version of one model.
+
+Plain counters, written by the event loop's thread only and read by any. Nothing here formats, exports or forgets:
+that is the collector's work.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable
+
+from tensorhost.core.errors import ErrorCode
+from tensorhost.core.requests import Timings
+from tensorhost.telemetry.histograms import ROWS_BOUNDS, SECONDS_BOUNDS, Histogram
+
+STAGES = ("queue", "preprocessing", "inference", "postprocessing")
+"""The stages of a request, in the order of the metrics; also the names of their histograms."""
+
+_DURATIONS = ("total", *STAGES, "execution")
+
+
+class VersionMetrics:
+    """Counters of one version. Everything is public; the engine and the manager write, the collector reads.
+
+    Attributes:
+        requests: finished requests, good and bad. The engine adds one when a request ends; the ``record_`` methods
+            do not touch it.
+        errors: failed requests by code; every code is present.
+        in_flight: requests in the engine now; the engine adds and subtracts.
+        total, queue, preprocessing, inference, postprocessing: seconds per successful request.
+        execution: seconds per model call.
+        batch_rows: rows per model call.
+        batches_closed: model calls by why their batch closed.
+        queue_rows: rows waiting now, or a function that says so, called from whichever thread reads the metrics.
+        load_s, warmup_s: seconds that loading and warming took.
+        weights_bytes, memory_bytes: bytes of the parameters; bytes the loaded version takes in all.
+    """
+
+    __slots__ = (
+        "batch_rows",
+        "batches_closed",
+        "errors",
+        "execution",
+        "in_flight",
+        "inference",
+        "load_s",
+        "memory_bytes",
+        "model",
+        "postprocessing",
+        "preprocessing",
+        "queue",
+        "queue_rows",
+        "requests",
+        "total",
+        "version",
+        "warmup_s",
+        "weights_bytes",
+    )
+
+    def __init__(self, model: str, version: str) -> None:
+        self.model = model
+        self.version = version
+        self.requests = 0
+        self.errors: dict[ErrorCode, int] = dict.fromkeys(ErrorCode, 0)
+        self.in_flight = 0
+        self.total = Histogram()
+        self.queue = Histogram()
+        self.preprocessing = Histogram()
+        self.inference = Histogram()
+        self.postprocessing = Histogram()
+        self.execution = Histogram()
+        self.batch_rows = Histogram(ROWS_BOUNDS)
+        self.batches_closed: dict[str, int] = {}
+        self.queue_rows: Callable[[], int] | int = 0
+        self.load_s = 0.0
+        self.warmup_s = 0.0
+        self.weights_bytes = 0
+        self.memory_bytes = 0
+
+    def record_request(self, timings: Timings, total_s: float) -> None:
+        """Add a successful request's durations, in seconds, to the five latency histograms.
+
+        Written out instead of calling ``observe`` five times: this runs for every request.
+        """
+        histogram = self.total
+        histogram.counts[bisect_left(SECONDS_BOUNDS, total_s)] += 1
+        histogram.sum += total_s
+        histogram = self.queue
+        histogram.counts[bisect_left(SECONDS_BOUNDS, value := timings.queue_s)] += 1
+        histogram.sum += value
+        histogram = self.preprocessing
+        histogram.counts[bisect_left(SECONDS_BOUNDS, value := timings.preprocessing_s)] += 1
+        histogram.sum += value
+        histogram = self.inference
+        histogram.counts[bisect_left(SECONDS_BOUNDS, value := timings.inference_s)] += 1
+        histogram.sum += value
+        histogram = self.postprocessing
+        histogram.counts[bisect_left(SECONDS_BOUNDS, value := timings.postprocessing_s)] += 1
+        histogram.sum += value
+
+    def record_error(self, code: ErrorCode) -> None:
+        """Count one failed request."""
+        self.errors[code] += 1
+
+    def record_batch(self, rows: int, reason: str, execution_s: float) -> None:
+        """Count one model call of ``rows`` rows that took ``execution_s`` seconds.
+
+        ``reason`` says why the batch closed and becomes a label: a word of the batching room, never of a client.
+        """
+        self.batch_rows.observe(rows)
+        self.execution.observe(execution_s)
+        self.batches_closed[reason] = self.batches_closed.get(reason, 0) + 1
+
+    @property
+    def error_count(self) -> int:
+        """Failed requests of every code."""
+        return sum(self.errors.values())
+
+    @property
+    def queued_rows(self) -> int:
+        """Rows waiting now."""
+        return self.queue_rows() if callable(self.queue_rows) else self.queue_rows
+
+    def clear_gauges(self) -> None:
+        """Set what describes the present to zero: the version is no longer loaded."""
+        self.queue_rows = 0
+        self.weights_bytes = 0
+        self.memory_bytes = 0
+
+    def absorb(self, other: VersionMetrics) -> None:
+        """Add another version's counters; what describes the present is left alone."""
+        self.requests += other.requests
+        for code, count in other.errors.items():
+            self.errors[code] += count
+        for name in (*_DURATIONS, "batch_rows"):
+            getattr(self, name).absorb(getattr(other, name))
+        for reason, count in list(other.batches_closed.items()):
+            self.batches_closed[reason] = self.batches_closed.get(reason, 0) + count
+
+    def absorb_gauges(self, other: VersionMetrics) -> None:
+        """Add another version's present state, for a row that stands for several versions."""
+        self.in_flight += other.in_flight
+        self.queue_rows = self.queued_rows + other.queued_rows
+        self.load_s += other.load_s
+        self.warmup_s += other.warmup_s
+        self.weights_bytes += other.weights_bytes
+        self.memory_bytes += other.memory_bytes
