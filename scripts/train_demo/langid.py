@@ -40,21 +40,27 @@ CHUNK = 4096
 TEXT = tf.TensorSpec([None], tf.string, name="text")
 
 
-def hashed_ngrams(text: tf.Tensor) -> tf.RaggedTensor:
-    """Bucket of every n-gram of each text; [rows, (n-grams)], int64.
+def words_of(text: tf.Tensor) -> tf.Tensor:
+    """Each text in lower case with one space for whatever is not letters; empty where there are none.
 
-    Only letters count: anything else is one space, and each text begins and ends with one. Bytes that are not UTF-8 are
-    spaces too, and characters after the first ``READ_CHARACTERS`` are not read.
+    Bytes that are not UTF-8 are spaces too, and characters after the first ``READ_CHARACTERS`` are not read.
     """
     text = tf.strings.unicode_transcode(text, "UTF-8", "UTF-8", errors="replace", replacement_char=ord(" "))
     text = tf.strings.lower(tf.strings.substr(text, 0, READ_CHARACTERS, unit="UTF8_CHAR"), encoding="utf-8")
-    words = tf.strings.strip(tf.strings.regex_replace(text, r"[^\p{L}\p{M}]+", " "))
+    return tf.strings.strip(tf.strings.regex_replace(text, r"[^\p{L}\p{M}]+", " "))
+
+
+def hashed_ngrams(words: tf.Tensor) -> tf.RaggedTensor:
+    """Bucket of every n-gram of each text, a space before and after it; [rows, (n-grams)], int64."""
     characters = tf.strings.unicode_split(tf.strings.join([" ", words, " "]), "UTF-8")
     return tf.strings.to_hash_bucket_fast(tf.strings.ngrams(characters, WIDTHS, separator=""), BUCKETS)
 
 
 class LanguageIdentifier(tf.Module):
-    """Adds up one row of scores per n-gram. The table is kept in float16, which halves it; sums are float32."""
+    """Adds up one row of scores per n-gram; a text without letters gets every language alike.
+
+    The table is kept in float16, which halves it; sums are float32.
+    """
 
     def __init__(self, table: NDArray[np.float32], bias: NDArray[np.float32], languages: Sequence[str]) -> None:
         super().__init__()
@@ -64,11 +70,14 @@ class LanguageIdentifier(tf.Module):
 
     @tf.function(input_signature=[TEXT])
     def serve(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
-        ngrams = hashed_ngrams(text)
+        words = words_of(text)
+        ngrams = hashed_ngrams(words)
         scores = tf.cast(tf.gather(self.table, ngrams.flat_values), tf.float32)
         rows = tf.shape(text, out_type=tf.int64)[0]
         totals = tf.math.unsorted_segment_sum(scores, ngrams.value_rowids(), rows)
-        probabilities = tf.nn.softmax(totals + self.bias, name="probabilities")
+        has_letters = tf.expand_dims(tf.not_equal(words, ""), axis=-1)
+        logits = tf.where(has_letters, totals + self.bias, tf.zeros_like(totals))
+        probabilities = tf.nn.softmax(logits, name="probabilities")
         best = tf.argmax(probabilities, axis=-1)
         return {
             "language": tf.gather(tf.constant(self.languages), best, name="language"),
@@ -105,7 +114,7 @@ def ngram_counts(texts: Sequence[str]) -> csr_matrix:
     """How often each bucket occurs in each text; sparse float32 [texts, BUCKETS]."""
     parts = []
     for start in range(0, len(texts), CHUNK):
-        ngrams = hashed_ngrams(tf.constant(texts[start : start + CHUNK]))
+        ngrams = hashed_ngrams(words_of(tf.constant(texts[start : start + CHUNK])))
         columns, ends = ngrams.flat_values.numpy(), ngrams.row_splits.numpy()
         part = csr_matrix((np.ones(len(columns), np.float32), columns, ends), shape=(len(ends) - 1, BUCKETS))
         part.sum_duplicates()

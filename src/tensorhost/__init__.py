@@ -13,13 +13,13 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from tensorhost.core.version import __version__
+
 if TYPE_CHECKING:
     from tensorhost.inference import InferenceEngine
     from tensorhost.models import ModelManager
     from tensorhost.pipelines import PreprocessingPipeline
     from tensorhost.telemetry import MetricsCollector
-
-__version__ = "0.1.0"
 
 __all__ = ["InferenceEngine", "MetricsCollector", "ModelManager", "PreprocessingPipeline", "__version__"]
 

@@ -87,7 +87,12 @@ ALIGNMENT_BYTES = 64
 
 
 def aligned_empty(shape: Sequence[int], dtype: np.dtype[Any]) -> Array:
-    """An uninitialised array whose first element lies on a 64-byte border; numpy itself promises only 16."""
+    """An uninitialised array whose first element lies on a 64-byte border; numpy itself promises only 16.
+
+    Strings (object dtype) are read one by one anyway and come as an ordinary array of None.
+    """
+    if dtype.hasobject:
+        return np.empty(shape, dtype)
     size = element_count(shape) * dtype.itemsize
     raw = np.empty(size + ALIGNMENT_BYTES, np.uint8)
     start = -raw.ctypes.data % ALIGNMENT_BYTES

@@ -89,14 +89,14 @@ def load_saved_model(path: Path, options: LoadOptions, rebind: Rebind | None = N
             return _load(tf, model, options, attempt, last=attempt is attempts[-1])
         except TensorhostError:
             raise
-        except (tf.errors.OpError, ValueError, TypeError, KeyError, RuntimeError, MemoryError) as error:
+        except Exception as error:  # the border of a load attempt: the next one may do
             if is_out_of_memory(tf, error) or isinstance(error, tf.errors.NotFoundError | tf.errors.DataLossError):
                 raise load_error(tf, error) from error
             _log.debug("attempt %s at %s failed: %s", attempt, path, error)
             reason = error
     try:
         return load_functions(tf, path, model.bindings, parameter_bytes(model.reached))
-    except (tf.errors.OpError, ValueError, TypeError, KeyError, RuntimeError, MemoryError, OSError) as error:
+    except Exception as error:  # the border of a load attempt: a damaged file raises anything
         raise load_error(tf, reason or error) from error
 
 
@@ -218,8 +218,11 @@ def _restore(tf: Any, model: _Model, options: LoadOptions, executor: str) -> Any
     try:
         with session.graph.as_default():
             saver = tf.compat.v1.train.import_meta_graph(model.meta_graph)
-            if saver is not None and (model.path / "variables" / "variables.index").is_file():
-                saver.restore(session, str(model.path / "variables" / "variables"))
+            if (model.path / "variables" / "variables.index").is_file():
+                if saver is not None:
+                    saver.restore(session, str(model.path / "variables" / "variables"))
+            elif variables_in(model.reached) - _initialiser_variables(model):
+                raise ModelFailedError("The SavedModel's file variables/variables.index is missing.")
         _initialise(tf, model, session)
     except BaseException:
         session.close()

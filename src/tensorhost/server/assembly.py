@@ -7,7 +7,7 @@ import contextlib
 import sys
 from collections.abc import Callable
 
-from tensorhost import __version__
+from tensorhost.core.version import __version__
 from tensorhost.frontends.native import NativeApp
 from tensorhost.inference import InferenceEngine
 from tensorhost.models.manager import ModelManager

@@ -42,7 +42,6 @@ class Connection(HttpToolsProtocol):
         super().__init__(config, server_state, {}, loop)
         # A strict parser: unlike uvicorn's it reads nothing after a request that said `Connection: close`.
         self.parser = httptools.HttpRequestParser(self)
-        self.fresh = True
         self.running: Exchange | None = None
         self._limits = server_state.limits
         self._watch = Watch(self._limits, loop.time())
@@ -92,7 +91,6 @@ class Connection(HttpToolsProtocol):
         super().on_message_begin()
         self._head_bytes = -self._fed_bytes if self._chunk_shared else 0
         self._framing.reset()
-        self.fresh = False
         self._enter(Phase.HEAD)
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -184,10 +182,9 @@ class Connection(HttpToolsProtocol):
 
     # What the server says.
 
-    @property
-    def idle(self) -> bool:
-        """Whether no request has begun that is not answered."""
-        return self._watch.phase is Phase.IDLE and self.running is None
+    def idle_since(self, instant: float) -> bool:
+        """Whether no request has begun after ``instant``, on the loop's clock, and none is unanswered."""
+        return self._watch.phase is Phase.IDLE and self._watch.entered <= instant
 
     @property
     def owes_bytes(self) -> bool:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 _POLL_S = 0.01
-_FRESH_GRACE_S = 0.5
+_QUIET_S = 0.5
 _FLUSH_S = 1.0
 _TLS_GOODBYE_S = 2.0
 
@@ -170,13 +170,16 @@ class HttpServer:
         }
 
     async def _finish_requests(self, deadline: float) -> None:
-        """Close idle connections and wait until the others have been answered."""
+        """Close connections that have gone quiet and wait until the others have been answered.
+
+        A connection that was used a moment ago, or has just been made, may have a request on its way: it is left a
+        little time, and closes with the answer.
+        """
         loop = asyncio.get_running_loop()
-        fresh_until = loop.time() + _FRESH_GRACE_S
         while self._registry.owes_answers and loop.time() < deadline:
-            spare_fresh = loop.time() < fresh_until
-            idle = [one for one in self._registry.served() if one.idle and not (one.fresh and spare_fresh)]
-            for connection in _without_input(idle):
+            quiet_since = loop.time() - _QUIET_S
+            quiet = [connection for connection in self._registry.served() if connection.idle_since(quiet_since)]
+            for connection in _without_input(quiet):
                 connection.transport.close()
             await asyncio.sleep(_POLL_S)
 

@@ -66,7 +66,7 @@ class Registry(ServerState):
         self.limits = limits
         self.lingering: set[Connection] = set()
         self.draining = False
-        self.date_line = b""
+        self.date_line = _date_line()
         self._timer: asyncio.TimerHandle | None = None
 
     def open(self) -> None:
@@ -95,8 +95,12 @@ class Registry(ServerState):
 
     def _sweep(self) -> None:
         loop = asyncio.get_running_loop()
-        self.date_line = b"date: %b\r\n" % formatdate(time.time(), usegmt=True).encode("ascii")
+        self.date_line = _date_line()
         now = loop.time()
         for connection in (*self.served(), *self.lingering):
             connection.check(now)
         self._timer = loop.call_later(self.limits.sweep_interval_s, self._sweep)
+
+
+def _date_line() -> bytes:
+    return b"date: %b\r\n" % formatdate(time.time(), usegmt=True).encode("ascii")

@@ -40,9 +40,18 @@ _VERDICTS = (Verdict.CLOSE, Verdict.HEAD_LATE, Verdict.BODY_LATE, Verdict.KEEP, 
 
 
 class Watch:
-    """The phase of one connection and its deadlines, all in seconds of the event loop's clock."""
+    """The phase of one connection, when it was entered, and its deadlines, all in seconds of the event loop's clock."""
 
-    __slots__ = ("_body_s", "_deadline", "_parting_end", "_timeouts", "_unsent_bytes", "_unsent_deadline", "phase")
+    __slots__ = (
+        "_body_s",
+        "_deadline",
+        "_parting_end",
+        "_timeouts",
+        "_unsent_bytes",
+        "_unsent_deadline",
+        "entered",
+        "phase",
+    )
 
     def __init__(self, limits: Limits, now: float) -> None:
         self._timeouts = (
@@ -61,6 +70,7 @@ class Watch:
     def enter(self, phase: Phase, now: float) -> None:
         """Begin ``phase``; its time counts from ``now``."""
         self.phase = phase
+        self.entered = now
         self._deadline = now + self._timeouts[phase]
         if phase is Phase.PARTING:
             self._parting_end = now + _PARTING_TOTAL_S

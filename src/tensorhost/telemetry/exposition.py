@@ -26,8 +26,8 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
-from tensorhost import __version__
 from tensorhost.core.errors import ErrorCode
+from tensorhost.core.version import __version__
 from tensorhost.telemetry import definitions as table
 from tensorhost.telemetry.histograms import Histogram
 from tensorhost.telemetry.server_view import ServerView

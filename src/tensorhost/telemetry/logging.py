@@ -41,7 +41,7 @@ def configure_logging(level: LogLevel = "info", log_format: LogFormat = "text") 
     colours = log_format == "text" and sys.stderr.isatty()
     handler.setFormatter(
         ProcessorFormatter(
-            foreign_pre_chain=_shared_processors(),
+            foreign_pre_chain=[structlog.stdlib.ExtraAdder(), *_shared_processors()],
             processors=[
                 ProcessorFormatter.remove_processors_meta,
                 *(_text_processors(colours=colours) if log_format == "text" else [_render_json]),
@@ -50,6 +50,8 @@ def configure_logging(level: LogLevel = "info", log_format: LogFormat = "text") 
     )
     _replace_root_handler(handler)
     logging.getLogger().setLevel(level.upper())
+    # TensorFlow's own library of records tells the operator nothing at INFO that he could act on.
+    logging.getLogger("absl").setLevel("DEBUG" if level == "debug" else "WARNING")
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

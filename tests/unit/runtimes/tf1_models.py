@@ -61,7 +61,9 @@ def _half_plus_two(tf, root):
                 "serving_default": _signature(tf, {"x": x}, {"y": y}, "predict"),
                 "echo": _signature(tf, {"x": x}, {"x": x, "again": x, "y": y}, "predict"),
                 "regress": _signature(tf, {"inputs": serialized}, {"outputs": y_parsed}, "regress"),
-                "classify": _signature(tf, {"inputs": serialized}, {"classes": classes, "scores": y_parsed}, "classify"),
+                "classify": _signature(
+                    tf, {"inputs": serialized}, {"classes": classes, "scores": y_parsed}, "classify"
+                ),
             },
             assets_collection=v1.get_collection(v1.GraphKeys.ASSET_FILEPATHS),
             main_op=v1.tables_initializer(),

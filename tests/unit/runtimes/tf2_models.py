@@ -72,7 +72,11 @@ def write_all(tf, root):
     assets = tf.Module()
     assets.table = tf.lookup.StaticVocabularyTable(
         tf.lookup.TextFileInitializer(
-            str(vocabulary), tf.string, tf.lookup.TextFileIndex.WHOLE_LINE, tf.int64, tf.lookup.TextFileIndex.LINE_NUMBER
+            str(vocabulary),
+            tf.string,
+            tf.lookup.TextFileIndex.WHOLE_LINE,
+            tf.int64,
+            tf.lookup.TextFileIndex.LINE_NUMBER,
         ),
         1,
     )
@@ -113,7 +117,8 @@ def write_all(tf, root):
     for name in CAST_DTYPES:
         dtype = tf.as_dtype(name)
         signatures[f"as_{name}"] = tf.function(
-            lambda x: {"same": tf.identity(x), "twice": tf.concat([x, x], 0)}, input_signature=[spec([None], dtype, name="x")]
+            lambda x: {"same": tf.identity(x), "twice": tf.concat([x, x], 0)},
+            input_signature=[spec([None], dtype, name="x")],
         )
     save("casts", casts, **signatures)
 

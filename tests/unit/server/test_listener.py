@@ -62,12 +62,12 @@ def test_everything_the_kernel_holds_is_accepted_without_waiting():
         assert len(accepted) == 5
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux filters a listening socket")
 def test_after_the_stop_held_connections_remain_and_new_ones_do_not_come_in():
     with listening("127.0.0.1") as (listener,), socket.create_connection(listener.getsockname()):
         stop_new_connections(listener)
-        with pytest.raises(TimeoutError):
-            socket.create_connection(listener.getsockname(), timeout=0.1)
+        if sys.platform == "linux":  # the others cannot keep new clients out of a listening socket
+            with pytest.raises(TimeoutError):
+                socket.create_connection(listener.getsockname(), timeout=0.1)
         accepted = list(accept_pending(listener))
         assert len(accepted) == 1
         accepted[0].close()

@@ -80,5 +80,5 @@ def test_a_missing_file_names_its_setting(files, certificate, key, authority, se
 
 
 def test_an_authority_without_certificates_is_refused(files):
-    with pytest.raises(CannotStartError, match="^tls_client_ca must hold PEM certificates"):
+    with pytest.raises(CannotStartError, match=r"^tls_client_ca must hold PEM certificates"):
         context_of(files, "cert", "key", "rubbish")

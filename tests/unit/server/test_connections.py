@@ -1,0 +1,165 @@
+"""The connection on a transport that only records, and what it takes from uvicorn.
+
+The latter is not public there; these tests fail first when a new version changes it.
+"""
+
+import asyncio
+import inspect
+import itertools
+import re
+
+import uvicorn
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from tensorhost.server.connections import Connection
+from tensorhost.server.registry import Limits, Registry
+
+_OURS = {
+    "check",
+    "connection_lost",
+    "connection_made",
+    "data_received",
+    "exchange_finished",
+    "idle_since",
+    "on_body",
+    "on_header",
+    "on_headers_complete",
+    "on_message_begin",
+    "on_message_complete",
+    "owes_bytes",
+    "owes_more",
+    "refuse",
+    "cut_off",
+}
+
+
+def test_the_constructor_takes_what_we_give():
+    assert list(inspect.signature(HttpToolsProtocol.__init__).parameters) == [
+        "self",
+        "config",
+        "server_state",
+        "app_state",
+        "_loop",
+    ]
+
+
+def test_the_callbacks_we_replace_and_keep_exist():
+    for name in ("on_message_begin", "on_header", "on_headers_complete", "on_body", "on_message_complete", "on_url"):
+        assert callable(getattr(HttpToolsProtocol, name))
+    for name in ("pause_writing", "resume_writing", "connection_made", "connection_lost", "data_received"):
+        assert callable(getattr(HttpToolsProtocol, name))
+
+
+def test_the_shared_state_has_what_we_use():
+    assert {"total_requests", "connections", "tasks", "default_headers"} <= set(vars(ServerState()))
+
+
+def test_flow_control_has_what_we_use():
+    for name in ("drain", "pause_reading", "resume_reading", "pause_writing", "resume_writing"):
+        assert callable(getattr(FlowControl, name))
+
+
+def test_no_other_method_of_uvicorn_is_shadowed():
+    shadowed = {name for name in vars(Connection) if name in dir(HttpToolsProtocol) and not name.startswith("__")}
+    assert shadowed <= _OURS
+
+
+class Transport(asyncio.Transport):
+    def __init__(self):
+        super().__init__()
+        self.written = b""
+        self.closing = False
+
+    def write(self, data):
+        assert not self.closing
+        self.written += data
+
+    def is_closing(self):
+        return self.closing
+
+    def close(self):
+        self.closing = True
+
+    abort = close
+
+    def can_write_eof(self):
+        return False
+
+    def get_write_buffer_size(self):
+        return 0
+
+    def pause_reading(self):
+        pass
+
+    def resume_reading(self):
+        pass
+
+
+async def echo(scope, receive, send):
+    request = await receive()
+    content = b"%b %b %b" % (scope["method"].encode(), scope["raw_path"], request.get("body", b""))
+    headers = [(b"content-length", b"%d" % len(content))]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": content})
+
+
+async def responses_to(*pieces):
+    """What is written when the client sends ``pieces``, without what differs from run to run."""
+    limits = Limits(10, 1024, 1024, header_timeout_s=10, body_timeout_s=10, keep_alive_timeout_s=10)
+    config = uvicorn.Config(echo, ws="none", lifespan="off", log_config=None, proxy_headers=False)
+    connection = Connection(config, Registry(limits), asyncio.get_running_loop())
+    transport = Transport()
+    connection.connection_made(transport)
+    for piece in pieces:
+        if not transport.closing:
+            connection.data_received(piece)
+            for _ in range(3):
+                await asyncio.sleep(0)
+    while connection.running is not None and connection.running.body_complete:  # noqa: ASYNC110 - no event
+        await asyncio.sleep(0)
+    connection.connection_lost(None)
+    await asyncio.gather(*connection.tasks)
+    return re.sub(rb"[0-9a-f]{16}", b"ID", transport.written)
+
+
+_HOST = b"Host: h\r\n"
+_STREAM = b"".join(
+    (
+        b"GET /a HTTP/1.1\r\n" + _HOST + b"\r\n",
+        b"POST /b HTTP/1.1\r\n" + _HOST + b"Content-Length: 5\r\n\r\nhello",
+        b"POST /c HTTP/1.1\r\n" + _HOST + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\nX: y\r\n\r\n",
+        b"POST /d HTTP/1.1\r\n" + _HOST + b"Connection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 3\r\n\r\nGET",
+        b"GET /e HTTP/1.1\r\n" + _HOST + b"\r\n",
+        b"GET /bad HTTP/1.1\r\nBroken Header\r\n\r\n",
+    )
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.integers(0, len(_STREAM)), max_size=12))
+def test_how_the_bytes_are_cut_does_not_change_the_answers(cuts):
+    edges = [0, *sorted(cuts), len(_STREAM)]
+    pieces = [_STREAM[start:end] for start, end in itertools.pairwise(edges)]
+    answers = asyncio.run(responses_to(*pieces))
+    bodies = re.findall(rb"\r\n\r\n([A-Z]+ /[a-e] [a-zA-Z]*?)(?=HTTP/1.1|$)", answers)
+    assert bodies == [b"GET /a ", b"POST /b hello", b"POST /c abcde", b"POST /d GET", b"GET /e "]
+    assert re.findall(rb"HTTP/1.1 (\d+)", answers) == [b"200"] * 5 + [b"400"]
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(st.one_of(st.binary(max_size=60), st.sampled_from(_STREAM.splitlines(keepends=True))), max_size=20))
+def test_whatever_comes_every_answer_is_whole_and_nothing_follows_a_refusal(pieces):
+    answers = asyncio.run(responses_to(*pieces))
+    while answers:
+        head, separator, rest = answers.partition(b"\r\n\r\n")
+        assert separator
+        length = re.search(rb"content-length: (\d+)", head)
+        size = int(length[1]) if b"application/json" not in head else rest.index(b"}}") + 2
+        assert len(rest) >= size
+        answers = rest[size:]
+        if b" 400 " in head or b" 431 " in head:
+            assert answers == b""

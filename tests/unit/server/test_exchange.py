@@ -1,0 +1,213 @@
+"""The ASGI side alone, on a connection that only records."""
+
+import asyncio
+
+import pytest
+
+from tensorhost.server.exchange import Exchange
+
+
+class Transport:
+    def __init__(self):
+        self.written = b""
+        self.aborted = False
+
+    def write(self, data):
+        self.written += data
+
+    def abort(self):
+        self.aborted = True
+
+
+class Flow:
+    def __init__(self):
+        self.write_paused = False
+        self.writable = asyncio.Event()
+
+    async def drain(self):
+        await self.writable.wait()
+
+
+class State:
+    draining = False
+    date_line = b"date: now\r\n"
+
+
+class Connection:
+    def __init__(self):
+        self.transport = Transport()
+        self.flow = Flow()
+        self.server_state = State()
+        self.tasks = set()
+        self.owes_more = False
+        self.finished = []
+
+    def exchange_finished(self, exchange):
+        self.finished.append(exchange)
+
+
+def exchange_on(connection, *, method="POST", version="1.1", keep_alive=True, expects_continue=False):
+    scope = {"method": method, "path": "/", "http_version": version, "headers": []}
+    return Exchange(connection, scope, keep_alive=keep_alive, expects_continue=expects_continue)
+
+
+def start(status=200, *headers):
+    return {"type": "http.response.start", "status": status, "headers": headers}
+
+
+def body(content=b"", *, more=False):
+    return {"type": "http.response.body", "body": content, "more_body": more}
+
+
+def answering(*messages):
+    async def app(_scope, _receive, send):
+        for message in messages:
+            await send(message)
+
+    return app
+
+
+async def run(app, **options):
+    connection = Connection()
+    exchange = exchange_on(connection, **options)
+    await exchange.run(app)
+    return connection, exchange
+
+
+async def test_a_response_with_its_length_leaves_in_one_piece():
+    connection, exchange = await run(answering(start(200, (b"Content-Length", b"2")), body(b"ok")))
+    assert connection.transport.written == b"HTTP/1.1 200 OK\r\ndate: now\r\nContent-Length: 2\r\n\r\nok"
+    assert connection.finished == [exchange]
+
+
+async def test_a_response_without_a_length_is_chunked():
+    connection, _ = await run(answering(start(), body(b"abc", more=True), body(b"", more=True), body(b"d")))
+    head, _, rest = connection.transport.written.partition(b"\r\n\r\n")
+    assert b"transfer-encoding: chunked" in head
+    assert rest == b"3\r\nabc\r\n1\r\nd\r\n0\r\n\r\n"
+
+
+async def test_http_1_0_gets_no_chunks_but_the_end_of_the_connection():
+    connection, exchange = await run(answering(start(), body(b"abc", more=True), body(b"d")), version="1.0")
+    assert connection.transport.written.endswith(b"connection: close\r\n\r\nabcd")
+    assert not exchange.keep_alive
+
+
+@pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("GET", 204), ("GET", 304)])
+async def test_responses_without_a_body_send_none(method, status):
+    connection, exchange = await run(answering(start(status, (b"content-length", b"5")), body(b"hello")), method=method)
+    assert connection.transport.written.endswith(b"content-length: 5\r\n\r\n")
+    assert exchange.finished
+
+
+@pytest.mark.parametrize(
+    ("draining", "owes_more", "closes"), [(False, False, False), (True, False, True), (True, True, False)]
+)
+async def test_draining_closes_after_the_last_answer_that_is_due(draining, owes_more, closes):
+    connection = Connection()
+    connection.server_state.draining, connection.owes_more = draining, owes_more
+    exchange = exchange_on(connection)
+    await exchange.run(answering(start(), body(b"x")))
+    assert (b"connection: close\r\n" in connection.transport.written) == closes
+    assert exchange.keep_alive != closes
+
+
+async def test_connection_close_of_the_application_is_not_doubled():
+    connection, exchange = await run(answering(start(200, (b"connection", b"close")), body()))
+    assert connection.transport.written.count(b"close") == 1
+    assert not exchange.keep_alive
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [],
+        [start()],
+        [body(b"x")],
+        [start(200, (b"content-length", b"2")), body(b"abc")],
+        [start(200, (b"content-length", b"4")), body(b"abc")],
+        [start(200, (b"x", b"a\r\nset-cookie: b"))],
+        [start(200, (b"x", b"a\nb"))],
+        [start(200, (b"x\0", b"a"))],
+        [start(200, (b"content-length", b"x"))],
+        [start(), start()],
+    ],
+)
+async def test_an_application_that_breaks_the_rules_gets_a_500_and_no_byte_of_its_own_leaves(messages):
+    connection, exchange = await run(answering(*messages))
+    assert connection.transport.written.startswith(b"HTTP/1.1 500 ")
+    assert b"set-cookie" not in connection.transport.written
+    assert connection.finished == [exchange]
+    assert not exchange.keep_alive
+
+
+async def test_a_fault_after_the_first_bytes_cuts_the_connection():
+    connection, _ = await run(answering(start(), body(b"half", more=True), start()))
+    assert connection.transport.aborted
+    assert b"500" not in connection.transport.written
+
+
+async def test_a_message_after_the_end_changes_nothing_on_the_wire():
+    connection, exchange = await run(answering(start(200, (b"content-length", b"1")), body(b"x"), body(b"y")))
+    assert connection.transport.written.endswith(b"\r\n\r\nx")
+    assert connection.finished == [exchange]
+
+
+async def test_the_body_in_one_piece_is_handed_over_without_a_copy():
+    exchange, piece = exchange_on(Connection()), b"x" * 1000
+    exchange.add_body(piece)
+    exchange.complete_body()
+    message = await exchange.receive()
+    assert message["body"] is piece
+
+
+async def test_receive_waits_for_the_whole_body_and_then_for_the_end():
+    connection = Connection()
+    exchange = exchange_on(connection, expects_continue=True)
+    receiving = asyncio.create_task(exchange.receive())
+    await asyncio.sleep(0)
+    assert connection.transport.written == b"HTTP/1.1 100 Continue\r\n\r\n"
+    for piece in (b"a", b"b", b"c"):
+        exchange.add_body(piece)
+        await asyncio.sleep(0)
+        assert not receiving.done()
+    exchange.complete_body()
+    assert await receiving == {"type": "http.request", "body": b"abc", "more_body": False}
+    listening = [asyncio.create_task(exchange.receive()) for _ in range(2)]
+    await asyncio.sleep(0)
+    assert not any(task.done() for task in listening)
+    exchange.drop()
+    assert await asyncio.gather(*listening) == [{"type": "http.disconnect"}] * 2
+
+
+async def test_a_client_that_leaves_during_its_body_is_a_disconnect():
+    exchange = exchange_on(Connection())
+    receiving = asyncio.create_task(exchange.receive())
+    await asyncio.sleep(0)
+    exchange.drop()
+    assert await receiving == {"type": "http.disconnect"}
+
+
+async def test_dropping_cancels_the_task_and_forgets_it_even_before_its_first_step(caplog):
+    connection = Connection()
+    exchange = exchange_on(connection)
+    exchange.task = asyncio.create_task(exchange.run(answering(start(), body(b"x"))))
+    connection.tasks.add(exchange.task)
+    exchange.drop()
+    await asyncio.wait([exchange.task])
+    await asyncio.sleep(0)
+    assert connection.tasks == set()
+    assert connection.transport.written == b""
+    assert caplog.records == []
+
+
+async def test_a_send_that_waits_for_a_slow_client_ends_when_the_client_leaves():
+    connection = Connection()
+    connection.flow.write_paused = True
+    exchange = exchange_on(connection)
+    running = asyncio.create_task(exchange.run(answering(start(), body(b"x"))))
+    await asyncio.sleep(0)
+    exchange.drop()
+    connection.flow.writable.set()
+    await running
+    assert connection.transport.written == b""
