@@ -631,9 +631,9 @@ class Traffic:
 
 
 @once
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_a_signal_under_load_loses_no_request(number):
-    async with child(drain_window_s=0.3, shutdown_timeout_s=10) as running:
+@pytest.mark.parametrize(("number", "window_s"), [(signal.SIGTERM, 0.3), (signal.SIGTERM, 0), (signal.SIGINT, 0.3)])
+async def test_a_signal_under_load_loses_no_request(number, window_s):
+    async with child(drain_window_s=window_s, shutdown_timeout_s=10) as running:
         traffic = Traffic(running.port)
         slow = b"GET /slow HTTP/1.1\r\nHost: h\r\n\r\n"
         clients = [
@@ -649,7 +649,7 @@ async def test_a_signal_under_load_loses_no_request(number):
         assert await running.process.wait() == 0
         await asyncio.gather(*clients)
     assert traffic.lost == []
-    assert traffic.answered > before + 20
+    assert traffic.answered >= before + 20
 
 
 @once

@@ -137,7 +137,7 @@ def test_rows_alone_and_rows_together_agree(signatures, key):
     np.testing.assert_allclose(together.sum(axis=-1), 1, atol=1e-5)
 
 
-# Not digits/2: TensorFlow 2.21 on oneDNN refuses no rows in a fused convolution ("input depth must be evenly divisible").
+# Not digits/2: TensorFlow 2.21 on oneDNN refuses no rows in a fused convolution ("input depth must be evenly ...").
 @pytest.mark.parametrize("key", ["digits/1", "langid/1", "wine/1"])
 def test_no_rows_give_no_rows(tf, signatures, key):
     empty = (
