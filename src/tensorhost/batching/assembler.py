@@ -1,8 +1,9 @@
 """Decides which waiting requests run together. Pure: a function of what was offered and of ``now``.
 
 It does not know what a tensor is, never waits and never runs anything; ``queue`` drives it. What stays true:
-every entry offered leaves exactly once, by its last slice in a batch, by ``expired``, or by ``close``; rows of one
-entry keep their order; entries of different groups (inner shapes) never meet in a batch.
+every entry offered leaves exactly once, by its last slice in a batch, by ``expired``, by ``abandon``, or by
+``close``; rows of one entry keep their order; entries of different groups (inner shapes) never meet in a batch; a
+request of many batches shares every turn with those that came after it.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class CloseReason(StrEnum):
 
 @dataclass(slots=True, eq=False)
 class Entry(Generic[Payload]):
-    """One request waiting. ``max_batch_rows`` is this request's own ceiling for calls it takes part in.
+    """One request waiting. ``max_batch_rows``, at least 1, is its own ceiling for calls it takes part in.
 
     ``taken_rows``, ``abandoned`` and ``gone`` (has left the queue whole) belong to the assembler.
     """
@@ -96,6 +97,7 @@ class Assembler(Generic[Payload]):
         # Groups in the order in which they take turns; an empty group is removed.
         self._groups: dict[Hashable, deque[Entry[Payload]]] = {}
         self._queue_rows = 0
+        self._held = 0
         self._abandoned = 0
 
     @property
@@ -120,6 +122,7 @@ class Assembler(Generic[Payload]):
         if group is None:
             group = self._groups[entry.group] = deque()
         group.append(entry)
+        self._held += 1
         self._queue_rows += weight
         return True
 
@@ -143,6 +146,7 @@ class Assembler(Generic[Payload]):
             entry = group[0]
             if entry.abandoned:
                 self._abandoned -= 1
+                self._held -= 1
                 group.popleft()
                 continue
             if entry.deadline <= now:
@@ -160,10 +164,12 @@ class Assembler(Generic[Payload]):
                 break
             limit = min(limit, entry.max_batch_rows)
             if rows > room:
-                # Only a request larger than a batch may be is split; any other goes whole or waits its turn.
+                # Only a request larger than a batch may be is split; any other goes whole or waits its turn. What is
+                # left of it goes to the end, or those behind it would wait for all of its batches.
                 self._append(batch, entry, room)
                 self._queue_rows -= room
                 entry.taken_rows += room
+                group.rotate(-1)
                 break
             self._append(batch, entry, rows)
             self._pop(group)
@@ -180,14 +186,14 @@ class Assembler(Generic[Payload]):
         entry.abandoned = True
         self._queue_rows -= entry.waiting_rows or 1
         self._abandoned += 1
-        if self._abandoned > self._max_queue_rows:
+        if 2 * self._abandoned > self._held:
             self._sweep()
 
     def close(self) -> list[Entry[Payload]]:
         """Give back everything still waiting, for the caller to refuse."""
         entries = [entry for group in self._groups.values() for entry in group]
         self._groups.clear()
-        self._queue_rows = 0
+        self._queue_rows = self._held = self._abandoned = 0
         for entry in entries:
             entry.gone = True
         return [entry for entry in entries if not entry.abandoned]
@@ -199,6 +205,7 @@ class Assembler(Generic[Payload]):
 
     def _pop(self, group: deque[Entry[Payload]]) -> None:
         entry = group.popleft()
+        self._held -= 1
         self._queue_rows -= entry.waiting_rows or 1
         entry.taken_rows = entry.rows
         entry.gone = True
@@ -216,23 +223,29 @@ class Assembler(Generic[Payload]):
         return next((key for key, group in self._groups.items() if self._due_at(group) <= now), None)
 
     def _due_at(self, group: deque[Entry[Payload]]) -> float:
-        due_at = group[0].offered_at + self._batch_timeout_s
+        due_at = math.inf
         limit = self._max_batch_rows
         rows = 0
         for entry in group:
+            if entry.abandoned:
+                continue
+            due_at = min(due_at, entry.offered_at + self._batch_timeout_s)
             rows += entry.waiting_rows
             limit = min(limit, entry.max_batch_rows)
-            # A full batch has nothing to wait for, and a request that would expire while held back must not be held.
-            if rows >= limit or entry.deadline <= due_at:
+            # A full batch has nothing to wait for; a request that would expire while held back, or that has run in
+            # part, must not be held.
+            if rows >= limit or entry.deadline <= due_at or entry.taken_rows:
                 return -math.inf
-        return due_at
+        # A group of none but abandoned entries is due for removal.
+        return -math.inf if due_at == math.inf else due_at
 
     def _sweep(self) -> None:
-        # Paid once per max_queue_rows abandoned entries, so abandoning stays cheap and memory stays bounded.
+        # Done when most of what is held was abandoned, so that abandoning stays cheap and memory stays bounded.
         for key, group in list(self._groups.items()):
             kept = deque(entry for entry in group if not entry.abandoned)
             if kept:
                 self._groups[key] = kept
             else:
                 del self._groups[key]
+        self._held -= self._abandoned
         self._abandoned = 0

@@ -4,16 +4,19 @@ One queue per servable and signature. At most one call runs at a time: while it 
 all that fit go. Calls expected to take under a millisecond or so run on the event loop itself, since a hop to a
 thread would cost more; longer ones run on the servable's thread.
 
-What stays true: every waiter is answered exactly once; a waiter that left does not disturb the others; a call that
-fails is repeated request by request, so that only the guilty one gets its error.
+What stays true: every waiter is answered exactly once, at its deadline at the latest; a waiter that left does not
+disturb the others; a call that fails is repeated request by request, so that only the guilty one gets its error; no
+error keeps a request's tensors alive.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,9 +26,11 @@ from tensorhost.batching.assembler import Assembler, Batch, Entry, Slice
 from tensorhost.core.errors import (
     DeadlineExceededError,
     ModelFailedError,
+    OutOfMemoryError,
     OverloadedError,
     TensorhostError,
 )
+from tensorhost.core.requests import Timings
 from tensorhost.core.tensors import Array, Tensors, aligned_empty
 
 RunModel = Callable[[Tensors], dict[str, Array]]
@@ -39,12 +44,11 @@ RETRY_AFTER_S = 1.0
 
 @dataclass(slots=True, eq=False)
 class Waiter:
-    """One request's tensors on the way in, its future, and when it ran."""
+    """One request's tensors on the way in, its future, where its times go, and its outputs as far as they are there."""
 
     inputs: Tensors
     future: asyncio.Future[dict[str, Array]]
-    queue_s: float = 0.0
-    inference_s: float = 0.0
+    timings: Timings
     parts: list[Mapping[str, Array]] = field(default_factory=list)
 
 
@@ -106,27 +110,30 @@ class BatchQueue:
         """The options in force."""
         return self._options
 
-    def submit(
-        self, inputs: Tensors, *, rows: int, deadline: float, max_batch_rows: int | None = None
-    ) -> Entry[Waiter]:
-        """Queue one request; await ``entry.payload.future`` for its outputs.
+    async def call(
+        self, inputs: Tensors, *, rows: int, deadline: float, timings: Timings, max_batch_rows: int | None = None
+    ) -> dict[str, Array]:
+        """Wait for a batch and run; the outputs for these inputs.
 
-        Outputs are views into the batch's outputs and must not be written to. A caller that stops waiting must call
-        ``abandon``.
+        Outputs are views into the batch's outputs and must not be written to.
 
         Args:
-            inputs: checked tensors; when the signature is batched, all with ``rows`` as first dimension.
+            inputs: checked tensors; when the signature is batched, all with ``rows`` as first dimension, and by the
+                signature's names in its order.
             rows: size of the first dimension; 1 where there is none.
             deadline: on the queue's clock.
-            max_batch_rows: this request's own, lower ceiling on the rows of a call.
+            timings: where to write ``queue_s`` and ``inference_s``.
+            max_batch_rows: this request's own, lower ceiling on the rows of a call; at least 1.
 
         Raises:
             OverloadedError: the queue is full; nothing was queued.
+            DeadlineExceededError: the deadline passed, waiting or running.
+            TensorhostError: what ``close`` was given, or why the model failed.
         """
         if self._refusal is not None:
             raise self._refusal()
+        waiter = Waiter(inputs, self._loop.create_future(), timings)
         group = tuple([array.shape[1:] for array in inputs.values()]) if self._options.batched else None
-        waiter = Waiter(inputs, self._loop.create_future())
         entry = Entry(waiter, rows, group, self._clock(), deadline)
         if max_batch_rows is not None:
             entry.max_batch_rows = max_batch_rows
@@ -137,11 +144,29 @@ class BatchQueue:
             )
         if not self._busy:
             self._schedule_pull()
-        return entry
+        timer = self._loop.call_at(deadline, self._expire, entry) if deadline != math.inf else None
+        try:
+            return await waiter.future
+        except asyncio.CancelledError:
+            self._abandon(entry)
+            raise
+        finally:
+            if timer is not None:
+                timer.cancel()
+            # An error holds this frame; were the frame to hold the future, which holds the error, the request's
+            # tensors would stay until the next garbage collection.
+            del waiter, entry
 
-    def abandon(self, entry: Entry[Waiter]) -> None:
+    def _expire(self, entry: Entry[Waiter]) -> None:
+        _fail(entry.payload, DeadlineExceededError("The deadline passed while the request waited or ran."))
+        self._assembler.abandon(entry)
+
+    def _abandon(self, entry: Entry[Waiter]) -> None:
         """The waiter has left: free its place, and drop its result if it is already running."""
-        entry.payload.future.cancel()
+        future = entry.payload.future
+        if future.done() and not future.cancelled():
+            # It was answered and cancelled at once. An error nobody looks at would be logged as forgotten.
+            future.exception()
         self._assembler.abandon(entry)
 
     def close(self, refusal: Callable[[], TensorhostError]) -> None:
@@ -189,64 +214,75 @@ class BatchQueue:
             return
         for part in batch.slices:
             if part.start == 0:
-                part.entry.payload.queue_s = now - part.entry.offered_at
+                part.entry.payload.timings.queue_s = now - part.entry.offered_at
         if batch.rows <= self._options.inline_rows:
             self._deliver(batch, self._execute(batch), now)
-        else:
-            self._busy = True
+            return
+        try:
             call = self._loop.run_in_executor(self._executor, self._execute, batch)
-            call.add_done_callback(lambda done: self._finish(batch, done, now))
+        except RuntimeError as error:
+            self._deliver(batch, _never_ran(batch, repr(error)), now)
+            return
+        self._busy = True
+        call.add_done_callback(lambda done: self._finish(batch, done, now))
 
     def _finish(self, batch: Batch[Waiter], call: asyncio.Future[_Outcomes], started_at: float) -> None:
         self._busy = False
-        if call.cancelled() or (error := call.exception()) is not None:
-            # The thread is gone (interpreter shutting down): the waiters are answered all the same.
-            failure = ModelFailedError("The model's thread ended before the call.", log_detail=repr(error))
-            outcomes: _Outcomes = [failure] * len(batch.slices)
+        if call.cancelled():
+            outcomes = _never_ran(batch, "cancelled")
+        elif (error := call.exception()) is not None:
+            outcomes = _never_ran(batch, repr(error))
         else:
             outcomes = call.result()
         self._deliver(batch, outcomes, started_at)
 
     def _deliver(self, batch: Batch[Waiter], outcomes: _Outcomes, started_at: float) -> None:
         seconds = self._clock() - started_at
-        self._on_batch(batch.rows, batch.reason.value, seconds)
         for part, outcome in zip(batch.slices, outcomes, strict=True):
             waiter = part.entry.payload
-            waiter.inference_s += seconds
+            waiter.timings.inference_s += seconds
             if waiter.future.done():
                 continue
+            if part.stop - part.start != part.entry.rows and not isinstance(outcome, TensorhostError):
+                waiter.parts.append(outcome)
+                if part.stop != part.entry.rows:
+                    continue
+                outcome = _join(waiter.parts)
             if isinstance(outcome, TensorhostError):
                 waiter.future.set_exception(outcome)
                 self._assembler.abandon(part.entry)
-            elif part.stop - part.start == part.entry.rows:
-                waiter.future.set_result(outcome)
             else:
-                waiter.parts.append(outcome)
-                if part.stop == part.entry.rows:
-                    waiter.future.set_result(_join(waiter.parts))
+                waiter.future.set_result(outcome)
+        self._on_batch(batch.rows, batch.reason.value, seconds)
         if not self._assembler.is_empty:
             self._schedule_pull()
 
     def _execute(self, batch: Batch[Waiter]) -> _Outcomes:
         slices = batch.slices
-        if len(slices) == 1:
-            return [self._run_alone(slices[0])]
-        try:
-            outputs = self._run(self._assemble(batch))
-            return _split(outputs, slices, batch.rows)
-        except Exception:  # noqa: BLE001 - border of batch execution: whatever failed, find out who is guilty
-            return [self._run_alone(part) for part in slices]
+        if len(slices) > 1:
+            # Border of batch execution: whatever failed, find out who is guilty.
+            with suppress(Exception):
+                return _split(self._run(self._assemble(batch)), slices, batch.rows)
+        return [self._run_alone(part) for part in slices]
 
     def _run_alone(self, part: Slice[Waiter]) -> dict[str, Array] | TensorhostError:
-        inputs = part.entry.payload.inputs
-        if part.stop - part.start != part.entry.rows:
+        waiter = part.entry.payload
+        if waiter.future.done():
+            # It left, or its deadline passed, while the batch failed or waited for the thread: nobody reads this.
+            return {}
+        inputs = waiter.inputs
+        rows = part.stop - part.start
+        if rows != part.entry.rows:
             inputs = {name: array[part.start : part.stop] for name, array in inputs.items()}
         try:
             outputs = self._run(inputs)
             if self._options.batched:
-                _check_rows(outputs, part.stop - part.start)
+                _check_rows(outputs, rows)
         except TensorhostError as error:
-            return error
+            # Its traceback holds this frame, and the frame the future that will hold the error.
+            return error.with_traceback(None)
+        except MemoryError:
+            return OutOfMemoryError("There was not enough memory for this request.")
         except Exception as error:  # noqa: BLE001 - border of batch execution: the waiter must be answered
             return ModelFailedError("The model failed.", log_detail=repr(error))
         return outputs
@@ -279,6 +315,11 @@ def _fail(waiter: Waiter, error: TensorhostError) -> None:
         waiter.future.set_exception(error)
 
 
+def _never_ran(batch: Batch[Waiter], reason: str) -> _Outcomes:
+    """The thread is gone, as when the interpreter shuts down: the waiters are answered all the same."""
+    return [ModelFailedError("The model's thread ended before the call.", log_detail=reason) for _ in batch.slices]
+
+
 def _check_rows(outputs: Mapping[str, Array], rows: int) -> None:
     for name, array in outputs.items():
         if array.ndim == 0 or array.shape[0] != rows:
@@ -298,5 +339,12 @@ def _split(outputs: dict[str, Array], slices: list[Slice[Any]], rows: int) -> _O
     return outcomes
 
 
-def _join(parts: list[Mapping[str, Array]]) -> dict[str, Array]:
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+def _join(parts: list[Mapping[str, Array]]) -> dict[str, Array] | TensorhostError:
+    try:
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    except MemoryError:
+        return OutOfMemoryError("There was not enough memory for this request.")
+    except (KeyError, ValueError) as error:
+        return ModelFailedError(
+            "The request was run in parts, and the model's outputs for them differ in shape.", log_detail=repr(error)
+        )

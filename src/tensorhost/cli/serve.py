@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -49,16 +48,7 @@ def serve(
 
 
 def run_server(settings: Settings, banner: Callable[[str], None] | None) -> None:
-    """Run until a signal ends the server, then leave with its exit code.
-
-    Raises:
-        CommandError: the address cannot be listened on.
-    """
+    """Run until a signal ends the server, then leave with its exit code."""
     from tensorhost.server import run
 
-    try:
-        exit_code = run(settings, banner=banner)
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error)
-        raise CommandError(f"Cannot serve at {settings.host}:{settings.port}: {reason}.") from error
-    raise typer.Exit(exit_code)
+    raise typer.Exit(run(settings, banner=banner))

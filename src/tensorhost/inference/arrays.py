@@ -48,16 +48,19 @@ def _numbers(spec: TensorSpec, value: Any) -> Array:
     try:
         array = np.asarray(value)
     except ValueError:
-        raise RaggedInputError(
-            f"Input '{spec.name}' is ragged: its lists differ in length.", details={"input": spec.name}
-        ) from None
+        raise _ragged_error(spec) from None
     wanted = spec.dtype.numpy
     if array.dtype == wanted:
         return array
-    if array.dtype.kind == "S" or (array.dtype == object and all(isinstance(item, bytes) for item in array.flat)):
-        return array.astype(object)
+    if array.dtype.kind == "S":
+        # From the values themselves: numpy's fixed-length bytes drop zeros at the end of an encoded image.
+        return np.array(value, dtype=object)
     if array.size == 0:
         return array.astype(wanted)
+    if array.dtype == object:
+        if all(isinstance(item, bytes) for item in array.flat):
+            return array
+        raise _type_error(spec, "values that are not all numbers of at most 64 bits")
     try:
         held = DType.of(array)
     except KeyError:
@@ -67,31 +70,57 @@ def _numbers(spec: TensorSpec, value: Any) -> Array:
         raise _type_error(spec, held.value)
     with np.errstate(over="ignore", invalid="ignore"):
         converted = array.astype(wanted)
-        lost = (
-            not np.array_equal(converted.astype(held.numpy), array)
-            if spec.dtype.is_integer
-            else _overflowed(array, converted)
-        )
+        lost = _changed(array, converted) if spec.dtype.is_integer else _overflowed(array, converted)
     if lost:
         raise _type_error(spec, f"{held.value} values that {spec.dtype} cannot hold")
     return converted
 
 
+def _changed(array: Array, converted: Array) -> bool:
+    """Whether integers differ from what they were made of. Signs too, since -1 and 2^64-1 are one bit pattern."""
+    same = converted.astype(array.dtype) == array
+    return not bool(np.all(same & ((converted.astype(np.float64) < 0) == (array.astype(np.float64) < 0))))
+
+
 def _overflowed(array: Array, converted: Array) -> bool:
-    return bool(np.any(np.isfinite(array.astype(np.float64)) & ~np.isfinite(converted.astype(np.float64))))
+    wide = np.complex128 if converted.dtype.kind == "c" else np.float64
+    return bool(np.any(np.isfinite(array.astype(wide)) & ~np.isfinite(converted.astype(wide))))
 
 
 def _strings(spec: TensorSpec, value: Any) -> Array:
-    array = np.asarray(value)
+    # As objects: numpy's fixed-length strings drop zeros at the end.
+    array = value if isinstance(value, np.ndarray) else _objects(spec, value)
     if array.dtype.kind not in "OSU":
         raise _type_error(spec, str(array.dtype))
     encoded = np.empty(array.shape, dtype=object)
     flat = encoded.reshape(-1)
     for index, item in enumerate(array.reshape(-1).tolist()):
-        if not isinstance(item, str | bytes):
-            raise _type_error(spec, type(item).__name__)
-        flat[index] = item.encode() if isinstance(item, str) else item
+        flat[index] = _bytes(spec, item)
     return encoded
+
+
+def _objects(spec: TensorSpec, value: Any) -> Array:
+    try:
+        return np.array(value, dtype=object)
+    except ValueError:
+        raise _ragged_error(spec) from None
+
+
+def _bytes(spec: TensorSpec, item: Any) -> bytes:
+    if isinstance(item, bytes):
+        return item
+    if isinstance(item, list | tuple):
+        raise _ragged_error(spec)
+    if not isinstance(item, str):
+        raise _type_error(spec, "values that are not all text or bytes")
+    try:
+        return item.encode()
+    except UnicodeEncodeError:
+        raise _type_error(spec, "text that UTF-8 cannot hold") from None
+
+
+def _ragged_error(spec: TensorSpec) -> RaggedInputError:
+    return RaggedInputError(f"Input '{spec.name}' is ragged: its lists differ in length.", details={"input": spec.name})
 
 
 def _type_error(spec: TensorSpec, actual: str) -> InvalidInputTypeError:

@@ -17,18 +17,18 @@ from typing import Any
 from tensorhost.batching.queue import RETRY_AFTER_S
 from tensorhost.core.errors import (
     DeadlineExceededError,
+    ErrorCode,
     InvalidInputShapeError,
-    ModelNotFoundError,
     OverloadedError,
     ShuttingDownError,
-    TensorhostError,
 )
 from tensorhost.core.requests import InferenceResult, Timings
 from tensorhost.core.signatures import Signature
 from tensorhost.core.tensors import Array, Tensors
-from tensorhost.inference.admission import Admission, InFlight
+from tensorhost.inference.admission import Admission, InFlight, code_of
 from tensorhost.inference.arrays import as_tensors
 from tensorhost.models.manager import ModelManager
+from tensorhost.models.servable import Lease
 from tensorhost.pipelines import PostprocessingPipeline, PreprocessingPipeline
 
 
@@ -109,25 +109,33 @@ class InferenceEngine:
             TensorhostError: there is nothing to lend, see ``ModelManager.lease``.
         """
         servable = self.manager.find(model, version)
+        in_flight = self._in_flight
         try:
             if self._closed:
                 raise ShuttingDownError("The server is shutting down.", retry_after_s=RETRY_AFTER_S)
-            in_flight = self._in_flight
             if in_flight.count >= in_flight.limit:
                 raise OverloadedError(
                     f"The server is working on {in_flight.limit} requests, the most it may.",
                     retry_after_s=RETRY_AFTER_S,
                 )
-            in_flight.count += 1
-            try:
-                lease = await self.manager.lease(model, version, deadline) if servable is None else servable.lease()
-            except BaseException:
-                in_flight.count -= 1
-                raise
-        except TensorhostError as error:
-            self._count_refusal(model, version, error)
+            if servable is not None:
+                lease = servable.lease()
+                in_flight.count += 1
+            else:
+                lease = await self._wait_for_lease(model, version, deadline)
+        except BaseException as error:
+            self._count_refusal(model, version, code_of(error))
             raise
         return Admission(lease, in_flight, deadline)
+
+    async def _wait_for_lease(self, model: str, version: str | None, deadline: float) -> Lease:
+        """Wait for a lazy model; the request counts as in flight meanwhile, and goes on to when there is a lease."""
+        self._in_flight.count += 1
+        try:
+            return await self.manager.lease(model, version, deadline)
+        except BaseException:
+            self._in_flight.count -= 1
+            raise
 
     def prepare(
         self,
@@ -165,7 +173,7 @@ class InferenceEngine:
         timings = Timings()
         started = time.perf_counter()
         if call.preprocessing.is_slow(tensors):
-            prepared = await asyncio.to_thread(call.preprocessing.apply, tensors, owned=owned)
+            prepared = await self._preprocess_on_a_thread(admission, call, tensors, owned=owned)
         else:
             prepared = call.preprocessing.apply(tensors, owned=owned)
         timings.preprocessing_s = time.perf_counter() - started
@@ -179,43 +187,40 @@ class InferenceEngine:
         model_id = admission.servable.id
         return InferenceResult(answers, model_id.name, model_id.version, timings)
 
+    async def _preprocess_on_a_thread(
+        self, admission: Admission, call: Call, tensors: Tensors, *, owned: bool
+    ) -> Tensors:
+        time_left_s = None if admission.deadline == math.inf else admission.deadline - self._clock()
+        try:
+            async with asyncio.timeout(time_left_s):
+                return await asyncio.to_thread(call.preprocessing.apply, tensors, owned=owned)
+        except TimeoutError:
+            raise DeadlineExceededError("The deadline passed while the request was preprocessed.") from None
+
     async def _execute(self, admission: Admission, call: Call, tensors: Tensors, timings: Timings) -> dict[str, Array]:
         signature = call.signature
         for name, spec in signature.inputs.items():
             spec.check(tensors[name])
-        queue = admission.servable.queue(signature.name)
-        entry = queue.submit(
+        return await admission.servable.queue(signature.name).call(
             tensors,
             rows=_rows(signature, tensors),
             deadline=admission.deadline,
+            timings=timings,
             max_batch_rows=call.max_batch_rows,
         )
-        waiter = entry.payload
-        try:
-            if admission.deadline == math.inf:
-                outputs = await waiter.future
-            else:
-                async with asyncio.timeout(admission.deadline - self._clock()):
-                    outputs = await waiter.future
-        except TimeoutError:
-            raise DeadlineExceededError("The deadline passed while the request waited or ran.") from None
-        finally:
-            if not waiter.future.done() or waiter.future.cancelled():
-                queue.abandon(entry)
-            timings.queue_s, timings.inference_s = waiter.queue_s, waiter.inference_s
-        return outputs
 
-    def _count_refusal(self, model: str, version: str | None, error: TensorhostError) -> None:
-        try:
-            record = self.manager.model(model).resolve(version)
-        except ModelNotFoundError:
-            record = None
+    def _count_refusal(self, model: str, version: str | None, code: ErrorCode) -> None:
+        known = self.manager.models().get(model)
+        record = known.resolve(version) if known is not None else None
         if record is None:
-            self.metrics.record_unattributed_error(error.code)
+            self.metrics.record_unattributed_error(code)
             return
         counters = self.metrics.version(*record.id)
         counters.requests += 1
-        counters.record_error(error.code)
+        counters.record_error(code)
+        if record.servable is None:
+            # The collector takes a version asked for to be in use; this one must not stay visible for ever.
+            self.metrics.forget(*record.id)
 
 
 def _rows(signature: Signature, tensors: Tensors) -> int:

@@ -75,8 +75,9 @@ class Catalog:
             log.error("the model path cannot be read", path=str(root))
         self.problems = {name: "The model path cannot be read."}
 
-    def absorb(self, found: Scan) -> None:
-        """Take over what a look at the repository saw."""
+    def absorb(self, found: Scan) -> list[ModelId]:
+        """Take over what a look at the repository saw. Returns the versions that are gone for good."""
+        known = {record.id for record in self.records()}
         for name, reason in found.problems.items():
             if self.problems.get(name) != reason:
                 log.warning("not a model", name=name, reason=reason)
@@ -88,6 +89,7 @@ class Catalog:
                 self._absorb_versions(model, None)
                 if not model.versions:
                     del self.models[name]
+        return list(known.difference(record.id for record in self.records()))
 
     def _absorb_model(self, on_disk: ModelOnDisk) -> None:
         model = self.models.get(on_disk.name)
@@ -98,6 +100,8 @@ class Catalog:
         if on_disk.problem and on_disk.problem != model.problem:
             log.warning("model has a problem", model=on_disk.name, reason=on_disk.problem)
         model.problem = on_disk.problem
+        if not on_disk.readable:
+            return
         if not on_disk.problem:
             config = on_disk.config
             model.config = config
@@ -131,7 +135,7 @@ class Catalog:
 
         Raises:
             InvalidRequestError: the name belongs to the repository, or it is not clear which version is meant.
-            ModelFailedError: there is no model at the path.
+            ModelFailedError: there is no whole model at the path.
         """
         model = self.models.get(name)
         if model is not None and not model.explicit:
@@ -144,6 +148,8 @@ class Catalog:
             files = found.versions[version]
         else:
             raise InvalidRequestError("The path holds several versions; name one of them.")
+        if files.problem:
+            raise ModelFailedError(f"Model '{name}': {files.problem}")
         if model is None:
             model = self.models[name] = ModelRecord(name, found.folder, explicit=True)
         model.config, model.folder = found.config, found.folder

@@ -17,6 +17,7 @@ from tensorhost.models.policy import VersionPolicy
 
 FILE_NAME = "model.toml"
 _MAX_BYTES = 4 * 2**20
+_MAX_MESSAGE = 1000
 
 
 class _Table(BaseModel):
@@ -53,6 +54,14 @@ class ModelConfig(_Table):
     preprocessing: dict[str, Any] = Field(default_factory=dict)
     postprocessing: dict[str, Any] = Field(default_factory=dict)
 
+    @field_validator("version_policy", mode="before")
+    @classmethod
+    def _policy_is_text(cls, value: Any) -> Any:
+        texts = value if isinstance(value, list | tuple) else [value]
+        if value is not None and not all(isinstance(text, str) for text in texts):
+            raise ValueError("must be latest, latest:N, all or a list of versions in quotes")
+        return value
+
     @field_validator("version_policy")
     @classmethod
     def _policy_is_known(cls, value: str | tuple[str, ...] | None) -> str | tuple[str, ...] | None:
@@ -78,34 +87,49 @@ def read_config(folder: Path) -> ModelConfig:
     Raises ModelFailedError naming each key that is wrong.
     """
     file = folder / FILE_NAME
-    if not file.is_file():
-        return ModelConfig()
     try:
+        if not file.is_file():
+            return ModelConfig()
         if file.stat().st_size > _MAX_BYTES:
             raise ModelFailedError(f"{FILE_NAME} is larger than {_MAX_BYTES} bytes.")
         config = ModelConfig(**tomllib.loads(file.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ModelFailedError(f"{FILE_NAME} cannot be read: {_reason(error)}.") from error
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
-        raise ModelFailedError(f"{FILE_NAME} is not valid: {problems}.") from error
+        raise ModelFailedError(f"{FILE_NAME} is not valid: {problems[:_MAX_MESSAGE]}.") from error
+    except RecursionError as error:
+        raise ModelFailedError(f"{FILE_NAME} is nested too deeply.") from error
+    except (OSError, ValueError) as error:  # not UTF-8, not TOML, a number beyond what Python reads
+        raise ModelFailedError(f"{FILE_NAME} cannot be read: {_reason(error)}.") from error
     if config.labels_file is None:
         return config
     if config.labels:
         raise ModelFailedError(f"{FILE_NAME} has both labels and labels_file.")
-    text = resolve_inside(folder, config.labels_file, "labels_file").read_text(encoding="utf-8", errors="replace")
-    return config.model_copy(update={"labels": tuple(line.strip() for line in text.splitlines() if line.strip())})
+    return config.model_copy(update={"labels": _read_labels(folder, config.labels_file)})
 
 
-def resolve_inside(folder: Path, relative: str, key: str) -> Path:
+def resolve_inside(folder: Path, relative: str, key: str, max_bytes: int) -> Path:
     """The file ``relative`` names inside ``folder``; ModelFailedError if it is outside, missing or too large."""
-    target = (folder / relative).resolve()
-    if not target.is_relative_to(folder.resolve()) or not target.is_file():
-        raise ModelFailedError(f"{key} must name a file inside the model's folder.", details={key: relative})
-    if target.stat().st_size > 64 * _MAX_BYTES:
-        raise ModelFailedError(f"The file of {key} is too large.", details={key: relative})
+    try:
+        target = (folder / relative).resolve()
+        inside = target.is_relative_to(folder.resolve()) and target.is_file()
+        size_bytes = target.stat().st_size if inside else 0
+    except (OSError, ValueError, RuntimeError):  # unreadable, a zero byte, a loop of links
+        inside, size_bytes = False, 0
+    if not inside:
+        raise ModelFailedError(f"{key} must name a file inside the model's folder.", details={key: relative[:256]})
+    if size_bytes > max_bytes:
+        raise ModelFailedError(f"The file of {key} is larger than {max_bytes} bytes.", details={key: relative[:256]})
     return target
 
 
+def _read_labels(folder: Path, relative: str) -> tuple[str, ...]:
+    file = resolve_inside(folder, relative, "labels_file", _MAX_BYTES)
+    try:
+        text = file.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise ModelFailedError(f"The file of labels_file cannot be read: {_reason(error)}.") from error
+    return tuple(line.strip() for line in text.splitlines() if line.strip())
+
+
 def _reason(error: Exception) -> str:
-    return (error.strerror or "unreadable") if isinstance(error, OSError) else str(error)
+    return (error.strerror or "unreadable") if isinstance(error, OSError) else str(error)[:_MAX_MESSAGE]

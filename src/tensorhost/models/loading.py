@@ -112,27 +112,32 @@ def load_version(request: LoadRequest, on_warming: Callable[[], None]) -> Loaded
     Raises:
         TensorhostError: why it cannot serve; nothing of it stays in memory.
     """
-    runtime: Runtime | None = None
     try:
-        rss_before = process_memory().rss
-        started = time.perf_counter()
-        runtime = load(request.on_disk.path, request.load)
+        return _attempt(request, on_warming)
+    except Exception as error:  # noqa: BLE001 - border of a load attempt: any failure is this version's alone
+        failure = as_failure(error)
+    release_memory()
+    raise failure
+
+
+def _attempt(request: LoadRequest, on_warming: Callable[[], None]) -> LoadedVersion:
+    rss_before = process_memory().rss
+    started = time.perf_counter()
+    runtime = load(request.on_disk.path, request.load)
+    try:
         pre, post = _pipelines(request, runtime)
         load_s = time.perf_counter() - started
         on_warming()
         started = time.perf_counter()
         plans = _warm_up(request, runtime)
         warmup_s = time.perf_counter() - started
-        grown = process_memory().rss - rss_before
-        return LoadedVersion(
-            runtime, request.config, plans, pre, post, load_s, warmup_s, _memory_need(runtime.weights_bytes, grown)
-        )
-    except Exception as error:  # noqa: BLE001 - border of a load attempt: any failure is this version's alone
-        failure = _failure(error)
-    if runtime is not None:
+    except BaseException:
         runtime.close()
-    release_memory()
-    raise failure
+        raise
+    grown = process_memory().rss - rss_before
+    return LoadedVersion(
+        runtime, request.config, plans, pre, post, load_s, warmup_s, _memory_need(runtime.weights_bytes, grown)
+    )
 
 
 def release_memory() -> None:
@@ -141,9 +146,11 @@ def release_memory() -> None:
     trim()
 
 
-def _failure(error: Exception) -> TensorhostError:
+def as_failure(error: Exception) -> TensorhostError:
+    """The error that is kept for a failed load. It holds no stack frames, and so nothing of the model in memory."""
     if isinstance(error, TensorhostError):
-        return error.with_traceback(None)
+        error.__traceback__ = error.__cause__ = error.__context__ = None
+        return error
     if isinstance(error, MemoryError):
         return OutOfMemoryError("There was not enough memory to load the model.")
     return ModelFailedError("The model could not be loaded.", log_detail=f"{type(error).__name__}: {error}")
@@ -205,10 +212,8 @@ def _read_examples(request: LoadRequest, signatures: Mapping[str, Signature]) ->
     """Warm-up examples the model ships: a JSON list of ``{"signatureName"?, "inputs"}``."""
     if request.config.warmup.examples is None:
         return {}
-    file = resolve_inside(request.folder, request.config.warmup.examples, "warmup.examples")
+    file = resolve_inside(request.folder, request.config.warmup.examples, "warmup.examples", _MAX_EXAMPLES_BYTES)
     try:
-        if file.stat().st_size > _MAX_EXAMPLES_BYTES:
-            raise ModelFailedError("The file of warm-up examples is too large.")
         document = JsonObject.parse(b'{"examples":' + file.read_bytes() + b"}")
         examples: dict[str, list[Tensors]] = {}
         for item in document.items("examples", max_items=1000):

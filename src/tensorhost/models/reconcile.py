@@ -71,7 +71,7 @@ def _plan_unloads(model: ModelRecord, wanted: set[str], steps: Plan) -> None:
     }
     may_go = removable(loaded, coming | (wanted & loaded.keys()), loaded)
     for version, record in loaded.items():
-        stopped = record.stopped or record.vanished or model.stopped
-        # What an operator stopped, or whose files are gone, goes at once, whatever else is still to come.
+        stopped = record.stopped or model.stopped
+        # What an operator stopped goes at once, whatever else is still to come.
         if version not in wanted and (stopped or version in may_go):
             steps.unload.append(record)

@@ -28,6 +28,7 @@ class VersionRecord:
         next_attempt_at: not before this instant; ``inf`` when given up on.
         pinned: an operator asked for it, whatever the policy says.
         asked_for: a request asked for it; what loads a lazy model.
+        waiters: requests waiting for it; while there are any it is not evicted.
         stopped: an operator unloaded it; only an operator brings it back.
         busy: a load or unload is under way.
         served_fingerprint: the files that the servable was loaded from.
@@ -45,6 +46,7 @@ class VersionRecord:
     next_attempt_at: float = -math.inf
     pinned: bool = False
     asked_for: bool = False
+    waiters: int = 0
     stopped: bool = False
     busy: bool = False
     servable: Servable | None = None
@@ -114,13 +116,16 @@ class ModelRecord:
         return sorted(self.versions.values(), key=lambda record: version_key(record.id.version), reverse=True)
 
     def resolve(self, version: str | None) -> VersionRecord | None:
-        """The version meant by a name, a label or None (the newest that serves, else the newest that may)."""
+        """The version meant by a name or a label; for None the newest that serves, else that may, else that failed."""
         if version is not None:
             return self.versions.get(version) or self.versions.get(self.version_labels.get(version, ""))
         newest = self.newest_first()
         serving = next((record for record in newest if record.available), None)
+        if serving is not None:
+            return serving
         wanted = self.wanted()
-        return serving or next((record for record in newest if record.id.version in wanted), None)
+        hopeful_first = sorted(newest, key=lambda record: record.failed)
+        return next((record for record in hopeful_first if record.id.version in wanted), None)
 
     def wanted(self) -> set[str]:
         """Versions that should be loaded, or, for a lazy model, may be loaded when asked for."""

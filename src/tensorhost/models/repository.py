@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,7 @@ from tensorhost.core.errors import InvalidRequestError, ModelFailedError
 from tensorhost.core.ids import is_valid_name
 from tensorhost.models.config import FILE_NAME, ModelConfig, read_config
 from tensorhost.runtimes.base import ModelFormat
-from tensorhost.runtimes.formats import detect_format, missing_files
+from tensorhost.runtimes.formats import detect_format, locate_model, missing_files
 
 UNVERSIONED = "1"
 """The version of a model that lies in the repository without a version folder."""
@@ -25,6 +26,11 @@ _VERSION_NAME = re.compile(r"[vV]?\d+([._-]\w+)*")
 _MODEL_FILE_SUFFIXES = frozenset({".keras", ".h5", ".hdf5", ".tflite"})
 _NAMELESS_FILES = frozenset({"model", "saved_model"})
 """Files with these stems are named by their folder."""
+
+_BAD_NAME = "A model's name may have letters, digits, '.', '_' and '-' only."
+
+_UNREADABLE = (OSError, ValueError, RuntimeError)
+"""What hostile or changing files raise: no permission, an input/output error; cut short while mapped; a loop of links."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +55,17 @@ class VersionOnDisk:
 
 @dataclass(frozen=True, slots=True)
 class ModelOnDisk:
-    """One model. ``problem`` concerns the whole model: a broken model.toml, no version at all."""
+    """One model. ``problem`` concerns the whole model: a broken model.toml, no version at all.
+
+    ``readable`` is False when its folder could not be read: then nothing is known about its versions.
+    """
 
     name: str
     folder: Path
     config: ModelConfig = field(default_factory=ModelConfig)
     versions: dict[str, VersionOnDisk] = field(default_factory=dict)
     problem: str = ""
+    readable: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +87,17 @@ def scan(root: Path, *, now: float, settle_s: float) -> Scan:
         settle_s: a version whose files changed more recently than this is still being copied.
     """
     look = _Look(now, settle_s)
-    if not root.exists():
+    try:
+        if not root.exists():
+            return Scan(readable=False)
+        root = root.absolute()
+        if root.is_file() or _is_single_model(root):
+            return _single(look.model(*_locate_single(root)))
+        if _is_model_folder(root):
+            return _single(look.model(root.name, root, _version_paths(root)))
+        return _scan_root(look, root)
+    except _UNREADABLE:
         return Scan(readable=False)
-    root = root.absolute()
-    if root.is_file() or detect_format(root) is not None:
-        return _single(look.model(*_locate_single(root)))
-    if _is_model_folder(root):
-        return _single(look.model(root.name, root, _version_paths(root)))
-    return _scan_root(look, root)
 
 
 def describe_path(path: Path, *, now: float, settle_s: float) -> ModelOnDisk:
@@ -97,28 +110,46 @@ def describe_path(path: Path, *, now: float, settle_s: float) -> ModelOnDisk:
 
 def _single(model: ModelOnDisk) -> Scan:
     if not is_valid_name(model.name):
-        return Scan(problems={model.name: "A model's name may have letters, digits, '.', '_' and '-' only."})
+        return Scan(problems={_printable(model.name): _BAD_NAME})
     return Scan(models={model.name: model})
 
 
 def _scan_root(look: _Look, root: Path) -> Scan:
     found = Scan()
     for child in _children(root):
-        is_folder = child.is_dir()
+        is_folder = os.path.isdir(child)  # noqa: PTH112 - Path.is_dir raises where it may not look
         if not is_folder and child.suffix.lower() not in _MODEL_FILE_SUFFIXES:
             continue
         name = child.name if is_folder else child.stem
         if not is_valid_name(name):
-            found.problems[name] = "A model's name may have letters, digits, '.', '_' and '-' only."
+            found.problems[_printable(name)] = _BAD_NAME
         elif name in found.models:
             found.problems[child.name] = f"There is already a model '{name}' in this repository."
-        elif not is_folder:
-            found.models[name] = look.model(name, None, {UNVERSIONED: child})
-        elif detect_format(child) is not None:
-            found.models[name] = look.model(name, child, {UNVERSIONED: child})
         else:
-            found.models[name] = look.model(name, child, _version_paths(child))
+            found.models[name] = _look_at(look, name, child, is_folder=is_folder)
     return found
+
+
+def _look_at(look: _Look, name: str, path: Path, *, is_folder: bool) -> ModelOnDisk:
+    try:
+        if not is_folder:
+            return look.model(name, None, {UNVERSIONED: path})
+        if detect_format(path) is not None:
+            return look.model(name, path, {UNVERSIONED: path})
+        return look.model(name, path, _version_paths(path))
+    except _UNREADABLE:
+        return ModelOnDisk(name, path, problem="The model's files cannot be read.", readable=False)
+
+
+def _is_single_model(folder: Path) -> bool:
+    """Whether ``folder`` is itself a model, and not a repository that happens to hold one model file."""
+    found = locate_model(folder)
+    return found is not None and (
+        found[0] == folder
+        or found[0].stem in _NAMELESS_FILES
+        or _VERSION_NAME.fullmatch(folder.name) is not None
+        or (folder / FILE_NAME).is_file()
+    )
 
 
 def _is_model_folder(folder: Path) -> bool:
@@ -141,6 +172,8 @@ def _locate_single(path: Path) -> tuple[str, Path | None, dict[str, Path]]:
     """Name, folder of the settings and version of the one model at ``path``."""
     if path.is_file() and path.stem not in _NAMELESS_FILES:
         return path.stem, None, {UNVERSIONED: path}
+    if path.is_file() and path.stem == "saved_model":
+        path = path.parent
     folder = path.parent if path.is_file() else path
     if _VERSION_NAME.fullmatch(folder.name):
         return folder.parent.name, folder.parent, {folder.name: path}
@@ -149,10 +182,12 @@ def _locate_single(path: Path) -> tuple[str, Path | None, dict[str, Path]]:
 
 def _children(folder: Path) -> list[Path]:
     # Hidden entries are another program's: ".tmp" of a copy, "..data" of a mounted volume, ".git".
-    try:
-        return sorted(child for child in folder.iterdir() if not child.name.startswith("."))
-    except OSError:
-        return []
+    return sorted(child for child in folder.iterdir() if not child.name.startswith("."))
+
+
+def _printable(name: str) -> str:
+    # A name on disk may be no valid text; it is shown to clients.
+    return name.encode("utf-8", "replace").decode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +216,7 @@ class _Look:
         settling = not problem and 0 <= self.now - changed_at < self.settle_s
         if settling:
             problem = "The files were changed a moment ago (still being copied?)."
-        return VersionOnDisk(version, path, model_format, size_bytes, changed_at, problem, settling)
+        return VersionOnDisk(version, path, model_format, size_bytes, changed_at, _printable(problem), settling)
 
 
 def _incompleteness(path: Path, model_format: ModelFormat | None) -> str:
@@ -200,7 +235,7 @@ def _measure(path: Path) -> tuple[int, float]:
             status = entry.stat()
         except OSError:
             continue
-        if not entry.is_dir():
+        if not stat.S_ISDIR(status.st_mode):
             size_bytes += status.st_size
         changed_at = max(changed_at, status.st_ctime if os.name == "posix" else status.st_mtime)
     return size_bytes, changed_at

@@ -49,6 +49,9 @@ def prepare(options: LoadOptions) -> None:
         with contextlib.suppress(RuntimeError):  # the host program has used TensorFlow already: its pools stand
             tf.config.threading.set_intra_op_parallelism_threads(options.intra_op_threads)
             tf.config.threading.set_inter_op_parallelism_threads(options.inter_op_threads)
+        # Functions, called only where no Session serves, come without our rewrite of the graphs that crash
+        # TensorFlow 2.21; without this pass they do not crash. Sessions have their own configuration.
+        tf.config.optimizer.set_experimental_options({"remapping": False})
         tf.constant(0)
         for executor in (DEFAULT_EXECUTOR, SINGLE_THREADED):
             with tf.Graph().as_default(), tf.compat.v1.Session(config=session_config(options, executor)) as session:

@@ -21,6 +21,9 @@ _SWITCH_INTERVAL_S = 0.0005
 """How long a thread may keep the interpreter from another. The default of 5 ms would add that much to a request each
 time a model's thread or a load has work to do in Python."""
 
+_OTHER_FILES = 256
+"""Files open besides connections: models, logs, the event loop's own."""
+
 log = get_logger(__name__)
 
 
@@ -39,6 +42,7 @@ def run(settings: Settings, *, banner: Callable[[str], None] | None = None) -> i
     """
     configure_logging(settings.log_level, settings.log_format)
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    _allow_open_files(settings.max_connections + _OTHER_FILES)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_serve(settings, banner))
 
@@ -65,7 +69,12 @@ async def _serve(settings: Settings, banner: Callable[[str], None] | None) -> in
         log.info("stopped")
 
     report = await serve(
-        wrap_cors(app, settings), settings, on_ready=on_ready, on_drain=app.begin_drain, on_stopped=on_stopped
+        wrap_cors(app, settings),
+        settings,
+        on_ready=on_ready,
+        on_drain=app.begin_drain,
+        on_stopped=on_stopped,
+        on_refused=metrics.record_unattributed_error,
     )
     return 0 if report.clean else 1
 
@@ -79,6 +88,18 @@ async def _start(manager: ModelManager, server: HttpServer, banner: Callable[[st
     log.info("ready", url=server.url, models=", ".join(available) or "none")
     if banner is not None:
         banner(server.url)
+
+
+def _allow_open_files(count: int) -> None:
+    """Raise the process's soft limit of open files as far as the system lets it; the usual 1,024 are soon used up."""
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:

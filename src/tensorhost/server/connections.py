@@ -292,6 +292,7 @@ class Connection(HttpToolsProtocol):
         self._queue.clear()
 
     def _refusal(self, code: ErrorCode, message: str) -> bytes:
+        self.server_state.on_refused(code)
         request_id = request_id_of(self.headers or ())
         _LOG.info("request refused", extra={"code": code.value, "reason": message, "request_id": request_id})
         return refusal(code, message, request_id=request_id, date_line=self.server_state.date_line)

@@ -12,11 +12,13 @@ import logging
 import select
 import socket
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
+from tensorhost.core.errors import ErrorCode
 from tensorhost.server.connections import Connection
 from tensorhost.server.listener import accept_pending, listen, stop_new_connections
 from tensorhost.server.registry import Limits, Registry
@@ -54,9 +56,12 @@ class HttpServer:
     Args:
         app: a plain ASGI 3 callable; no lifespan events are sent to it.
         settings: address, TLS files and limits.
+        on_refused: told of each request that is refused before ``app`` sees it.
     """
 
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+    def __init__(
+        self, app: ASGIApp, settings: Settings, on_refused: Callable[[ErrorCode], None] = lambda _code: None
+    ) -> None:
         self._config = uvicorn.Config(
             app,
             http=Connection,
@@ -69,7 +74,7 @@ class HttpServer:
             server_header=False,
         )
         self._settings = settings
-        self._registry = Registry(Limits.of(settings))
+        self._registry = Registry(Limits.of(settings), on_refused)
         self._tls: ssl.SSLContext | None = None
         self._listeners: list[socket.socket] = []
         self._servers: list[asyncio.Server] = []

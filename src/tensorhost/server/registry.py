@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from email.utils import formatdate
 from typing import TYPE_CHECKING
 
 from uvicorn.server import ServerState
 
+from tensorhost.core.errors import ErrorCode
 from tensorhost.settings import Settings
 
 if TYPE_CHECKING:
@@ -58,12 +60,14 @@ class Registry(ServerState):
     """The state uvicorn's protocol shares between connections, and ours.
 
     ``connections`` holds those that are served, ``lingering`` those that have been answered for the last time and
-    only wait for the client to read that. ``draining`` makes every response close its connection.
+    only wait for the client to read that. ``draining`` makes every response close its connection. ``on_refused`` is
+    told of each request that was refused before the application saw it.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, on_refused: Callable[[ErrorCode], None] = lambda _code: None) -> None:
         super().__init__()
         self.limits = limits
+        self.on_refused = on_refused
         self.lingering: set[Connection] = set()
         self.draining = False
         self.date_line = _date_line()

@@ -19,6 +19,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING
 
+from tensorhost.core.errors import ErrorCode
 from tensorhost.server.http import HttpServer, StopReport
 from tensorhost.settings import Settings
 
@@ -40,6 +41,7 @@ async def serve(
     on_ready: Callable[[HttpServer], None],
     on_drain: Callable[[], None],
     on_stopped: Callable[[StopReport], Awaitable[None]],
+    on_refused: Callable[[ErrorCode], None] = lambda _code: None,
     stop: asyncio.Event | None = None,
     handle_signals: bool = True,
 ) -> StopReport:
@@ -50,6 +52,7 @@ async def serve(
         settings: address, TLS, limits, ``drain_window_s``, ``shutdown_timeout_s``.
         on_ready: called once, when requests are accepted.
         on_drain: called at once when the stop begins; readiness must say 503 from then on.
+        on_refused: told of each request that is refused before ``app`` sees it.
         on_stopped: awaited when no request is left, to take down what the application used.
         stop: lets the caller stop the server without a signal.
         handle_signals: whether signals stop it; they can only in the main thread, elsewhere they never do.
@@ -58,7 +61,7 @@ async def serve(
         CannotStartError: the address or the TLS files cannot be used; none of the callbacks has been called then.
     """
     stop = stop or asyncio.Event()
-    server = HttpServer(app, settings)
+    server = HttpServer(app, settings, on_refused)
     hung_after_s = settings.drain_window_s + settings.shutdown_timeout_s + _HUNG_MARGIN_S
     handles = handle_signals and threading.current_thread() is threading.main_thread()
     with stop_on_signal(stop, hung_after_s=hung_after_s) if handles else contextlib.nullcontext():

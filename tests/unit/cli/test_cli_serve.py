@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import shlex
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ from typer.testing import CliRunner
 
 from tensorhost.cli import app
 from tensorhost.cli.demo import greeting
+from tensorhost.server.listener import CannotStartError
 
 
 @pytest.fixture
@@ -61,12 +61,12 @@ def test_a_missing_model_path_is_wrong_usage(server, tmp_path):
 
 def test_an_address_in_use_is_one_sentence(server, tmp_path):
     def fail(settings, *, banner=None):
-        raise OSError(errno.EADDRINUSE, "Address already in use")
+        raise CannotStartError("Cannot listen on 127.0.0.1:4000: the port is in use.")
 
     server.run = fail
     result = run("serve", str(tmp_path), "--port", "4000")
     assert result.exit_code == 1
-    assert result.stderr == "Error: Cannot serve at 127.0.0.1:4000: Address already in use.\n"
+    assert result.stderr == "Error: Cannot listen on 127.0.0.1:4000: the port is in use.\n"
 
 
 @pytest.fixture

@@ -116,8 +116,6 @@ def test_writing_a_variable_changes_state_and_reading_does_not(tf, resource):
 
 def test_random_generators_and_mutable_tables_change_state(tf):
     def build():
-        with tf.init_scope():
-            pass
         table = tf.raw_ops.MutableHashTableV2(key_dtype=tf.string, value_dtype=tf.int64, shared_name="t")
         tf.raw_ops.LookupTableInsertV2(table_handle=table, keys=["a"], values=tf.constant([1], tf.int64), name="insert")
         handle = tf.raw_ops.VarHandleOp(dtype=tf.int64, shape=[3], shared_name="g")

@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from tensorhost.core.errors import InternalError, MethodNotAllowedError, NotFoundError, TensorhostError
 from tensorhost.core.ids import check_name
+from tensorhost.frontends.native.accept import prefers_prometheus
 from tensorhost.frontends.native.control import Control
 from tensorhost.frontends.native.descriptions import describe_all, describe_model, describe_version
 from tensorhost.frontends.native.exchange import Exchange, Reply, error_reply, json_reply
@@ -27,8 +28,6 @@ from tensorhost.settings import Settings
 from tensorhost.telemetry import get_logger
 
 Handler = Callable[[Exchange], Awaitable[Reply]]
-
-_PROMETHEUS_TYPES = (b"text/plain", b"application/openmetrics-text")
 
 log = get_logger(__name__)
 access = get_logger("tensorhost.access")
@@ -101,7 +100,7 @@ class NativeApp:
     def _match(self, exchange: Exchange) -> Handler:
         allowed: list[str] = []
         for route in self._routes:
-            match = route.pattern.match(exchange.path)
+            match = route.pattern.fullmatch(exchange.path)
             if match is None:
                 continue
             if exchange.method in route.methods:
@@ -114,6 +113,9 @@ class NativeApp:
 
     def _explain(self, error: Exception, exchange: Exchange) -> Reply:
         known = as_tensorhost_error(error)
+        if exchange.path not in self._inference or isinstance(known, MethodNotAllowedError):
+            # The inference routes count their own errors, under the model's version where one is known.
+            self._engine.metrics.record_unattributed_error(known.code)
         status = HTTP_STATUS[known.code]
         record = log.error if status >= 500 and status != 503 else log.warning if status == 503 else log.info
         record(
@@ -141,7 +143,7 @@ class NativeApp:
 
     async def _metrics(self, exchange: Exchange) -> Reply:
         accept = exchange.headers.get(b"accept", b"")
-        if any(wanted in accept for wanted in _PROMETHEUS_TYPES):
+        if prefers_prometheus(accept):
             metrics = self._engine.metrics
             # A thousand series take milliseconds to write, which requests need not wait for.
             body, content_type = await asyncio.to_thread(metrics.exposition, accept.decode("latin-1"))

@@ -60,7 +60,8 @@ class Control:
 
     def _authorise(self, exchange: Exchange) -> None:
         token = self._settings.admin_token
-        if token is not None:
+        # An empty variable, as from an unset one in a deployment file, is no token: it must not open the routes.
+        if token is not None and token.get_secret_value():
             given = exchange.headers.get(b"authorization", b"")
             if given[: len(_BEARER)].lower() != _BEARER:
                 raise UnauthenticatedError("This route needs the admin token: Authorization: Bearer <token>.")
@@ -79,7 +80,7 @@ class Control:
         origin = exchange.headers.get(b"origin", b"").decode("latin-1")
         if not origin or origin in self._settings.cors_origins:
             return
-        if urlsplit(origin).hostname not in LOOPBACK_HOSTS:
+        if _hostname(origin) not in LOOPBACK_HOSTS:
             raise PermissionDeniedError("Pages of other origins may not use the control routes.")
 
     def _permitted(self, source: str) -> Path:
@@ -88,16 +89,24 @@ class Control:
             raise InvalidRequestError("'path' must not contain a backslash or a zero byte.", details={"field": "path"})
         model_path = self._settings.model_path
         roots = [model_path, *self._settings.allowed_roots]
-        path = local_path(source)
         try:
+            path = local_path(source)
             # Relative paths mean the model path first: that is the folder the client knows about.
             candidates = [path] if path.is_absolute() else [model_path / path, path]
             resolved = [candidate.resolve() for candidate in candidates]
             inside = [
                 candidate for candidate in resolved if any(candidate.is_relative_to(root.resolve()) for root in roots)
             ]
+            existing = [candidate for candidate in inside if candidate.exists()]
         except (OSError, RuntimeError, ValueError) as error:
             raise InvalidRequestError("'path' is not a valid path.", details={"field": "path"}) from error
         if not inside:
             raise PermissionDeniedError("'path' must lie under the model path or an allowed root.")
-        return next((candidate for candidate in inside if candidate.exists()), inside[0])
+        return (existing or inside)[0]
+
+
+def _hostname(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).hostname
+    except ValueError:
+        return None

@@ -19,6 +19,7 @@ from tensorhost.core.errors import (
     TensorhostError,
     UnsupportedMediaTypeError,
 )
+from tensorhost.frontends.native.accept import accepts_gzip
 from tensorhost.frontends.native.statuses import HTTP_STATUS, error_object, retry_after_s
 from tensorhost.settings import Settings
 from tensorhost.telemetry import accept_request_id
@@ -27,6 +28,8 @@ JSON = b"application/json"
 _GZIP_LEVEL = 5
 _GZIP_OFF_LOOP_BYTES = 256 * 2**10
 _WBITS = {b"gzip": 31, b"x-gzip": 31, b"deflate": 15}
+_MAX_GZIP_MEMBERS = 16
+"""A body of very many tiny members would cost the square of its size to take apart."""
 
 
 @dataclass(slots=True)
@@ -119,7 +122,7 @@ class Exchange:
         headers = [(b"content-type", reply.content_type), (b"x-request-id", self.request_id.encode()), *reply.headers]
         if len(body) >= self._settings.compress_min_bytes:
             headers.append((b"vary", b"accept-encoding"))
-            if _accepts_gzip(self.headers.get(b"accept-encoding", b"")):
+            if accepts_gzip(self.headers.get(b"accept-encoding", b"")):
                 headers.append((b"content-encoding", b"gzip"))
                 if len(body) >= _GZIP_OFF_LOOP_BYTES:
                     body = await asyncio.to_thread(gzip.compress, body, _GZIP_LEVEL, mtime=0)
@@ -157,6 +160,8 @@ def _inflate(body: bytes, wbits: int, limit: int) -> bytes:
     pieces: list[bytes] = []
     size = 0
     while body:
+        if len(pieces) == _MAX_GZIP_MEMBERS:
+            raise InvalidRequestError(f"The body has more than {_MAX_GZIP_MEMBERS} gzip members.")
         inflater = zlib.decompressobj(wbits)
         piece = inflater.decompress(body, limit + 1 - size)
         size += len(piece)
@@ -172,11 +177,3 @@ def _inflate(body: bytes, wbits: int, limit: int) -> bytes:
 
 def _too_large(limit: int) -> PayloadTooLargeError:
     return PayloadTooLargeError(f"The body is larger than {limit} bytes.", details={"limitBytes": limit})
-
-
-def _accepts_gzip(header: bytes) -> bool:
-    for part in header.lower().split(b","):
-        coding, _, parameters = part.partition(b";")
-        if coding.strip() in (b"gzip", b"x-gzip", b"*"):
-            return parameters.replace(b" ", b"") not in (b"q=0", b"q=0.0", b"q=0.00", b"q=0.000")
-    return False

@@ -1,0 +1,1 @@
+"""Measurements: tensorhost against other servers, and against itself. See README.md."""
