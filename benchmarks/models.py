@@ -1,9 +1,9 @@
 """The models under test, written as SavedModels, each with one request body and the answer TensorFlow gives to it.
 
-``python -m benchmarks.models FOLDER`` writes ``FOLDER/<model>/1`` (what every server loads), ``FOLDER/<model>.rows.json``
-(the rows of the request) and ``FOLDER/<model>.expected.npy``. What is there already is kept. The weights are random:
-speed does not depend on them, and the answers are compared with TensorFlow's own. Networks end before their softmax,
-whose answer would hardly differ from one input to the next.
+``python -m benchmarks.models FOLDER`` writes ``FOLDER/<model>/1`` (what every server loads),
+``FOLDER/<model>.rows.json`` (the rows of the request) and ``FOLDER/<model>.expected.npy``. What is there already is
+kept. The weights are random: speed does not depend on them, and the answers are compared with TensorFlow's own.
+Networks end before their softmax, whose answer would hardly differ from one input to the next.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,7 @@ def _mlp() -> tuple[Any, tuple[int, ...]]:
             tf.Variable(generator.normal(0, np.sqrt(2 / fan_in), (fan_in, fan_out)).astype(np.float32)),
             tf.Variable(np.zeros(fan_out, np.float32)),
         )
-        for fan_in, fan_out in zip(sizes, sizes[1:], strict=False)
+        for fan_in, fan_out in pairwise(sizes)
     ]
 
     def call(x: Any) -> dict[str, Any]:

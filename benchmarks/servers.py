@@ -70,11 +70,11 @@ def litserve(python: Path, max_batch_size: int = 32, batch_timeout_ms: float = 1
 class RunningServer:
     """A started contender. Use ``run_servers``, which also ends it."""
 
-    def __init__(self, contender: Contender, model: Model, log: Path) -> None:
+    def __init__(self, contender: Contender, model: Model, log: Path, serve: Path | None = None) -> None:
         self.name = contender.name
         self.model = model
         self.port = free_port()
-        path = model.folder if contender.versioned else model.saved_model
+        path = serve or (model.folder if contender.versioned else model.saved_model)
         command = [part.format(model=path, port=self.port) for part in contender.command]
         environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2"} | contender.environment
         self._log = log
@@ -150,13 +150,18 @@ def request_body(model: Model) -> bytes:
 
 
 @contextlib.contextmanager
-def run_servers(contenders: Sequence[Contender], model: Model) -> Iterator[list[RunningServer]]:
-    """Start every contender on ``model``, see that each answers rightly, leave all paused; end them afterwards."""
+def run_servers(
+    contenders: Sequence[Contender], model: Model, *, serve: Path | None = None
+) -> Iterator[list[RunningServer]]:
+    """Start every contender on ``model``, see that each answers rightly, leave all paused; end them afterwards.
+
+    ``serve``, if given, is a repository that holds the model among others, for contenders that take one.
+    """
     servers: list[RunningServer] = []
     with tempfile.TemporaryDirectory() as logs:
         try:
             for contender in contenders:
-                server = RunningServer(contender, model, Path(logs) / f"{contender.name}.log")
+                server = RunningServer(contender, model, Path(logs) / f"{contender.name}.log", serve)
                 servers.append(server)
                 server.wait_until_right()
                 server.pause()

@@ -1,8 +1,8 @@
 """The server most people write: FastAPI, a pydantic model of nested lists, the SavedModel's signature, ``tolist``.
 
 Usage: ``fastapi_server.py SAVED_MODEL PORT def|async``. ``def`` runs each request in the framework's thread pool,
-``async`` runs it on the event loop; both are in wide use, so both are measured. Annotations are not postponed here: FastAPI has to see a class made in a
-function.
+``async`` runs it on the event loop; both are in wide use, so both are measured. Annotations are not postponed here:
+FastAPI has to see a class made in a function.
 """
 
 import sys

@@ -193,7 +193,7 @@ ERRORS = {
     "missing input": (
         "POST", "/predict", {"modelName": "pair", "inputs": {"a": [[1, 2]]}}, {}, 400, "MISSING_INPUT", "'b'",
     ),
-    "inputs not by name": ("POST", "/predict", linear(modelName="pair"), {}, 400, "MISSING_INPUT", "a, b"),
+    "inputs not by name": ("POST", "/predict", linear(modelName="pair"), {}, 400, "MISSING_INPUT", "'a', 'b'"),
     "unknown input": (
         "POST", "/predict", {"modelName": "pair", "inputs": {"a": [[1, 2]], "b": [[1, 2]], "c": 1}}, {}, 400,
         "UNKNOWN_INPUT", "'c'",

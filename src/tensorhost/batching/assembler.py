@@ -137,10 +137,11 @@ class Assembler(Generic[Payload]):
     def take(self, now: float) -> Batch[Payload]:
         """The next batch, from the group whose turn it is. May hold no slices when all that was due had expired."""
         batch: Batch[Payload] = Batch()
-        key = self._next_group(now)
-        if key is None:
+        turn = self._next_group(now)
+        if turn is None:
             return batch
-        group = self._groups.pop(key)
+        key, group = turn
+        del self._groups[key]
         limit = self._max_batch_rows
         while group:
             entry = group[0]
@@ -217,10 +218,10 @@ class Assembler(Generic[Payload]):
             return CloseReason.FULL
         return CloseReason.TIMEOUT if self._batch_timeout_s > 0 else CloseReason.DRAINED
 
-    def _next_group(self, now: float) -> Hashable | None:
+    def _next_group(self, now: float) -> tuple[Hashable, deque[Entry[Payload]]] | None:
         if self._batch_timeout_s == 0:
-            return next(iter(self._groups), None)
-        return next((key for key, group in self._groups.items() if self._due_at(group) <= now), None)
+            return next(iter(self._groups.items()), None)
+        return next((item for item in self._groups.items() if self._due_at(item[1]) <= now), None)
 
     def _due_at(self, group: deque[Entry[Payload]]) -> float:
         due_at = math.inf

@@ -133,7 +133,7 @@ class BatchQueue:
         if self._refusal is not None:
             raise self._refusal()
         waiter = Waiter(inputs, self._loop.create_future(), timings)
-        group = tuple([array.shape[1:] for array in inputs.values()]) if self._options.batched else None
+        group = tuple([array.shape[1:] for array in inputs.values()]) if self._options.batched else ()
         entry = Entry(waiter, rows, group, self._clock(), deadline)
         if max_batch_rows is not None:
             entry.max_batch_rows = max_batch_rows

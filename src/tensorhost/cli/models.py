@@ -81,7 +81,7 @@ def _finish(answer: dict[str, Any], sentence: str, *, as_json: bool) -> None:
 
 
 def _models_table(models: list[dict[str, Any]]) -> Any:
-    listed = table("Model", "Version", "State", "Runtime", "Inputs", "Outputs", "Weights", "Loaded at")
+    listed = table("Model", "Version", "State", "Runtime", "Inputs", "Outputs", "Memory", "Loaded at")
     for model in models:
         state = str(model.get("state", "?"))
         listed.add_row(

@@ -29,9 +29,10 @@ def is_valid_name(name: str) -> bool:
 def check_name(name: str, what: str = "model name") -> str:
     """Return ``name``, or raise InvalidRequestError. Nothing that fails this ever reaches the file system."""
     if not is_valid_name(name):
+        first, *rest = what.split()
         raise InvalidRequestError(
             f"The {what} must be 1 to 128 letters, digits, '.', '_' or '-'.",
-            details={what.replace(" ", "_"): name[:128]},
+            details={"field": first + "".join(rest).capitalize(), "actual": name[:128]},
         )
     return name
 

@@ -16,7 +16,8 @@ from tensorhost.core.ids import is_valid_name
 from tensorhost.models.policy import VersionPolicy
 
 FILE_NAME = "model.toml"
-_MAX_BYTES = 4 * 2**20
+_MAX_BYTES = 256 * 2**10
+_MAX_LABELS_BYTES = 4 * 2**20
 _MAX_MESSAGE = 1000
 
 
@@ -123,7 +124,7 @@ def resolve_inside(folder: Path, relative: str, key: str, max_bytes: int) -> Pat
 
 
 def _read_labels(folder: Path, relative: str) -> tuple[str, ...]:
-    file = resolve_inside(folder, relative, "labels_file", _MAX_BYTES)
+    file = resolve_inside(folder, relative, "labels_file", _MAX_LABELS_BYTES)
     try:
         text = file.read_text(encoding="utf-8", errors="replace")
     except OSError as error:

@@ -14,11 +14,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 from tensorhost.batching.queue import QueueOptions
 from tensorhost.core.errors import OutOfMemoryError, TensorhostError
+from tensorhost.core.ids import ModelId
 from tensorhost.models.budget import Evictable, make_room
 from tensorhost.models.catalog import Catalog
 from tensorhost.models.loading import (
     LoadedVersion,
     LoadRequest,
+    as_failure,
     load_version,
     lower_priority,
     prepare_runtime,
@@ -32,6 +34,8 @@ from tensorhost.models.warmup import WarmupOptions
 from tensorhost.runtimes.base import LoadOptions
 from tensorhost.settings import Settings
 from tensorhost.telemetry import MetricsCollector, available_memory_bytes, get_logger
+
+_LONGEST_WAIT_FOR_MEMORY_S = 30.0
 
 log = get_logger(__name__)
 
@@ -61,6 +65,8 @@ class Lifecycle:
         self._on_change = on_change
         self._clock = clock
         self._threads: ThreadPoolExecutor | None = None
+        # One at a time: what one load evicts must be gone before the next one counts what there is.
+        self._reserving = asyncio.Lock()
 
     def close(self) -> None:
         """End the loader's threads, after what they are doing. Blocks."""
@@ -89,18 +95,16 @@ class Lifecycle:
         """Load the changed files of a version that serves, then swap. On failure the old files go on serving."""
         model = self._catalog.models[record.id.name]
         old = record.servable
-        files = record.on_disk
         try:
             loaded = await self._read(model, record, lambda: None)
         except TensorhostError as error:
             self._note_failure(record, error)
-            # Not tried again until the files change once more.
-            record.served_fingerprint = files.fingerprint
             return
         self._install(model, record, loaded)
         self._refresh(model)
         if old is not None:
-            await self._retire(old)
+            await self._drain(old)
+            await asyncio.to_thread(_close, old)
 
     async def unload(self, record: VersionRecord, to: VersionState = VersionState.END) -> None:
         """Take a version out of sight, wait for its requests, give its memory back."""
@@ -108,15 +112,22 @@ class Lifecycle:
         if servable is None:
             return
         record.move(VersionState.DRAINING)
-        self._refresh(self._catalog.models[record.id.name])
-        await self._retire(servable, lambda: record.move(VersionState.UNLOADING))
-        record.servable = None
-        record.served_fingerprint = None
+        # Before anything is waited for: a request that comes while it drains asks for it anew.
         record.asked_for = False
-        record.move(to)
-        self._metrics.forget(record.id.name, record.id.version)
-        log.info("unloaded", model=str(record.id))
-        self._on_change()
+        self._refresh(self._catalog.models[record.id.name])
+        await self._drain(servable)
+        record.move(VersionState.UNLOADING)
+        try:
+            await asyncio.to_thread(_close, servable)
+        finally:
+            record.servable = None
+            record.served_fingerprint = None
+            record.error = None
+            record.forgive()
+            record.move(to)
+            self._metrics.forget(record.id.name, record.id.version)
+            log.info("unloaded", model=str(record.id))
+            self._on_change()
 
     # -- loading ---------------------------------------------------------------------------------------------------
 
@@ -136,6 +147,8 @@ class Lifecycle:
                 loop.call_soon_threadsafe(on_warming)
 
             loaded = await loop.run_in_executor(self._loader_threads(), load_version, request, warming)
+        except Exception as error:  # noqa: BLE001 - border of a load attempt: a runtime may even fail to be imported
+            raise as_failure(error) from None
         finally:
             record.reserved_bytes = 0
         record.served_fingerprint = files.fingerprint
@@ -157,10 +170,15 @@ class Lifecycle:
 
     def _note_failure(self, record: VersionRecord, error: TensorhostError) -> bool:
         """Keep the error and set the next attempt; True when this was the last."""
-        record.error = error
+        record.error = as_failure(error)
         record.attempts += 1
         given_up = record.attempts >= self._settings.load_attempts
         wait_s = backoff_s(record.attempts, self._settings.load_backoff_s)
+        if isinstance(error, OutOfMemoryError):
+            # Not the fault of the files, and room may come at any time. A lazy model waits for its next request.
+            given_up = False
+            wait_s = min(wait_s, _LONGEST_WAIT_FOR_MEMORY_S)
+            record.asked_for = False
         record.next_attempt_at = math.inf if given_up else self._clock() + wait_s
         self._metrics.record_load("failed")
         log.error(
@@ -213,65 +231,61 @@ class Lifecycle:
                 f"Loading '{record.id}' needs at least {need} bytes, more than the machine has free.",
                 details={"neededBytes": need},
             )
-        if not await self._make_room(need, record):
-            used, budget = used_bytes(self._catalog.models.values()), self._budget_bytes()
-            raise OutOfMemoryError(
-                f"Loading '{record.id}' needs at least {need} bytes; {used} of a budget of {budget} are in use.",
-                details={"neededBytes": need, "usedBytes": used, "budgetBytes": budget},
-            )
-        record.reserved_bytes = need
+        async with self._reserving:
+            if not await self._make_room(need, record):
+                used, budget = used_bytes(self._catalog.models.values()), self._budget_bytes()
+                raise OutOfMemoryError(
+                    f"Loading '{record.id}' needs at least {need} bytes; {used} of a budget of {budget} are in use.",
+                    details={"neededBytes": need, "usedBytes": used, "budgetBytes": budget},
+                )
+            record.reserved_bytes = need
 
     async def _shrink(self, record: VersionRecord) -> None:
         """Keep to the budget when a load took more than was foreseen."""
-        if not await self._make_room(0, record):
+        async with self._reserving:
+            fits = await self._make_room(0, record)
+        if not fits:
             log.warning("over the memory budget", model=str(record.id), used=used_bytes(self._catalog.models.values()))
 
     async def _make_room(self, need_bytes: int, record: VersionRecord) -> bool:
-        models = self._catalog.models
-        evictable = {
-            other.id: other
-            for model in models.values()
+        # Asked anew after each: what was idle may be in use by the time the one before it is gone.
+        while going := self._to_evict(need_bytes, record):
+            await self._evict(going[0], f"room for {record.id}")
+        return going is not None
+
+    def _to_evict(self, need_bytes: int, record: VersionRecord) -> list[ModelId] | None:
+        models = self._catalog.models.values()
+        evictable = [
+            Evictable(other.id, other.memory_bytes, other.servable.last_used)
+            for model in models
             for other in model.versions.values()
-            if model.lazy and other.available and not (other.busy or other.pinned or other is record)
+            if model.lazy and other.available and not (other.busy or other.pinned or other.waiters or other is record)
             if other.servable is not None and other.servable.leases == 0
-        }
-        going = make_room(
-            need_bytes,
-            used_bytes=used_bytes(models.values()),
-            budget_bytes=self._budget_bytes(),
-            evictable=[
-                Evictable(other.id, other.memory_bytes, other.servable.last_used)
-                for other in evictable.values()
-                if other.servable is not None
-            ],
+        ]
+        return make_room(
+            need_bytes, used_bytes=used_bytes(models), budget_bytes=self._budget_bytes(), evictable=evictable
         )
-        if going is None:
-            return False
-        for gone in going:
-            evicted = evictable[gone]
-            log.info("evicting", model=str(gone), reason=f"room for {record.id}")
-            evicted.busy = True
-            try:
-                await self.unload(evicted, VersionState.NEW)
-            finally:
-                evicted.busy = False
-        return True
+
+    async def _evict(self, model_id: ModelId, reason: str) -> None:
+        log.info("evicting", model=str(model_id), reason=reason)
+        record = self._catalog.models[model_id.name].versions[model_id.version]
+        record.busy = True
+        try:
+            await self.unload(record, VersionState.NEW)
+        finally:
+            record.busy = False
+            self._on_change()
 
     def _budget_bytes(self) -> int | None:
         return None if self._settings.memory_budget is None else int(self._settings.memory_budget)
 
     # -- unloading -------------------------------------------------------------------------------------------------
 
-    async def _retire(self, servable: Servable, on_drained: Callable[[], None] | None = None) -> None:
-        """Wait for the leases, close the model on the loader's thread, give its memory back."""
+    async def _drain(self, servable: Servable) -> None:
+        """Wait for the leases, up to the time allowed, and refuse what still waits then."""
         if not await servable.drain(self._settings.unload_timeout_s):
             log.warning("unloading cuts off requests", model=str(servable.id), leases=servable.leases)
         servable.refuse_all()
-        if on_drained is not None:
-            on_drained()
-        loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._loader_threads(), servable.close)
-        await loop.run_in_executor(self._loader_threads(), release_memory)
 
     def _refresh(self, model: ModelRecord) -> None:
         self._catalog.refresh(model)
@@ -283,3 +297,12 @@ class Lifecycle:
                 self._settings.load_threads, thread_name_prefix="load", initializer=lower_priority
             )
         return self._threads
+
+
+def _close(servable: Servable) -> None:
+    """Close a model and give its memory back. Blocks.
+
+    Not on the loader's threads: a call that never ends must hold up no other model.
+    """
+    servable.close()
+    release_memory()

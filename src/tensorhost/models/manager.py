@@ -10,15 +10,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import math
 import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import unquote, urlsplit
 
-from tensorhost.core.errors import DeadlineExceededError, InvalidRequestError, ModelFailedError, ModelNotReadyError
+from tensorhost.core.errors import (
+    DeadlineExceededError,
+    InternalError,
+    ModelFailedError,
+    ModelNotReadyError,
+    ShuttingDownError,
+)
 from tensorhost.core.ids import check_name
 from tensorhost.models.catalog import Catalog
 from tensorhost.models.lifecycle import Lifecycle
@@ -26,8 +32,11 @@ from tensorhost.models.reconcile import plan
 from tensorhost.models.records import ModelRecord, VersionRecord
 from tensorhost.models.repository import describe_path, scan
 from tensorhost.models.servable import Lease, Servable
+from tensorhost.models.sources import local_path
 from tensorhost.settings import Settings
 from tensorhost.telemetry import MetricsCollector, get_logger
+
+__all__ = ["ModelManager", "local_path"]
 
 _SHORTEST_LOOK_S = 0.1
 
@@ -59,13 +68,15 @@ class ModelManager:
         self._repository = repository
         self._clock = clock
         self._catalog = Catalog(self.settings)
-        self._lifecycle = Lifecycle(self._catalog, self.settings, self.metrics, self._notify, clock)
+        self._lifecycle = Lifecycle(self._catalog, self.settings, self.metrics, self._kick, clock)
         self.metrics.models_by_state = self._catalog.count_states
         self._reconciler: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._changed = asyncio.Event()
+        self._looking = asyncio.Lock()
         self._settled = repository is None
+        self._settle_by: float | None = None
         self._closing = False
 
     async def __aenter__(self) -> Self:
@@ -83,18 +94,17 @@ class ModelManager:
             self._reconciler = asyncio.create_task(self._reconcile_forever(self._repository), name="reconcile models")
 
     async def close(self) -> None:
-        """Stop reconciling, wait for running loads, unload everything."""
+        """Stop reconciling, wait for running loads, unload everything. Whoever waits for a load is refused."""
         self._closing = True
+        self._notify()
         if self._reconciler is not None:
             self._reconciler.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._reconciler
+            await asyncio.wait([self._reconciler])
             self._reconciler = None
         while self._tasks:
             await asyncio.wait(self._tasks)
-        for record in list(self._catalog.records()):
-            if record.available:
-                await self._lifecycle.unload(record)
+        loaded = [record for record in self._catalog.records() if record.available]
+        await asyncio.gather(*(self._lifecycle.unload(record) for record in loaded))
         await asyncio.to_thread(self._lifecycle.close)
 
     # -- what requests ask -----------------------------------------------------------------------------------------
@@ -110,23 +120,39 @@ class ModelManager:
             ModelNotFoundError, VersionNotFoundError: there is none; the message lists what there is.
             ModelNotReadyError, OutOfMemoryError: it is loading, or failed to load; the message says why.
             DeadlineExceededError: the deadline passed while a lazy model was loading.
+            ShuttingDownError: the manager closed meanwhile.
         """
-        servable = self._catalog.find(name, version)
-        if servable is not None:
-            return servable.lease()
-        record = self._catalog.version(name, version)
-        model = self._catalog.models[name]
+        asked: VersionRecord | None = None
+        while (servable := self._catalog.find(name, version)) is None:
+            record = self._catalog.version(name, version)
+            if record is asked:
+                raise self._catalog.not_ready(record)
+            # When the newest version of a lazy model fails, the next round asks for the one before it.
+            asked = record
+            await self._ask_for(record, deadline)
+        return servable.lease()
+
+    async def _ask_for(self, record: VersionRecord, deadline: float) -> None:
+        """Have a lazy version loaded and wait until it serves, fails, or may not be loaded any more."""
+        model = self._catalog.models[record.id.name]
         if not model.lazy or record.id.version not in model.wanted():
             raise self._catalog.not_ready(record)
-        record.asked_for = True
         attempts = record.attempts
-        self._kick()
-        await self._until(
-            lambda: record.available or record.attempts > attempts or (record.failed and not record.busy), deadline
-        )
-        if record.servable is None or not record.available:
-            raise self._catalog.not_ready(record)
-        return record.servable.lease()
+        record.asked_for = True
+        record.waiters += 1
+        try:
+            self._kick()
+            await self._until(
+                lambda: (
+                    record.available
+                    or record.attempts > attempts
+                    or (record.failed and not record.busy)
+                    or record.id.version not in model.wanted()
+                ),
+                deadline,
+            )
+        finally:
+            record.waiters -= 1
 
     # -- what operators ask ----------------------------------------------------------------------------------------
 
@@ -142,6 +168,7 @@ class ModelManager:
         Raises:
             ModelNotFoundError, VersionNotFoundError: no such model in the repository.
             InvalidRequestError: ``source`` names no model.
+            ShuttingDownError: the manager closed meanwhile.
             TensorhostError: why loading failed.
         """
         check_name(name)
@@ -158,7 +185,9 @@ class ModelManager:
             if record.on_disk.problem and not record.available:
                 raise ModelNotReadyError(f"Model '{name}' version '{record.id.version}': {record.on_disk.problem}")
             record.stopped = False
-            record.pinned = True
+            record.asked_for = True
+            # What the policy wants is not pinned: a newer version shall take its place.
+            record.pinned = record.pinned or version is not None or self._catalog.models[name].explicit
             record.forgive()
         self._kick()
         for record in records:
@@ -218,9 +247,17 @@ class ModelManager:
         return [record for record in model.newest_first() if record.id.version in wanted]
 
     async def _loaded(self, record: VersionRecord) -> None:
-        await self._until(lambda: (record.available and not record.busy) or record.attempts > 0 or record.stopped)
-        if not record.available or record.attempts > 0:
-            raise record.error or self._catalog.not_ready(record)
+        model = self._catalog.model(record.id.name)
+        await self._until(
+            lambda: (
+                (record.available and not record.busy) or record.attempts > 0 or record.id.version not in model.wanted()
+            )
+        )
+        if record.attempts > 0 and record.error is not None:
+            # A copy: raising adds the stack to it, and the record keeps it for long.
+            raise copy.copy(record.error)
+        if not record.available:
+            raise self._catalog.not_ready(record)
 
     # -- reconciling -----------------------------------------------------------------------------------------------
 
@@ -230,8 +267,9 @@ class ModelManager:
             if self._clock() >= next_look_at:
                 try:
                     await self._look()
-                except OSError:
+                except Exception:  # a fault of ours in one look must not end all later ones
                     log.exception("looking at the model path failed", path=str(root))
+                self._settle_by = self._settle_by or self._clock() + 2 * (self.settings.settle_s + _SHORTEST_LOOK_S)
                 next_look_at = self._clock() + self._pause_s()
             wake_at = self._step()
             self._wake.clear()
@@ -250,11 +288,14 @@ class ModelManager:
     async def _look(self) -> None:
         if self._repository is None:
             return
-        found = await asyncio.to_thread(scan, self._repository, now=time.time(), settle_s=self.settings.settle_s)
-        if found.readable:
-            self._catalog.absorb(found)
-        else:
-            self._catalog.unreadable(self._repository)
+        # One at a time: what an earlier look saw must not be taken over after what a later one saw.
+        async with self._looking:
+            found = await asyncio.to_thread(scan, self._repository, now=time.time(), settle_s=self.settings.settle_s)
+            if not found.readable:
+                self._catalog.unreadable(self._repository)
+                return
+            for gone in self._catalog.absorb(found):
+                self.metrics.forget(*gone)
 
     def _kick(self) -> None:
         """Act on a changed wish now, whether or not a reconciler runs."""
@@ -271,10 +312,16 @@ class ModelManager:
             self._start("load", record, self._lifecycle.load(record))
         for record in steps.replace:
             self._start("replace", record, self._lifecycle.replace(record))
-        if not any(record.busy or record.on_disk.settling for record in self._catalog.records()):
-            self._settled = True
+        self._settled = self._settled or self._has_settled()
         self._notify()
         return steps.wake_at
+
+    def _has_settled(self) -> bool:
+        """Whether the first look's finds have been acted on; files that never come to rest are not waited for."""
+        if self._settle_by is None:
+            return False
+        waits = self._clock() < self._settle_by
+        return not any(record.busy or (waits and record.on_disk.settling) for record in self._catalog.records())
 
     def _start(self, what: str, record: VersionRecord, work: Coroutine[Any, Any, None]) -> None:
         record.busy = True
@@ -285,6 +332,11 @@ class ModelManager:
     async def _carry_out(self, record: VersionRecord, work: Coroutine[Any, Any, None]) -> None:
         try:
             await work
+        except Exception as error:  # a fault of ours is this version's end, not the manager's
+            log.exception("a version cannot be managed any more", model=str(record.id))
+            record.error = InternalError("Something went wrong inside the server.", log_detail=repr(error))
+            record.attempts += 1
+            record.next_attempt_at = math.inf
         finally:
             record.busy = False
             self._kick()
@@ -296,20 +348,11 @@ class ModelManager:
 
     async def _until(self, condition: Callable[[], bool], deadline: float = math.inf) -> None:
         while not condition():
+            if self._closing:
+                raise ShuttingDownError("The server is shutting down.")
             timeout_s = None if deadline == math.inf else max(deadline - self._clock(), 0.0)
             try:
                 async with asyncio.timeout(timeout_s):
                     await self._changed.wait()
             except TimeoutError:
                 raise DeadlineExceededError("The deadline passed while the model was loading.") from None
-
-
-def local_path(source: str | Path) -> Path:
-    """The path a path or ``file://`` URL names; ``file://./x`` is relative. InvalidRequestError for other schemes."""
-    if isinstance(source, Path) or "://" not in source:
-        return Path(source)
-    url = urlsplit(source)
-    if url.scheme != "file" or url.netloc not in ("", "localhost", ".", ".."):
-        raise InvalidRequestError("A model's source must be a path or a file:// URL.", details={"source": source[:256]})
-    relative = url.netloc if url.netloc in (".", "..") else ""
-    return Path(relative + unquote(url.path))

@@ -30,7 +30,7 @@ _NAMELESS_FILES = frozenset({"model", "saved_model"})
 _BAD_NAME = "A model's name may have letters, digits, '.', '_' and '-' only."
 
 _UNREADABLE = (OSError, ValueError, RuntimeError)
-"""What hostile or changing files raise: no permission, an input/output error; cut short while mapped; a loop of links."""
+"""What hostile or changing files raise: no permission, a failing disk; cut short while mapped; a loop of links."""
 
 
 @dataclass(frozen=True, slots=True)

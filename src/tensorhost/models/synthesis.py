@@ -9,13 +9,16 @@ import numpy as np
 
 from tensorhost.core.dtypes import DType
 from tensorhost.core.signatures import Signature
-from tensorhost.core.tensors import Array, Tensors, TensorSpec
+from tensorhost.core.tensors import Array, Tensors, TensorSpec, element_count
 
 _FREE_DIMENSIONS = (8, 32, 224, 1)
 """Sizes tried for dimensions the signature leaves open: short sequences, then images, then one."""
 
 _STRINGS = (b"tensorhost warms up", b"")
 """Text for text models; an empty string is a valid, empty tf.Example."""
+
+_MAX_ROW_ELEMENTS = 2**25
+"""A row larger than this is not made up: five free dimensions at 224 would be four terabytes."""
 
 _UNKNOWN_RANKS: tuple[tuple[int, ...], ...] = ((), (8,), (8, 8, 3))
 
@@ -28,7 +31,9 @@ def candidates(signature: Signature, seed: int = 0) -> Iterator[Candidate]:
     ranks = _UNKNOWN_RANKS if any(spec.shape is None for spec in signature.inputs.values()) else _UNKNOWN_RANKS[:1]
     strings = _STRINGS if has_strings else _STRINGS[:1]
     for text, size, inner in itertools.product(strings, sizes, ranks):
-        yield Candidate(signature, size, inner, text, seed)
+        candidate = Candidate(signature, size, inner, text, seed)
+        if candidate.row_elements <= _MAX_ROW_ELEMENTS:
+            yield candidate
 
 
 class Candidate:
@@ -45,15 +50,21 @@ class Candidate:
         """Inputs of ``count`` rows where the signature has a free first dimension."""
         return {name: self._tensor(spec, count) for name, spec in self._signature.inputs.items()}
 
+    @property
+    def row_elements(self) -> int:
+        """Elements of the largest input of one row, without making it."""
+        return max((element_count(self._shape(spec, 1)) for spec in self._signature.inputs.values()), default=0)
+
     def _tensor(self, spec: TensorSpec, rows: int) -> Array:
+        return _fill(spec.dtype, self._shape(spec, rows), np.random.default_rng(self._seed), self._text)
+
+    def _shape(self, spec: TensorSpec, rows: int) -> tuple[int, ...]:
         if spec.shape is None:
-            shape: tuple[int, ...] = (rows, *self._inner)
-        elif not spec.shape:
-            shape = ()
-        else:
-            first = rows if spec.shape[0] is None else spec.shape[0]
-            shape = (first, *(self._size if size is None else size for size in spec.shape[1:]))
-        return _fill(spec.dtype, shape, np.random.default_rng(self._seed), self._text)
+            return (rows, *self._inner)
+        if not spec.shape:
+            return ()
+        first = rows if spec.shape[0] is None else spec.shape[0]
+        return (first, *(self._size if size is None else size for size in spec.shape[1:]))
 
 
 def _fill(dtype: DType, shape: tuple[int, ...], rng: np.random.Generator, text: bytes) -> Array:
@@ -67,5 +78,6 @@ def _fill(dtype: DType, shape: tuple[int, ...], rng: np.random.Generator, text: 
         # 0 and 1 are valid indices of almost any table, and differ enough to tell rows apart.
         return rng.integers(0, 2, size=shape).astype(dtype.numpy)
     if dtype.is_complex:
-        return (rng.random(shape) + 1j * rng.random(shape)).astype(dtype.numpy)
+        # Both parts from one draw: two would depend on how many rows there are.
+        return rng.random((*shape, 2)).view(np.complex128).reshape(shape).astype(dtype.numpy)
     return rng.random(shape).astype(dtype.numpy)

@@ -22,6 +22,7 @@ from tensorhost.models.synthesis import candidates
 from tensorhost.runtimes.base import Runtime
 
 _PROOF_ROWS = 5
+_MAX_INPUT_BYTES = 2**28
 _SLOW_CALL_S = 1.0
 """A call slower than this is warmed once, whatever the number of iterations asked for."""
 
@@ -71,17 +72,26 @@ class SignaturePlan:
 
 
 class ExampleRows:
-    """Rows from examples the model ships, repeated as often as needed."""
+    """Rows from examples the model ships, those of one inner shape together, repeated as often as needed."""
 
-    def __init__(self, example: Tensors, signature: Signature) -> None:
-        self._example = example
+    def __init__(self, examples: Sequence[Tensors], signature: Signature) -> None:
+        first = examples[0]
+        alike = [
+            example
+            for example in examples
+            if all(array.shape[1:] == first[name].shape[1:] for name, array in example.items())
+        ]
         self._signature = signature
+        self._inputs = {
+            name: np.concatenate([example[name] for example in alike]) if spec.is_batchable else first[name]
+            for name, spec in signature.inputs.items()
+        }
 
     def rows(self, count: int) -> Tensors:
-        """The example's rows, cut or repeated to ``count``; inputs without a free first dimension as they are."""
+        """The examples' rows, cut or repeated to ``count``; inputs without a free first dimension as they are."""
         return {
-            name: np.resize(array, (count, *array.shape[1:])) if self._signature.inputs[name].is_batchable else array
-            for name, array in self._example.items()
+            name: array[np.arange(count) % len(array)] if self._signature.inputs[name].is_batchable else array
+            for name, array in self._inputs.items()
         }
 
 
@@ -99,17 +109,17 @@ def warm_up(
     Raises:
         ModelFailedError, OutOfMemoryError: the model itself failed, or refused an example of its own.
     """
-    batching, reason = _batching_asked(signature, options)
+    reason = _batching_refused(signature, options)
     source = _find_source(runtime, signature, examples)
     if isinstance(source, str):
         return SignaturePlan(batched=False, reason=reason or "Not proved: " + source, problem=source)
-    sizes = _batch_sizes(options.max_batch_rows) if batching else [1]
+    if not reason:
+        reason = _disproof(runtime, signature, source, options.max_batch_rows)
+    sizes = [1] if reason else _batch_sizes(_affordable_rows(source, options.max_batch_rows))
     if options.iterations == 0:
         # Not timed, so nothing is known to be fast enough for the event loop; the proof is never skipped.
         sizes = []
     call_s = {size: _time(runtime, signature, source.rows(size), options.iterations) for size in sizes}
-    if batching:
-        reason = _disproof(runtime, signature, source, options.max_batch_rows)
     return SignaturePlan(
         batched=not reason,
         reason=reason,
@@ -119,24 +129,29 @@ def warm_up(
     )
 
 
-def _batching_asked(signature: Signature, options: WarmupOptions) -> tuple[bool, str]:
+def _batching_refused(signature: Signature, options: WarmupOptions) -> str:
     if not options.batching:
-        return False, "Batching is switched off for this model."
+        return "Batching is switched off for this model."
     if options.max_batch_rows == 1:
-        return False, "The largest batch is one row."
+        return "The largest batch is one row."
     if not signature.may_batch:
-        return False, "Not every input and output has a free first dimension."
-    return True, ""
+        return "Not every input and output has a free first dimension."
+    return ""
 
 
 def _find_source(runtime: Runtime, signature: Signature, examples: Sequence[Tensors]) -> RowSource | str:
     """Where warm-up rows come from, or why there are none."""
     for example in examples:
+        if any(spec.is_batchable and not len(example[name]) for name, spec in signature.inputs.items()):
+            raise ModelFailedError("A warm-up example has no rows.")
         try:
             runtime.run(signature.name, example)
         except TensorhostError as error:
             raise ModelFailedError(f"The model refused its own warm-up example: {error.message}") from error
-        return ExampleRows(example, signature)
+    return ExampleRows(examples, signature) if examples else _made_up_source(runtime, signature)
+
+
+def _made_up_source(runtime: Runtime, signature: Signature) -> RowSource | str:
     refusal = ""
     for candidate in candidates(signature):
         try:
@@ -145,7 +160,14 @@ def _find_source(runtime: Runtime, signature: Signature, examples: Sequence[Tens
             refusal = refusal or error.message
             continue
         return candidate
+    refusal = refusal or "they would be too large"
     return f"the model refused every made-up input; ship warm-up examples ({refusal})"
+
+
+def _affordable_rows(source: RowSource, max_batch_rows: int) -> int:
+    """How many rows may be made up at once: the largest batch, unless that takes a lot of memory."""
+    row_bytes = sum(array.nbytes for array in source.rows(1).values())
+    return min(max_batch_rows, max(_PROOF_ROWS, _MAX_INPUT_BYTES // max(row_bytes, 1)))
 
 
 def _batch_sizes(largest: int) -> list[int]:
@@ -176,12 +198,31 @@ def _inline_rows(call_s: dict[int, float], threshold_s: float) -> int:
 
 def _disproof(runtime: Runtime, signature: Signature, source: RowSource, max_batch_rows: int) -> str:
     """Why rows may not share a call; empty when rows alone and rows together agree."""
-    count = min(_PROOF_ROWS, max_batch_rows)
-    rows = source.rows(max_batch_rows)
+    rows = source.rows(_affordable_rows(source, max_batch_rows))
+    if not _rows_differ(rows):
+        # Rows that are all alike prove nothing: a mean over the batch, say, is the same with one of them.
+        made_up = _made_up_source(runtime, signature)
+        if not isinstance(made_up, str):
+            rows = made_up.rows(_affordable_rows(made_up, max_batch_rows))
+        if not _rows_differ(rows):
+            return "Not proved: all rows of input are alike; ship warm-up examples with different rows."
+    try:
+        return _disagreement(runtime, signature, rows)
+    except TensorhostError as error:
+        return f"The model takes rows alone and refuses them together: {error.message}"
+
+
+def _rows_differ(rows: Tensors) -> bool:
+    return any(not np.array_equal(array[0], row) for array in rows.values() for row in array[1:_PROOF_ROWS])
+
+
+def _disagreement(runtime: Runtime, signature: Signature, rows: Tensors) -> str:
+    largest = len(next(iter(rows.values())))
+    count = min(_PROOF_ROWS, largest)
     alone = [
         runtime.run(signature.name, {name: array[i : i + 1] for name, array in rows.items()}) for i in range(count)
     ]
-    for size in sorted({count, max_batch_rows}):
+    for size in sorted({count, largest}):
         together = runtime.run(signature.name, {name: array[:size] for name, array in rows.items()})
         for name, array in together.items():
             if array.ndim == 0 or array.shape[0] != size:

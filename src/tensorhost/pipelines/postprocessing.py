@@ -60,8 +60,14 @@ class PostprocessingPipeline:
         self._untouched = custom is None and not self._steps
         build = partial(PostprocessingPipeline, signature=signature, labels=self.labels, custom=custom)
         self._variant = lru_cache(maxsize=_VARIANTS)(build)
+        self._numbers_per_row = {
+            name
+            for name, spec in signature.outputs.items()
+            if spec.shape is not None and len(spec.shape) == 1 and spec.is_batchable
+        }
         if custom is None:
-            self._check_fit({name: (spec.dtype, spec.shape) for name, spec in signature.outputs.items()})
+            shapes = {name: self._row_shape(name, spec.shape) for name, spec in signature.outputs.items()}
+            self._check_fit({name: (spec.dtype, shapes[name]) for name, spec in signature.outputs.items()})
 
     def overridden(self, raw: object, *, path: str = "postprocessing") -> PostprocessingPipeline:
         """The pipeline for a request whose options are ``raw`` (a JSON object; None for no options).
@@ -88,28 +94,33 @@ class PostprocessingPipeline:
             return outputs
         if self._custom is not None:
             outputs = run_custom(self._custom, outputs)
-        self._check_fit({name: (DType.of(array), array.shape) for name, array in outputs.items()})
-        return {name: self._answer(array) for name, array in outputs.items()}
+        shapes = {name: self._row_shape(name, array.shape) for name, array in outputs.items()}
+        self._check_fit({name: (DType.of(array), shapes[name]) for name, array in outputs.items()})
+        return {name: self._answer(array, shapes[name]) for name, array in outputs.items()}
 
-    def _answer(self, x: Array) -> Array | list[Any]:
+    def _row_shape(self, name: str, shape: Shape | None) -> Shape | None:
+        """The shape that steps may see: an output of one number per row has no class axis, only its batch's."""
+        return () if name in self._numbers_per_row else shape
+
+    def _answer(self, x: Array, shape: Shape | None) -> Array | list[Any]:
         options, dtype = self.options, DType.of(x)
         if not dtype.is_floating:
             return x
-        if options.softmax and self._fits("softmax", dtype, x.shape):
+        if options.softmax and self._fits("softmax", dtype, shape):
             x = softmax(x)
         if options.sigmoid:
             x = sigmoid(x)
-        if options.argmax and self._fits("argmax", dtype, x.shape):
+        if options.argmax and self._fits("argmax", dtype, shape):
             return argmax(x)
-        if self._as_entries(dtype, x.shape):
+        if self._as_entries(dtype, shape):
             return best_entries(
                 x, top_k=options.top_k, lowest=options.threshold, labels=self.labels, digits=options.round_digits
             )
-        if options.threshold is not None and self._fits("threshold", dtype, x.shape):
+        if options.threshold is not None and self._fits("threshold", dtype, shape):
             x = threshold(x, options.threshold)
         return x if options.round_digits is None else round_to(x, options.round_digits)
 
-    def _as_entries(self, dtype: DType, shape: Shape) -> bool:
+    def _as_entries(self, dtype: DType, shape: Shape | None) -> bool:
         if self.options.top_k is not None:
             return self._fits("topK", dtype, shape)
         return self.options.threshold is not None and bool(self.labels) and self._fits("threshold", dtype, shape)

@@ -23,6 +23,7 @@ _LIBRARIES = ("uvicorn", "uvicorn.error", "uvicorn.access", "tensorflow", "absl"
 _FIRST_KEYS = ("timestamp", "level", "logger", "event", "request_id")
 _MULTILINE_KEYS = ("exception", "stack")
 _INDENT = "    "
+_PLAIN_LINE = structlog.processors.LogfmtRenderer(key_order=["event"], drop_missing=True)
 
 
 class _Handler(logging.StreamHandler[TextIO]):
@@ -52,22 +53,21 @@ def configure_logging(level: LogLevel = "info", log_format: LogFormat = "text") 
     logging.getLogger().setLevel(level.upper())
     # TensorFlow's own library of records tells the operator nothing at INFO that he could act on.
     logging.getLogger("absl").setLevel("DEBUG" if level == "debug" else "WARNING")
-    structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            structlog.stdlib.PositionalArgumentsFormatter(),
-            *_shared_processors(),
-            ProcessorFormatter.wrap_for_formatter,
-        ],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=BoundLogger,
-        cache_logger_on_first_use=True,
-    )
 
 
 def get_logger(name: str) -> BoundLogger:
     """A logger whose records carry ``name``; keyword arguments of its methods become fields of the record."""
-    logger: BoundLogger = structlog.stdlib.get_logger(name)
+    logger: BoundLogger = structlog.wrap_logger(
+        logging.getLogger(name),
+        processors=[
+            structlog.stdlib.filter_by_level,
+            structlog.stdlib.PositionalArgumentsFormatter(),
+            *_shared_processors(),
+            _hand_over,
+        ],
+        wrapper_class=BoundLogger,
+        cache_logger_on_first_use=True,
+    )
     return logger
 
 
@@ -100,6 +100,18 @@ def _shared_processors() -> list[Processor]:
         structlog.processors.StackInfoRenderer(),
         structlog.processors.format_exc_info,
     ]
+
+
+def _hand_over(logger: WrappedLogger, method: str, event_dict: EventDict) -> Any:
+    """Give the record to the standard library: to our formatter where it is set up, as one line of text elsewhere.
+
+    A program that uses tensorhost as a library decides itself what becomes of records, as with any other library.
+    """
+    if any(isinstance(handler, _Handler) for handler in logging.getLogger().handlers):
+        return ProcessorFormatter.wrap_for_formatter(logger, method, event_dict)
+    for added in ("timestamp", "level", "logger"):
+        event_dict.pop(added, None)
+    return _PLAIN_LINE(logger, method, event_dict)
 
 
 def _text_processors(*, colours: bool) -> list[Processor]:

@@ -1,0 +1,105 @@
+"""A repository of models that no framework executes: files that look whole, and a loader that does as it is told."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from tensorhost.core.dtypes import DType
+from tensorhost.core.signatures import DEFAULT_SIGNATURE, Signature
+from tensorhost.core.tensors import TensorSpec
+from tensorhost.models import ModelManager
+
+EMPTY_SAVED_MODEL = b"\x08\x01"
+"""A whole protocol buffer: schema version 1 and no graph."""
+
+
+def signature(shape=(None,), dtype=DType.FLOAT32, outputs=None, name=DEFAULT_SIGNATURE):
+    return Signature(name, {"x": TensorSpec("x", dtype, shape)}, outputs or {"y": TensorSpec("y", dtype, shape)})
+
+
+class FakeRuntime:
+    """Runs a function of numpy arrays. ``calls`` has the rows of each call."""
+
+    name = "fake"
+    refused_signatures: Mapping[str, str] = {}
+
+    def __init__(self, run, *signatures, weights_bytes=100):
+        self._run = run
+        self.signatures = {each.name: each for each in signatures or (signature(),)}
+        self.weights_bytes = weights_bytes
+        self.calls: list[int] = []
+        self.closed = False
+
+    def call_path(self, signature):
+        return "fake"
+
+    def run(self, signature, inputs):
+        assert not self.closed, "a closed model was called"
+        array = inputs["x"]
+        self.calls.append(len(array) if array.ndim else 1)
+        return {"y": self._run(array)}
+
+    def close(self):
+        assert not self.closed, "closed twice"
+        self.closed = True
+
+
+@dataclass
+class World:
+    """A repository and what its loader does, by version (``model/version``)."""
+
+    root: Path
+    loads: list[str] = field(default_factory=list)
+    failures: dict[str, Exception] = field(default_factory=dict)
+    gates: dict[str, threading.Event] = field(default_factory=dict)
+    runs: dict[str, Callable[[np.ndarray], np.ndarray]] = field(default_factory=dict)
+    runtimes: dict[str, list[FakeRuntime]] = field(default_factory=dict)
+    weights_bytes: int = 100
+
+    def write(self, key: str, constant: float = 0.0, padding_bytes: int = 0) -> Path:
+        """A version that answers its input plus ``constant``, complete at once as after a rename."""
+        folder = self.root / key
+        making = self.root / ".making"
+        making.mkdir(parents=True)
+        (making / "constant").write_text(str(constant))
+        (making / "padding").write_bytes(b"0" * padding_bytes)
+        (making / "saved_model.pb").write_bytes(EMPTY_SAVED_MODEL)
+        folder.parent.mkdir(exist_ok=True)
+        return making.rename(folder)
+
+    def configure(self, model: str, text: str) -> None:
+        (self.root / model).mkdir(exist_ok=True)
+        new = self.root / ".model.toml"
+        new.write_text(text)
+        new.rename(self.root / model / "model.toml")
+
+    def load(self, path: Path, _options) -> FakeRuntime:
+        key = f"{path.parent.name}/{path.name}"
+        self.loads.append(key)
+        if key in self.gates:
+            assert self.gates[key].wait(20)
+        if key in self.failures:
+            raise self.failures[key]
+        constant = float((path / "constant").read_text())
+        run = self.runs.get(key, lambda x: x + np.float32(constant))
+        runtime = FakeRuntime(run, weights_bytes=self.weights_bytes)
+        self.runtimes.setdefault(key, []).append(runtime)
+        return runtime
+
+
+async def until(manager: ModelManager, condition: Callable[[], bool]) -> None:
+    """Wait for something the manager does, at most 20 seconds."""
+    async with asyncio.timeout(20):
+        await manager._until(condition)
+
+
+def available(manager: ModelManager, name: str) -> list[str]:
+    """The versions of a model that serve, the newest first."""
+    model = manager.models().get(name)
+    return [record.id.version for record in model.newest_first() if record.available] if model else []
