@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx
 
@@ -41,7 +41,7 @@ class LoadCycle:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="load cycle")
 
-    def __enter__(self) -> LoadCycle:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

@@ -121,6 +121,29 @@ def test_every_failed_item_is_logged_under_the_request_id(server):
         server.wait_for("batch item failed", request_id="batch-of-two-bad-items", item=item)
 
 
+def test_a_batch_of_nothing_but_bad_items_keeps_nobody_waiting(server):
+    items = [None] * 20_000
+    longest_s = 0.0
+    with ThreadPoolExecutor(1) as pool:
+        headers = {"X_Request_Id": "twenty-thousand-bad-items"}
+        body = {"modelName": "linear", "batch": items}
+        asked = pool.submit(server.request, "POST", "/batch-predict", body, **headers)
+        turns = 0
+        while not asked.done():
+            started = time.monotonic()
+            assert server.get("/health/live").status == 200
+            longest_s = max(longest_s, time.monotonic() - started)
+            turns += 1
+        results = asked.result().json["results"]
+    assert [result["error"]["code"] for result in results] == ["INVALID_REQUEST"] * 20_000
+    assert turns > 3
+    assert longest_s < 0.5
+    # The log has the first of them, and how many more there were.
+    server.wait_for("more batch items failed", request_id="twenty-thousand-bad-items", items=19_900)
+    logged = [record for record in server.records if record.get("request_id") == "twenty-thousand-bad-items"]
+    assert len(logged) == 101
+
+
 @pytest.mark.parametrize("most", [1, 3, 8, 32])
 def test_items_are_merged_into_calls_of_at_most_max_batch_size_rows(server, most):
     before, rows_before = executed_rows(server, "linear")

@@ -18,11 +18,11 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from tensorhost.batching.assembler import Assembler, Batch, Entry, Slice
+from tensorhost.batching.rows import Outcome, check_rows, join, split
 from tensorhost.core.errors import (
     DeadlineExceededError,
     ModelFailedError,
@@ -226,7 +226,7 @@ class BatchQueue:
         self._busy = True
         call.add_done_callback(lambda done: self._finish(batch, done, now))
 
-    def _finish(self, batch: Batch[Waiter], call: asyncio.Future[_Outcomes], started_at: float) -> None:
+    def _finish(self, batch: Batch[Waiter], call: asyncio.Future[list[Outcome]], started_at: float) -> None:
         self._busy = False
         if call.cancelled():
             outcomes = _never_ran(batch, "cancelled")
@@ -236,7 +236,7 @@ class BatchQueue:
             outcomes = call.result()
         self._deliver(batch, outcomes, started_at)
 
-    def _deliver(self, batch: Batch[Waiter], outcomes: _Outcomes, started_at: float) -> None:
+    def _deliver(self, batch: Batch[Waiter], outcomes: list[Outcome], started_at: float) -> None:
         seconds = self._clock() - started_at
         for part, outcome in zip(batch.slices, outcomes, strict=True):
             waiter = part.entry.payload
@@ -247,7 +247,7 @@ class BatchQueue:
                 waiter.parts.append(outcome)
                 if part.stop != part.entry.rows:
                     continue
-                outcome = _join(waiter.parts)
+                outcome = join(waiter.parts)
             if isinstance(outcome, TensorhostError):
                 waiter.future.set_exception(outcome)
                 self._assembler.abandon(part.entry)
@@ -257,15 +257,15 @@ class BatchQueue:
         if not self._assembler.is_empty:
             self._schedule_pull()
 
-    def _execute(self, batch: Batch[Waiter]) -> _Outcomes:
+    def _execute(self, batch: Batch[Waiter]) -> list[Outcome]:
         slices = batch.slices
         if len(slices) > 1:
             # Border of batch execution: whatever failed, find out who is guilty.
             with suppress(Exception):
-                return _split(self._run(self._assemble(batch)), slices, batch.rows)
+                return split(self._run(self._assemble(batch)), slices, batch.rows)
         return [self._run_alone(part) for part in slices]
 
-    def _run_alone(self, part: Slice[Waiter]) -> dict[str, Array] | TensorhostError:
+    def _run_alone(self, part: Slice[Waiter]) -> Outcome:
         waiter = part.entry.payload
         if waiter.future.done():
             # It left, or its deadline passed, while the batch failed or waited for the thread: nobody reads this.
@@ -277,7 +277,7 @@ class BatchQueue:
         try:
             outputs = self._run(inputs)
             if self._options.batched:
-                _check_rows(outputs, rows)
+                check_rows(outputs, rows)
         except TensorhostError as error:
             # Its traceback holds this frame, and the frame the future that will hold the error.
             return error.with_traceback(None)
@@ -307,44 +307,11 @@ class BatchQueue:
         return buffer[:rows]
 
 
-_Outcomes = list[dict[str, Array] | TensorhostError]
-
-
 def _fail(waiter: Waiter, error: TensorhostError) -> None:
     if not waiter.future.done():
         waiter.future.set_exception(error)
 
 
-def _never_ran(batch: Batch[Waiter], reason: str) -> _Outcomes:
+def _never_ran(batch: Batch[Waiter], reason: str) -> list[Outcome]:
     """The thread is gone, as when the interpreter shuts down: the waiters are answered all the same."""
     return [ModelFailedError("The model's thread ended before the call.", log_detail=reason) for _ in batch.slices]
-
-
-def _check_rows(outputs: Mapping[str, Array], rows: int) -> None:
-    for name, array in outputs.items():
-        if array.ndim == 0 or array.shape[0] != rows:
-            raise ModelFailedError(
-                f"The model returned output '{name}' with a different number of rows than it was given."
-            )
-
-
-def _split(outputs: dict[str, Array], slices: list[Slice[Any]], rows: int) -> _Outcomes:
-    _check_rows(outputs, rows)
-    outcomes: _Outcomes = []
-    offset = 0
-    for part in slices:
-        end = offset + part.stop - part.start
-        outcomes.append({name: array[offset:end] for name, array in outputs.items()})
-        offset = end
-    return outcomes
-
-
-def _join(parts: list[Mapping[str, Array]]) -> dict[str, Array] | TensorhostError:
-    try:
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    except MemoryError:
-        return OutOfMemoryError("There was not enough memory for this request.")
-    except (KeyError, ValueError) as error:
-        return ModelFailedError(
-            "The request was run in parts, and the model's outputs for them differ in shape.", log_detail=repr(error)
-        )

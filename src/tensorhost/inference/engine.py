@@ -12,7 +12,9 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
+
+import numpy as np
 
 from tensorhost.batching.queue import RETRY_AFTER_S
 from tensorhost.core.errors import (
@@ -30,6 +32,9 @@ from tensorhost.inference.arrays import as_tensors
 from tensorhost.models.manager import ModelManager
 from tensorhost.models.servable import Lease
 from tensorhost.pipelines import PostprocessingPipeline, PreprocessingPipeline
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @dataclass(slots=True)
@@ -173,13 +178,16 @@ class InferenceEngine:
         timings = Timings()
         started = time.perf_counter()
         if call.preprocessing.is_slow(tensors):
-            prepared = await self._preprocess_on_a_thread(admission, call, tensors, owned=owned)
+            prepared = await self._on_a_thread(admission, call.preprocessing.apply, tensors, owned=owned)
         else:
             prepared = call.preprocessing.apply(tensors, owned=owned)
         timings.preprocessing_s = time.perf_counter() - started
         outputs = await self._execute(admission, call, prepared, timings)
         started = time.perf_counter()
-        answers = call.postprocessing.apply(outputs)
+        if call.postprocessing.is_slow:
+            answers = await self._on_a_thread(admission, call.postprocessing.apply, outputs)
+        else:
+            answers = call.postprocessing.apply(outputs)
         timings.postprocessing_s = time.perf_counter() - started
         if admission.deadline <= self._clock():
             raise DeadlineExceededError("The deadline passed while the request ran.")
@@ -187,23 +195,25 @@ class InferenceEngine:
         model_id = admission.servable.id
         return InferenceResult(answers, model_id.name, model_id.version, timings)
 
-    async def _preprocess_on_a_thread(
-        self, admission: Admission, call: Call, tensors: Tensors, *, owned: bool
-    ) -> Tensors:
+    async def _on_a_thread(self, admission: Admission, apply: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run a pipeline's slow steps off the event loop. Raises DeadlineExceededError when the time is up."""
         time_left_s = None if admission.deadline == math.inf else admission.deadline - self._clock()
         try:
             async with asyncio.timeout(time_left_s):
-                return await asyncio.to_thread(call.preprocessing.apply, tensors, owned=owned)
+                return await asyncio.to_thread(apply, *args, **kwargs)
         except TimeoutError:
-            raise DeadlineExceededError("The deadline passed while the request was preprocessed.") from None
+            raise DeadlineExceededError("The deadline passed while the request was pre- or postprocessed.") from None
 
     async def _execute(self, admission: Admission, call: Call, tensors: Tensors, timings: Timings) -> dict[str, Array]:
         signature = call.signature
         for name, spec in signature.inputs.items():
             spec.check(tensors[name])
+        rows = _rows(signature, tensors)
+        if rows == 0 and (empty := _empty_outputs(signature)) is not None:
+            return empty
         return await admission.servable.queue(signature.name).call(
             tensors,
-            rows=_rows(signature, tensors),
+            rows=rows,
             deadline=admission.deadline,
             timings=timings,
             max_batch_rows=call.max_batch_rows,
@@ -237,3 +247,16 @@ def _rows(signature: Signature, tensors: Tensors) -> int:
             )
         rows = size if rows is None else rows
     return 1 if rows is None else rows
+
+
+def _empty_outputs(signature: Signature) -> dict[str, Array] | None:
+    """Outputs of no rows; None where their shapes are not known without asking the model.
+
+    Answered without a call: some TensorFlow kernels, fused convolutions among them, fail on an empty batch.
+    """
+    outputs: dict[str, Array] = {}
+    for name, spec in signature.outputs.items():
+        if not signature.may_batch or spec.shape is None or None in spec.shape[1:]:
+            return None
+        outputs[name] = np.empty((0, *(size or 0 for size in spec.shape[1:])), spec.dtype.numpy)
+    return outputs

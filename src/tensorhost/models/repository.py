@@ -29,6 +29,8 @@ _NAMELESS_FILES = frozenset({"model", "saved_model"})
 
 _BAD_NAME = "A model's name may have letters, digits, '.', '_' and '-' only."
 
+_MOST_SKEW_S = 60.0
+
 _UNREADABLE = (OSError, ValueError, RuntimeError)
 """What hostile or changing files raise: no permission, a failing disk; cut short while mapped; a loop of links."""
 
@@ -212,8 +214,10 @@ class _Look:
         size_bytes, changed_at = _measure(path)
         model_format = detect_format(path)
         problem = _incompleteness(path, model_format)
-        # A clock that runs behind the file server's must not hold a version back for ever.
-        settling = not problem and 0 <= self.now - changed_at < self.settle_s
+        # What changed after the look began is in the future too; but a clock that runs behind the file server's must
+        # not hold a version back for ever.
+        age_s = self.now - changed_at
+        settling = not problem and self.settle_s > 0 and -_MOST_SKEW_S < age_s < self.settle_s
         if settling:
             problem = "The files were changed a moment ago (still being copied?)."
         return VersionOnDisk(version, path, model_format, size_bytes, changed_at, _printable(problem), settling)

@@ -17,7 +17,7 @@ _FREE_DIMENSIONS = (8, 32, 224, 1)
 _STRINGS = (b"tensorhost warms up", b"")
 """Text for text models; an empty string is a valid, empty tf.Example."""
 
-_MAX_ROW_ELEMENTS = 2**25
+_MAX_ROW_ELEMENTS = 2**24
 """A row larger than this is not made up: five free dimensions at 224 would be four terabytes."""
 
 _UNKNOWN_RANKS: tuple[tuple[int, ...], ...] = ((), (8,), (8, 8, 3))
@@ -70,9 +70,8 @@ class Candidate:
 def _fill(dtype: DType, shape: tuple[int, ...], rng: np.random.Generator, text: bytes) -> Array:
     if dtype is DType.STRING:
         array = np.empty(shape, dtype=object)
-        flat = array.reshape(-1)
-        for index in range(flat.size):
-            flat[index] = text[: len(text) - index % 4] if text else text
+        for position in np.ndindex(shape):
+            array[position] = text[: max(len(text) - sum(position) % 4, 0)]
         return array
     if dtype is DType.BOOL or dtype.is_integer:
         # 0 and 1 are valid indices of almost any table, and differ enough to tell rows apart.

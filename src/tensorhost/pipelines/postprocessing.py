@@ -69,6 +69,11 @@ class PostprocessingPipeline:
             shapes = {name: self._row_shape(name, spec.shape) for name, spec in signature.outputs.items()}
             self._check_fit({name: (spec.dtype, shapes[name]) for name, spec in signature.outputs.items()})
 
+    @property
+    def is_slow(self) -> bool:
+        """Whether ``apply`` may take milliseconds, so that an event loop should leave it to a thread."""
+        return self._custom is not None
+
     def overridden(self, raw: object, *, path: str = "postprocessing") -> PostprocessingPipeline:
         """The pipeline for a request whose options are ``raw`` (a JSON object; None for no options).
 

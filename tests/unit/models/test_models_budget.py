@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tensorhost.core.ids import ModelId
@@ -38,6 +38,7 @@ def test_what_cannot_fit_evicts_nothing():
 SIZES = st.lists(st.integers(0, 100), max_size=8)
 
 
+@settings(deadline=None)
 @given(SIZES, st.integers(0, 200), st.integers(0, 200), st.integers(1, 400))
 def test_no_more_is_evicted_than_needed_and_none_means_impossible(sizes, held, need, budget):
     used = held + sum(sizes)

@@ -140,7 +140,9 @@ def test_one_of_several_versions_can_be_named(catalog):
 def test_errors_list_what_there_is(catalog):
     with pytest.raises(ModelNotFoundError, match=r"no model 'x'; no model is known\."):
         catalog.model("x")
-    catalog.absorb(seen(on_disk(files("1"), files("10"), files("9"), version_labels={"stable": "9"}), on_disk(name="a")))
+    catalog.absorb(
+        seen(on_disk(files("1"), files("10"), files("9"), version_labels={"stable": "9"}), on_disk(name="a"))
+    )
     with pytest.raises(ModelNotFoundError, match=r"no model 'x'; there are: a, m\.") as unknown:
         catalog.version("x", None)
     assert unknown.value.details == {"models": ["a", "m"]}

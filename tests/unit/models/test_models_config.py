@@ -125,7 +125,8 @@ def test_a_huge_file_of_labels_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["../secret.txt", "inside/../../secret.txt", "missing.txt", "inside", ".", "", "link.txt", "loop", "a\\u0000b"]
+    "name",
+    ["../secret.txt", "inside/../../secret.txt", "missing.txt", "inside", ".", "", "link.txt", "loop", "a\\u0000b"],
 )
 def test_labels_never_come_from_outside_the_folder(tmp_path, name):
     (tmp_path / "secret.txt").write_text("secret")

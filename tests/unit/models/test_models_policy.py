@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tensorhost.core.errors import InvalidRequestError
@@ -49,6 +49,7 @@ def test_a_failed_version_uses_up_no_place_and_stays_wanted_where_it_would_have_
     assert VersionPolicy.parse(value).choose(["1", "2", "3"], failed) == chosen
 
 
+@settings(deadline=None)
 @given(VERSIONS, st.data())
 def test_as_many_working_versions_as_asked_for_are_chosen_and_they_are_the_newest(versions, data):
     count = data.draw(st.integers(1, 5))
@@ -68,6 +69,7 @@ def test_what_nothing_replaces_may_go():
     assert removable({"1"}, set(), {"1"}) == {"1"}
 
 
+@settings(deadline=None)
 @given(VERSIONS, VERSIONS, VERSIONS)
 def test_what_is_wanted_never_goes(loaded, desired, available):
     assert not removable(loaded, desired, available) & desired

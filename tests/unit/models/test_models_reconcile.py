@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tensorhost.core.errors import ModelFailedError
@@ -180,6 +180,7 @@ RECORDS = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(RECORDS, max_size=6), st.booleans(), st.booleans(), st.sampled_from(["latest", "latest:2", "all"]))
 def test_whatever_the_situation_the_busy_are_left_alone_and_nothing_good_goes(records, lazy, stopped, policy):
     made = model(*records, lazy=lazy, stopped=stopped, policy=policy)

@@ -211,6 +211,13 @@ def test_a_preserved_modification_time_does_not_hide_a_copy(tmp_path):
     assert look(tmp_path, now=changed_at + 0.5).models["m"].versions["1"].settling
 
 
+def test_what_changes_while_the_look_goes_on_is_left_alone(tmp_path):
+    folder = saved_model(tmp_path / "m" / "1")
+    changed_at = (folder / "saved_model.pb").stat().st_ctime
+    assert look(tmp_path, now=changed_at - 5).models["m"].versions["1"].settling
+    assert not look(tmp_path, now=changed_at - 5, settle_s=0).models["m"].versions["1"].settling
+
+
 def test_a_clock_behind_that_of_the_files_holds_nothing_back(tmp_path):
     saved_model(tmp_path / "m" / "1")
     assert not problem(tmp_path, now=1000.0)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from model_fakes import signature
 
@@ -11,16 +11,15 @@ from tensorhost.core.signatures import Signature
 from tensorhost.core.tensors import TensorSpec
 from tensorhost.models.synthesis import candidates
 
-MADE = [dtype for dtype in DType if dtype is not DType.STRING]
-
 
 def first(contract, rows):
     return next(candidates(contract)).rows(rows)["x"]
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from(list(DType)),
-    st.lists(st.one_of(st.none(), st.integers(1, 5)), max_size=3).map(tuple),
+    st.lists(st.one_of(st.none(), st.integers(1, 5)), max_size=2).map(tuple),
     st.integers(1, 9),
 )
 def test_inputs_fit_the_signature(dtype, inner, rows):
@@ -37,10 +36,11 @@ def test_the_first_rows_are_the_same_whatever_the_number_of_rows(dtype):
     np.testing.assert_array_equal(few, many[:2])
 
 
-@pytest.mark.parametrize("dtype", MADE)
-def test_rows_differ(dtype):
-    rows = first(signature((None, 4), dtype), 5)
-    assert len({row.tobytes() for row in rows}) > 1
+@pytest.mark.parametrize("dtype", list(DType))
+@pytest.mark.parametrize("inner", [(), (1,), (3,), (4,), (5,), (2, 2)])
+def test_rows_differ(dtype, inner):
+    rows = first(signature((None, *inner), dtype), 5)
+    assert len({str(row) for row in rows.tolist()}) > 1
 
 
 def test_texts_differ_and_an_empty_one_is_tried_too():
@@ -71,7 +71,7 @@ def test_an_unknown_rank_is_tried_at_several():
 
 def test_what_would_fill_the_memory_is_never_made():
     five_free = [candidate.rows(1)["x"].shape[1] for candidate in candidates(signature((None,) * 6))]
-    assert five_free == [8, 32, 1]
+    assert five_free == [8, 1]
     assert list(candidates(signature((None, 10**6, 10**6)))) == []
     wide = Signature("wide", {"x": TensorSpec("x", DType.INT8, (10**10,))}, {})
     assert list(candidates(wide)) == []

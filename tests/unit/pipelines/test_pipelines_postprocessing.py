@@ -168,7 +168,7 @@ def test_a_custom_step_cannot_write_to_a_shared_batch():
 
 @pytest.mark.parametrize("raw", [{"argmax": True}, {"softmax": True}, {"topK": 1}])
 def test_one_number_per_row_has_no_class_axis_and_rows_never_mix(raw):
-    sig = signature(probabilities=(None, 3), confidence=(None,))
+    sig = signature(probabilities=(DType.FLOAT32, (None, 3)), confidence=(DType.FLOAT32, (None,)))
     outputs = {
         "probabilities": np.array([[0.1, 0.7, 0.2], [0.5, 0.3, 0.2]], np.float32),
         "confidence": np.array([0.7, 0.5], np.float32),
@@ -180,4 +180,4 @@ def test_one_number_per_row_has_no_class_axis_and_rows_never_mix(raw):
 
 def test_an_output_of_one_number_per_row_alone_gives_class_steps_nothing_to_do():
     with pytest.raises(InvalidPostprocessingError, match="no floating output with a class axis"):
-        apply({"argmax": True}, {"confidence": np.ones(2, np.float32)}, signature(confidence=(None,)))
+        apply({"argmax": True}, {"confidence": np.ones(2, np.float32)}, signature(confidence=(DType.FLOAT32, (None,))))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from typing import Any
+from functools import partial
+from typing import Any, TypeAlias
 
 from tensorhost.codecs import JsonObject, decode_inputs, encode_outputs
 from tensorhost.core.errors import InvalidRequestError, TensorhostError
 from tensorhost.core.requests import InferenceResult
+from tensorhost.core.tensors import Tensors
 from tensorhost.frontends.native.exchange import Exchange, Reply, json_reply
 from tensorhost.frontends.native.fields import optional_count, optional_text, optional_timeout_s, required_text
 from tensorhost.frontends.native.statuses import error_object
@@ -24,6 +26,13 @@ _ITEM_FIELDS = frozenset({"preprocessing", "postprocessing"})
 _INPUTS = frozenset({"inputs"})
 _BATCH = frozenset({"batch"})
 _MAX_ITEMS = 100_000
+_MAX_LOGGED_ITEMS = 100
+"""Of one request's failed items; the others are logged as a number, or one request could fill the log."""
+_OFF_LOOP_BYTES = 2**20
+"""Larger bodies are read on a thread: strings take 0.1 s per megabyte or so, which others need not wait for."""
+
+_Prepared: TypeAlias = tuple[Call, Tensors] | TensorhostError
+"""An item of a batch, ready to run, or what is wrong with it."""
 
 log = get_logger(__name__)
 
@@ -44,7 +53,7 @@ class Predictions:
 
     async def predict(self, exchange: Exchange) -> Reply:
         """One request, one model call or a share of one."""
-        document, fields = await self._read(exchange, _PREDICT_FIELDS, _INPUTS)
+        document, fields, is_large = await self._read(exchange, _PREDICT_FIELDS, _INPUTS)
         with await self._admit(fields) as admission:
             call = self._engine.prepare(
                 admission,
@@ -52,32 +61,34 @@ class Predictions:
                 fields.get("preprocessing"),
                 fields.get("postprocessing"),
             )
-            tensors = decode_inputs(document, call.preprocessing.wire_specs, max_elements=self._max_elements)
-            del document
+            decode = partial(decode_inputs, document, call.preprocessing.wire_specs, max_elements=self._max_elements)
+            tensors = await asyncio.to_thread(decode) if is_large else decode()
+            del document, decode
             result = await self._engine.run(admission, call, tensors, owned=True)
         return json_reply(_answer(result))
 
     async def batch_predict(self, exchange: Exchange) -> Reply:
         """Many items; each is answered, or told what is wrong with it, at its own place."""
-        document, fields = await self._read(exchange, _BATCH_FIELDS, _BATCH)
+        document, fields, _ = await self._read(exchange, _BATCH_FIELDS, _BATCH)
         with await self._admit(fields) as admission:
             signature = optional_text(fields, "signatureName")
             most_rows = min(optional_count(fields, "maxBatchSize") or self._max_batch_size, self._max_batch_size)
             # A bad signature concerns every item, so it is the request's own error.
             self._engine.prepare(admission, signature)
             items = document.items("batch", max_items=_MAX_ITEMS)
-            prepared = [self._prepare_item(admission, item, signature, most_rows) for item in items]
-            del document, items
+            prepared = (self._prepare_item(admission, item, signature, most_rows) for item in items)
             results = await self._run_items(admission, prepared, most_rows, exchange.request_id)
         return json_reply({"results": results, "modelVersion": admission.servable.id.version})
 
     async def _read(
         self, exchange: Exchange, allowed: frozenset[str], deferred: frozenset[str]
-    ) -> tuple[JsonObject, dict[str, Any]]:
-        """The parsed body; whatever is wrong with it is counted here, since no model is known yet."""
+    ) -> tuple[JsonObject, dict[str, Any], bool]:
+        """The parsed body, and whether it is large; what is wrong with it is counted here: no model is known yet."""
         try:
             body = await exchange.json_body()
-            document = JsonObject.parse(body, max_depth=self._max_depth)
+            is_large = len(body) > _OFF_LOOP_BYTES
+            parse = partial(JsonObject.parse, body, max_depth=self._max_depth)
+            document = await asyncio.to_thread(parse) if is_large else parse()
             fields = document.fields(allowed, deferred=deferred)
             required_text(fields, "modelName")
             optional_text(fields, "modelVersion")
@@ -85,7 +96,7 @@ class Predictions:
         except TensorhostError as error:
             self._engine.metrics.record_unattributed_error(error.code)
             raise
-        return document, fields
+        return document, fields, is_large
 
     async def _admit(self, fields: dict[str, Any]) -> Admission:
         deadline = self._engine.deadline(optional_timeout_s(fields))
@@ -93,7 +104,7 @@ class Predictions:
 
     def _prepare_item(
         self, admission: Admission, item: JsonObject | InvalidRequestError, signature: str | None, most_rows: int
-    ) -> tuple[Call, dict[str, Any]] | TensorhostError:
+    ) -> _Prepared:
         if isinstance(item, InvalidRequestError):
             return item
         try:
@@ -107,47 +118,54 @@ class Predictions:
             return error
 
     async def _run_items(
-        self,
-        admission: Admission,
-        items: list[tuple[Call, dict[str, Any]] | TensorhostError],
-        most_rows: int,
-        request_id: str,
+        self, admission: Admission, items: Iterator[_Prepared], most_rows: int, request_id: str
     ) -> list[Any]:
-        results: list[Any] = [None] * len(items)
-        remaining = iter(enumerate(items))
+        results: dict[int, Any] = {}
+        failed: list[int] = []
+        remaining = enumerate(items)
 
-        async def work(mine: Iterator[tuple[int, tuple[Call, dict[str, Any]] | TensorhostError]]) -> None:
-            for index, item in mine:
-                results[index] = await self._run_item(admission, item, request_id, index)
+        async def work() -> None:
+            for index, item in remaining:
+                try:
+                    results[index] = await self._run_item(admission, item)
+                except Exception as error:  # noqa: BLE001 - border of an item: the others go on
+                    failed.append(index)
+                    may_log = len(failed) <= _MAX_LOGGED_ITEMS
+                    results[index] = _item_error(admission, error, request_id, index, may_log=may_log)
+                    # A bad item waits for nothing: a list of them would keep the loop from everybody else.
+                    await asyncio.sleep(0)
 
         # Enough at once to fill the next batch while one runs, and no more: the queue belongs to everybody.
-        workers = min(len(items), 2 * most_rows)
         async with asyncio.TaskGroup() as group:
-            for _ in range(workers):
-                group.create_task(work(remaining))
-        return results
+            for _ in range(2 * most_rows):
+                group.create_task(work())
+        if len(failed) > _MAX_LOGGED_ITEMS:
+            log.info("more batch items failed", request_id=request_id, items=len(failed) - _MAX_LOGGED_ITEMS)
+        return [results[index] for index in range(len(results))]
 
-    async def _run_item(
-        self, admission: Admission, item: tuple[Call, dict[str, Any]] | TensorhostError, request_id: str, index: int
-    ) -> dict[str, Any]:
-        try:
-            if isinstance(item, TensorhostError):
-                raise item
-            call, tensors = item
-            return _answer(await self._engine.run(admission, call, tensors, owned=True))
-        except Exception as error:
-            admission.record_failure(code_of(error))
-            known = as_tensorhost_error(error)
-            log.info(
-                "batch item failed",
-                request_id=request_id,
-                item=index,
-                code=known.code.value,
-                reason=known.message,
-                detail=known.log_detail,
-                exc_info=known is not error,
-            )
-            return {"error": error_object(known, request_id)}
+    async def _run_item(self, admission: Admission, item: _Prepared) -> dict[str, Any]:
+        if isinstance(item, TensorhostError):
+            raise item
+        call, tensors = item
+        return _answer(await self._engine.run(admission, call, tensors, owned=True))
+
+
+def _item_error(
+    admission: Admission, error: Exception, request_id: str, index: int, *, may_log: bool
+) -> dict[str, Any]:
+    admission.record_failure(code_of(error))
+    known = as_tensorhost_error(error)
+    if may_log:
+        log.info(
+            "batch item failed",
+            request_id=request_id,
+            item=index,
+            code=known.code.value,
+            reason=known.message,
+            detail=known.log_detail,
+            exc_info=known is not error,
+        )
+    return {"error": error_object(known, request_id)}
 
 
 def _answer(result: InferenceResult) -> dict[str, Any]:

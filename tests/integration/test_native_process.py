@@ -1,0 +1,152 @@
+"""The server as a process: the stop under load, a new version under load, and what ``tensorhost demo`` prints."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import shutil
+import subprocess
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+from native_models import write_constant
+from native_server import RunningServer, exchange
+
+from tensorhost.demo import demo_models_path, samples
+
+KEPT_ALIVE, NEW = 16, 4
+
+
+class Load:
+    """Clients that send requests until told to stop; every answer and every failure is kept."""
+
+    def __init__(self, server, body):
+        self.port = server.port
+        self.body = json.dumps(body).encode()
+        self.answers = []
+        self.lost = []
+        self.unsent = 0
+        self.enough = threading.Event()
+        self.flowing = threading.Semaphore(0)
+
+    def keep_alive(self):
+        """One connection for all requests; a new one when the server has closed it."""
+        connection = None
+        while not self.enough.is_set():
+            connection = connection or self._connect()
+            if connection is None:
+                return
+            closes = self._ask(connection)
+            if closes:
+                connection.close()
+                connection = None
+        if connection is not None:
+            connection.close()
+
+    def new_connections(self):
+        while not self.enough.is_set():
+            connection = self._connect()
+            if connection is None:
+                return
+            self._ask(connection)
+            connection.close()
+
+    def _connect(self):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            connection.connect()
+        except OSError:
+            self.unsent += 1  # refused before anything was sent
+            connection.close()
+            return None
+        return connection
+
+    def _ask(self, connection):
+        """Whether the connection is of no more use."""
+        try:
+            answer = exchange(connection, "POST", "/predict", self.body, {"Content_Type": "application/json"})
+        except (OSError, http.client.HTTPException) as error:
+            self.lost.append(repr(error))
+            return True
+        self.answers.append(answer)
+        self.flowing.release()
+        return answer.headers.get("connection") == "close"
+
+    def run(self, pool):
+        return [pool.submit(self.keep_alive) for _ in range(KEPT_ALIVE)] + [
+            pool.submit(self.new_connections) for _ in range(NEW)
+        ]
+
+    def wait_for_answers(self, count):
+        for _ in range(count):
+            assert self.flowing.acquire(timeout=30)
+
+
+def test_sigterm_under_load_loses_nothing():
+    image = samples()["digits"][0]["input"]
+    with RunningServer(demo_models_path() / "digits", "--settle-s", 0, "--drain-window-s", 0.5) as server:
+        server.wait_for("ready")
+        load = Load(server, {"modelName": "digits", "inputs": [image]})
+        with ThreadPoolExecutor(KEPT_ALIVE + NEW) as pool:
+            clients = load.run(pool)
+            load.wait_for_answers(200)
+            probe = server.connect()
+            assert exchange(probe, "GET", "/health").status == 200
+            server.process.terminate()
+            health = exchange(probe, "GET", "/health")
+            while health.status == 200:  # the signal is on its way
+                health = exchange(probe, "GET", "/health")
+            assert (health.status, health.json) == (503, {"status": "draining"})
+            probe.close()
+            assert server.process.wait(30) == 0
+            for client in clients:
+                client.result(30)
+        assert load.lost == []
+        statuses = {answer.status for answer in load.answers}
+        assert statuses == {200}
+        assert len({answer.json["predictions"][0][0]["label"] for answer in load.answers}) == 1
+        server.wait_for("stopped")
+
+
+def test_a_new_version_dropped_in_under_load_fails_no_request(tf, tmp_path):
+    root = tmp_path / "models"
+    write_constant(tf, root / "switch" / "1", 1.0)
+    write_constant(tf, tmp_path / "2", 2.0)
+    with RunningServer(root, "--poll-interval-s", 0.2, "--settle-s", 0.2) as server:
+        server.wait_for("ready")
+        load = Load(server, {"modelName": "switch", "inputs": [0.0, 0.0]})
+        with ThreadPoolExecutor(KEPT_ALIVE + NEW) as pool:
+            clients = load.run(pool)
+            load.wait_for_answers(100)
+            shutil.copytree(tmp_path / "2", root / "switch" / "2")
+            server.wait_for("available", model="switch/2")
+            seen = len(load.answers)
+            load.wait_for_answers(seen + 200)
+            load.enough.set()
+            for client in clients:
+                client.result(30)
+        assert load.lost == []
+        assert load.unsent == 0
+        answers = [
+            (answer.status, answer.json.get("modelVersion"), answer.json["predictions"]) for answer in load.answers
+        ]
+        assert set(map(str, answers)) == {"(200, '1', [1.0, 1.0])", "(200, '2', [2.0, 2.0])"}
+        assert answers[0][1] == "1"
+        assert answers[-1][1] == "2"
+        assert server.stop() == 0
+
+
+def test_the_curl_lines_of_the_demo_work_when_pasted():
+    with RunningServer(command="demo") as server:
+        server.printed_line("Ctrl-C")
+        commands = [line for line in server.printed if line.startswith("curl")]
+        expected = [line.rsplit(" ", 1)[1].strip() for line in server.printed if line.startswith("# ")]
+        assert len(commands) == len(expected) == 3
+        for command, label in zip(commands, expected, strict=True):
+            ended = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=30, env=os.environ)
+            assert ended.returncode == 0
+            predictions = json.loads(ended.stdout)["predictions"]
+            best = predictions["language"][0] if isinstance(predictions, dict) else predictions[0][0]["label"]
+            assert best == label
+        assert server.stop() == 0

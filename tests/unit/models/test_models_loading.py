@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from model_fakes import FakeRuntime, signature
+
+from tensorhost.core.errors import InvalidRequestError, ModelFailedError, OutOfMemoryError
+from tensorhost.core.ids import ModelId
+from tensorhost.models import loading
+from tensorhost.models.config import ModelConfig
+from tensorhost.models.loading import LoadRequest, as_failure, load_version
+from tensorhost.models.repository import VersionOnDisk
+from tensorhost.models.warmup import WarmupOptions
+from tensorhost.runtimes import LoadOptions, ModelFormat
+from tensorhost.telemetry import MemoryUsage
+
+ROWS = signature((None, 2))
+
+
+@pytest.fixture
+def attempt(tmp_path, monkeypatch):
+    """Loads a runtime as the lifecycle would; ``**config`` is the model's model.toml."""
+    monkeypatch.setattr(loading, "release_memory", lambda: None)
+
+    def load(runtime, on_warming=lambda: None, **config):
+        monkeypatch.setattr(loading, "load", lambda _path, _options: runtime)
+        files = VersionOnDisk("1", tmp_path / "1", ModelFormat.SAVED_MODEL, 1, 1.0)
+        options = WarmupOptions(iterations=1, max_batch_rows=4, batching=True, threshold_s=1.0)
+        config = ModelConfig(**config)
+        return load_version(LoadRequest(ModelId("m", "1"), files, tmp_path, config, LoadOptions(), options), on_warming)
+
+    return load
+
+
+def test_a_loaded_version_has_a_plan_and_pipelines_for_every_signature(attempt):
+    warming = []
+    loaded = attempt(FakeRuntime(lambda x: x, ROWS, signature((3,), name="three")), lambda: warming.append(1))
+    assert list(loaded.plans) == ["serving_default", "three"] == list(loaded.preprocessing)
+    assert loaded.plans["serving_default"].batched
+    assert not loaded.plans["three"].batched
+    assert warming == [1]
+    assert loaded.load_s >= 0
+
+
+def fails(error):
+    def run(_x):
+        raise error
+
+    return run
+
+
+def test_a_failing_default_signature_fails_the_load_and_closes_the_model(attempt):
+    runtime = FakeRuntime(fails(ModelFailedError("It is broken.")), ROWS)
+    with pytest.raises(ModelFailedError, match="It is broken"):
+        attempt(runtime)
+    assert runtime.closed
+
+
+def test_another_signature_that_fails_does_not(attempt):
+    def run(x):
+        if x.shape[-1] == 3:
+            raise ModelFailedError("It is broken.")
+        return x
+
+    loaded = attempt(FakeRuntime(run, ROWS, signature((None, 3), name="three")))
+    assert loaded.plans["serving_default"].batched
+    assert loaded.plans["three"].problem == "It is broken."
+    assert not loaded.plans["three"].batched
+
+
+@pytest.mark.parametrize("error", [KeyError("secret"), RecursionError(), ZeroDivisionError("secret")])
+def test_whatever_goes_wrong_is_this_versions_failure_and_tells_no_client(attempt, error):
+    runtime = FakeRuntime(fails(error), ROWS)
+    with pytest.raises(ModelFailedError) as raised:
+        attempt(runtime)
+    assert raised.value.message == "The model could not be loaded."
+    assert type(error).__name__ in raised.value.log_detail
+    assert runtime.closed
+
+
+def test_no_memory_left_is_out_of_memory(attempt):
+    with pytest.raises(OutOfMemoryError):
+        attempt(FakeRuntime(fails(MemoryError()), ROWS))
+
+
+def test_a_failure_that_is_kept_holds_no_stack_frames():
+    try:
+        try:
+            raise ValueError("the runtime's own")
+        except ValueError as cause:
+            raise ModelFailedError("It is broken.") from cause
+    except ModelFailedError as error:
+        kept = as_failure(error)
+    assert (kept.__traceback__, kept.__cause__, kept.__context__) == (None, None, None)
+    assert kept.message == "It is broken."
+
+
+def test_memory_is_at_least_the_weights_and_not_blamed_without_limit(attempt, monkeypatch):
+    rss = iter([0, 50, 0, 10**12])
+    monkeypatch.setattr(loading, "process_memory", lambda: MemoryUsage(next(rss), 0, 0))
+    assert attempt(FakeRuntime(lambda x: x, ROWS, weights_bytes=100)).memory_bytes == 100
+    assert attempt(FakeRuntime(lambda x: x, ROWS, weights_bytes=100)).memory_bytes == 800 + 64 * 2**20
+
+
+def test_preprocessing_that_does_not_fit_fails_the_load(attempt):
+    runtime = FakeRuntime(lambda x: x, ROWS)
+    with pytest.raises(Exception, match="no_such_step") as raised:
+        attempt(runtime, preprocessing={"no_such_step": True})
+    assert raised.value.code.value == "INVALID_PREPROCESSING"
+    assert runtime.closed
+
+
+def examples(folder: Path, text: str):
+    (folder / "examples.json").write_text(text)
+    return {"warmup": {"examples": "examples.json"}}
+
+
+def test_shipped_examples_are_run(attempt, tmp_path):
+    seen = []
+
+    def run(x):
+        seen.append(x.tolist())
+        return x
+
+    text = '[{"inputs": [[7, 8]]}, {"inputs": {"x": [[9, 8]]}, "signatureName": "serving_default"}]'
+    loaded = attempt(FakeRuntime(run, ROWS), **examples(tmp_path, text))
+    assert loaded.plans["serving_default"].batched
+    assert seen[0] == [[7, 8]]
+    assert np.isin(np.concatenate([np.ravel(rows) for rows in seen]), [7, 8, 9]).all()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "JSON list"),
+        ("7", "JSON list"),
+        ("[7]", "JSON list"),
+        ('[{"inputs": [[1, 2, 3]]}]', "JSON list"),
+        ('[{"inputs": [[1, 2]], "signatureName": "other"}]', "a signature that the model does not have"),
+        ('[{"inputs": [[1, 2]], "signatureName": ["other"]}]', "a signature that the model does not have"),
+        ('[{"inputs": []}]', "xample"),
+    ],
+)
+def test_bad_examples_fail_the_load_with_the_reason(attempt, tmp_path, text, message):
+    runtime = FakeRuntime(lambda x: x, ROWS)
+    with pytest.raises(ModelFailedError, match=message) as raised:
+        attempt(runtime, **examples(tmp_path, text))
+    assert "xample" in raised.value.message
+    assert runtime.closed
+
+
+def test_examples_never_come_from_outside_the_folder(attempt, tmp_path):
+    with pytest.raises(ModelFailedError, match=r"warmup\.examples must name a file inside"):
+        attempt(FakeRuntime(lambda x: x, ROWS), warmup={"examples": "../examples.json"})
+
+
+def test_refused_values_in_an_example_are_its_fault(attempt, tmp_path):
+    runtime = FakeRuntime(fails(InvalidRequestError("No sevens.")), ROWS)
+    with pytest.raises(ModelFailedError, match="refused its own warm-up example: No sevens"):
+        attempt(runtime, **examples(tmp_path, '[{"inputs": [[7, 7]]}]'))
