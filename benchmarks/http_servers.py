@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import machine
-from benchmarks.load import generator_version, run_load, settle
+from benchmarks.load import generator_version, run_load
 from benchmarks.models import Model, ensure
 from benchmarks.peers import environment
 from benchmarks.servers import Contender, RunningServer, fastapi, litserve, request_body, run_servers, tensorhost
@@ -45,7 +45,7 @@ class Case:
 
 CASES = (
     *(Case("mlp", connections, 3) for connections in (1, 32, 128)),
-    *(Case("mobilenetv2", connections, 5) for connections in (1, 4, 8)),
+    *(Case("mobilenetv2", connections, 8) for connections in (1, 4, 8)),
     Case("tiny", 32, 3),
 )
 
@@ -60,7 +60,7 @@ def measure_turn(server: RunningServer, body: Path, case: Case) -> dict[str, flo
     """One server's turn: a second to settle, then the load; what it did, and who used the processor."""
     server.resume()
     try:
-        settle(server.url, body, case.connections, SETTLE_S)
+        server.settle(SETTLE_S)
         before, started = machine.CpuSeconds.now(server.pid), time.perf_counter()
         figures = run_load(server.url, body, case.connections, case.seconds)
         elapsed_s = time.perf_counter() - started

@@ -39,27 +39,12 @@ def generator_version() -> str:
     return " ".join(answer.split()[:2])
 
 
-def settle(url: str, body_file: Path, connections: int, seconds: int) -> None:
-    """Load that is not measured. A slow server may not finish a single request in it; none may fail."""
-    _run(url, body_file, connections, seconds)
-
-
 def run_load(url: str, body_file: Path, connections: int, seconds: int) -> Figures:
     """Post ``body_file`` to ``url`` for ``seconds`` over ``connections`` connections.
 
     Raises:
         LoadFailedError: any request failed, or none was answered.
     """
-    counted = _run(url, body_file, connections, seconds)
-    if not counted["requests"]:
-        raise LoadFailedError(f"No request was answered at {url} within {seconds} s.")
-    return Figures(
-        requests_s=round(counted["requests"] / counted["duration_us"] * 1e6, 1),
-        **{f"{name}_ms": round(counted[f"{name}_us"] / 1e3, 3) for name in ("p50", "p90", "p99", "max")},
-    )
-
-
-def _run(url: str, body_file: Path, connections: int, seconds: int) -> dict[str, int]:
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", f"--timeout={_ANSWER_TIMEOUT_S}s"]
     command += ["-s", str(_SCRIPT), url, "--", str(body_file)]
     finished = subprocess.run(command, capture_output=True, text=True, check=False, timeout=seconds + 60)
@@ -69,4 +54,9 @@ def _run(url: str, body_file: Path, connections: int, seconds: int) -> dict[str,
     counted: dict[str, int] = json.loads(lines[-1])
     if counted["failed"]:
         raise LoadFailedError(f"{counted['failed']} of {counted['requests']} requests failed at {url}.")
-    return counted
+    if not counted["requests"]:
+        raise LoadFailedError(f"No request was answered at {url} within {seconds} s.")
+    return Figures(
+        requests_s=round(counted["requests"] / counted["duration_us"] * 1e6, 1),
+        **{f"{name}_ms": round(counted[f"{name}_us"] / 1e3, 3) for name in ("p50", "p90", "p99", "max")},
+    )

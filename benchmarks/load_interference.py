@@ -2,7 +2,8 @@
 
 Run: ``python -m benchmarks.load_interference [--save] [--cache FOLDER] [--rounds N]``. About two minutes. One server
 holds an MLP under 8 connections and a ResNet50 that is loaded and unloaded by the control routes; rounds with and
-without loading take turns.
+without loading take turns. The ResNet50's own warm-up is kept short (one run per batch size, up to 4 rows), so that a
+round holds whole cycles: reading, freezing, warming, unloading, giving memory back.
 """
 
 from __future__ import annotations
@@ -30,6 +31,13 @@ SERVED, LOADED = "mlp", "resnet50"
 CONNECTIONS = 8
 SECONDS = 8
 _CONTROL_TIMEOUT_S = 120
+_LOADED_TOML = """\
+loading = "lazy"
+[batching]
+max_batch_size = 4
+[warmup]
+iterations = 1
+"""
 
 
 class LoadCycle:
@@ -63,7 +71,7 @@ def repository(models: dict[str, Model], root: Path) -> Path:
     for name, model in models.items():
         (root / name).mkdir()
         (root / name / "1").symlink_to(model.saved_model, target_is_directory=True)
-    (root / LOADED / "model.toml").write_text('loading = "lazy"\n', encoding="utf-8")
+    (root / LOADED / "model.toml").write_text(_LOADED_TOML, encoding="utf-8")
     return root
 
 

@@ -122,6 +122,16 @@ class RunningServer:
         if given.shape != self.model.expected.shape or not np.allclose(given, self.model.expected, 1e-3, 1e-5):
             raise WrongAnswerError(f"{self.name} answers {self.model.name} wrongly: {str(answer)[:200]}")
 
+    def settle(self, seconds: float) -> None:
+        """Ask one request after another for a while, and return when the last is answered.
+
+        What a load generator left unanswered when it ended is worked off by then, too.
+        """
+        body, until = self.body(), time.monotonic() + seconds
+        with httpx.Client(headers=JSON_HEADERS, timeout=_START_TIMEOUT_S) as client:
+            while time.monotonic() < until:
+                self._check(client.post(self.url, content=body).raise_for_status().json())
+
     def pause(self) -> None:
         """Take the server off the processor."""
         os.killpg(self.pid, signal.SIGSTOP)

@@ -87,7 +87,11 @@ async def _start(manager: ModelManager, server: HttpServer, banner: Callable[[st
     ]
     log.info("ready", url=server.url, models=", ".join(available) or "none")
     if banner is not None:
-        banner(server.url)
+        try:
+            banner(server.url)
+        except OSError as error:
+            # Nobody reads standard output any more; that is no reason to stop serving.
+            log.warning("the banner could not be written", reason=error.strerror)
 
 
 def _allow_open_files(count: int) -> None:

@@ -92,9 +92,9 @@ def test_library_records_come_out_once_in_the_same_form(stream, name):
     if name != "anything":
         logging.getLogger(name).addHandler(logging.StreamHandler(sys.stderr))
     configure_logging("info", "json")
-    logging.getLogger(name).info("listening on %s", "here")
+    logging.getLogger(name).error("listening on %s", "here")
     (record,) = records(stream)
-    assert (record["event"], record["logger"], record["level"]) == ("listening on here", name, "info")
+    assert (record["event"], record["logger"], record["level"]) == ("listening on here", name, "error")
     assert "timestamp" in record
 
 
