@@ -54,13 +54,18 @@ class Waiter:
 
 @dataclass(frozen=True, slots=True)
 class QueueOptions:
-    """How a signature is batched. ``inline_rows``: calls of at most this many rows run on the event loop."""
+    """How a signature is batched.
+
+    Calls of at most ``inline_rows`` rows, and of at most ``inline_elements`` elements unless that is None, run on the
+    event loop.
+    """
 
     batched: bool
     max_batch_rows: int
     batch_timeout_s: float
     max_queue_rows: int
     inline_rows: int
+    inline_elements: int | None = None
 
 
 class BatchQueue:
@@ -215,7 +220,7 @@ class BatchQueue:
         for part in batch.slices:
             if part.start == 0:
                 part.entry.payload.timings.queue_s = now - part.entry.offered_at
-        if batch.rows <= self._options.inline_rows:
+        if self._runs_inline(batch):
             self._deliver(batch, self._execute(batch), now)
             return
         try:
@@ -225,6 +230,15 @@ class BatchQueue:
             return
         self._busy = True
         call.add_done_callback(lambda done: self._finish(batch, done, now))
+
+    def _runs_inline(self, batch: Batch[Waiter]) -> bool:
+        options = self._options
+        if batch.rows > options.inline_rows:
+            return False
+        if options.inline_elements is None:
+            return True
+        elements = sum(array.size for part in batch.slices for array in part.entry.payload.inputs.values())
+        return elements <= options.inline_elements
 
     def _finish(self, batch: Batch[Waiter], call: asyncio.Future[list[Outcome]], started_at: float) -> None:
         self._busy = False

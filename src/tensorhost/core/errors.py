@@ -273,6 +273,10 @@ class ModelFailedError(TensorhostError):
     code = ErrorCode.MODEL_FAILED
 
 
+class UnsupportedModelError(ModelFailedError):
+    """A model in a format or of a kind that is not executed: no further attempt can succeed."""
+
+
 class RuntimeMissingError(TensorhostError):
     """The package that executes this format is not installed; the message names the extra."""
 

@@ -13,10 +13,16 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from tensorhost.batching.queue import QueueOptions
-from tensorhost.core.errors import OutOfMemoryError, TensorhostError
+from tensorhost.core.errors import (
+    OutOfMemoryError,
+    RuntimeMissingError,
+    ShuttingDownError,
+    TensorhostError,
+    UnsupportedModelError,
+)
 from tensorhost.core.ids import ModelId
 from tensorhost.models.budget import Evictable, make_room
-from tensorhost.models.catalog import Catalog
+from tensorhost.models.catalog import RETRY_AFTER_S, Catalog
 from tensorhost.models.loading import (
     LoadedVersion,
     LoadRequest,
@@ -65,8 +71,15 @@ class Lifecycle:
         self._on_change = on_change
         self._clock = clock
         self._threads: ThreadPoolExecutor | None = None
+        self._stopping = False
         # One at a time: what one load evicts must be gone before the next one counts what there is.
         self._reserving = asyncio.Lock()
+
+    def stop_loading(self) -> None:
+        """Begin no load any more; those that wait for a thread end with SHUTTING_DOWN, those that run finish."""
+        self._stopping = True
+        if self._threads is not None:
+            self._threads.shutdown(wait=False, cancel_futures=True)
 
     def close(self) -> None:
         """End the loader's threads, after what they are doing. Blocks."""
@@ -82,6 +95,9 @@ class Lifecycle:
         record.move(VersionState.LOADING)
         try:
             loaded = await self._read(model, record, lambda: record.move(VersionState.WARMING))
+        except ShuttingDownError:
+            record.move(VersionState.NEW)
+            return
         except TensorhostError as error:
             given_up = self._note_failure(record, error)
             record.move(VersionState.END if given_up else VersionState.NEW)
@@ -97,6 +113,8 @@ class Lifecycle:
         old = record.servable
         try:
             loaded = await self._read(model, record, lambda: None)
+        except ShuttingDownError:
+            return
         except TensorhostError as error:
             self._note_failure(record, error)
             return
@@ -138,6 +156,8 @@ class Lifecycle:
             await self._reserve(record)
             # From an ordinary thread: what a runtime starts for good must not inherit the loader's low priority.
             await asyncio.to_thread(prepare_runtime, files.format, self._load_options())
+            if self._stopping:
+                raise _stopped()
             log.info("loading", model=str(record.id), format=files.format and files.format.value)
             request = LoadRequest(
                 record.id, files, model.folder, model.config, self._load_options(), self._warmup_options(model)
@@ -147,6 +167,10 @@ class Lifecycle:
                 loop.call_soon_threadsafe(on_warming)
 
             loaded = await loop.run_in_executor(self._loader_threads(), load_version, request, warming)
+        except asyncio.CancelledError:
+            if not self._stopping:
+                raise
+            raise _stopped() from None
         except Exception as error:  # noqa: BLE001 - border of a load attempt: a runtime may even fail to be imported
             raise as_failure(error) from None
         finally:
@@ -172,7 +196,8 @@ class Lifecycle:
         """Keep the error and set the next attempt; True when this was the last."""
         record.error = as_failure(error)
         record.attempts += 1
-        given_up = record.attempts >= self._settings.load_attempts
+        hopeless = isinstance(error, RuntimeMissingError | UnsupportedModelError)
+        given_up = hopeless or record.attempts >= self._settings.load_attempts
         wait_s = backoff_s(record.attempts, self._settings.load_backoff_s)
         if isinstance(error, OutOfMemoryError):
             # Not the fault of the files, and room may come at any time. A lazy model waits for its next request.
@@ -187,7 +212,7 @@ class Lifecycle:
             code=error.code.value,
             reason=error.message,
             detail=error.log_detail,
-            attempt=f"{record.attempts} of {self._settings.load_attempts}",
+            attempt=f"{record.attempts} of {record.attempts if hopeless else self._settings.load_attempts}",
         )
         return given_up
 
@@ -204,6 +229,7 @@ class Lifecycle:
                 batch_timeout_s=timeout_ms / 1000,
                 max_queue_rows=batching.max_queue_rows or self._settings.max_queue_rows,
                 inline_rows=found.inline_rows,
+                inline_elements=found.inline_elements,
             )
             for name, found in loaded.plans.items()
         }
@@ -297,6 +323,10 @@ class Lifecycle:
                 self._settings.load_threads, thread_name_prefix="load", initializer=lower_priority
             )
         return self._threads
+
+
+def _stopped() -> ShuttingDownError:
+    return ShuttingDownError("The server is shutting down.", retry_after_s=RETRY_AFTER_S)
 
 
 def _close(servable: Servable) -> None:

@@ -94,8 +94,9 @@ class ModelManager:
             self._reconciler = asyncio.create_task(self._reconcile_forever(self._repository), name="reconcile models")
 
     async def close(self) -> None:
-        """Stop reconciling, wait for running loads, unload everything. Whoever waits for a load is refused."""
+        """Stop reconciling, wait for the loads that run, unload everything. Whoever waits for a load is refused."""
         self._closing = True
+        self._lifecycle.stop_loading()
         self._notify()
         if self._reconciler is not None:
             self._reconciler.cancel()

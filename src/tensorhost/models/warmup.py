@@ -58,6 +58,7 @@ class SignaturePlan:
         batched: whether rows of several requests share a call.
         reason: why not; empty when batched.
         inline_rows: calls of at most this many rows are fast enough for the event loop.
+        inline_elements: and of at most this many elements, where rows may be of any size; None where they may not.
         call_s: median seconds per call, by rows.
         warmed: whether the model has run.
         problem: why warm-up could not be done; empty when it could.
@@ -66,6 +67,7 @@ class SignaturePlan:
     batched: bool
     reason: str = ""
     inline_rows: int = 0
+    inline_elements: int | None = None
     call_s: dict[int, float] = field(default_factory=dict)
     warmed: bool = False
     problem: str = ""
@@ -120,10 +122,12 @@ def warm_up(
         # Not timed, so nothing is known to be fast enough for the event loop; the proof is never skipped.
         sizes = []
     call_s = {size: _time(runtime, signature, source.rows(size), options.iterations) for size in sizes}
+    inline_rows = _inline_rows(call_s, options.threshold_s)
     return SignaturePlan(
         batched=not reason,
         reason=reason,
-        inline_rows=_inline_rows(call_s, options.threshold_s),
+        inline_rows=inline_rows,
+        inline_elements=_element_limit(signature, source, inline_rows),
         call_s=call_s,
         warmed=True,
     )
@@ -194,6 +198,13 @@ def _inline_rows(call_s: dict[int, float], threshold_s: float) -> int:
             break
         inline_rows = rows
     return inline_rows
+
+
+def _element_limit(signature: Signature, source: RowSource, rows: int) -> int | None:
+    """Numbers in the inputs of the calls that were timed, where a request may bring rows of another size."""
+    if all(spec.shape is not None and None not in spec.shape[1:] for spec in signature.inputs.values()):
+        return None
+    return sum(array.size for array in source.rows(max(rows, 1)).values())
 
 
 def _disproof(runtime: Runtime, signature: Signature, source: RowSource, max_batch_rows: int) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tensorhost.core.errors import ModelFailedError
+from tensorhost.core.errors import ModelFailedError, UnsupportedModelError
 from tensorhost.runtimes.base import LoadOptions, ModelFormat, Runtime
 from tensorhost.runtimes.completeness import missing_files
 from tensorhost.runtimes.detection import detect_format, locate_model
@@ -26,7 +26,8 @@ def load(path: Path, options: LoadOptions) -> Runtime:
     """Load the model at ``path`` with the runtime of its format; blocks for as long as that takes.
 
     Raises:
-        ModelFailedError: nothing recognised, a format that is not executed yet, or files the runtime refuses.
+        ModelFailedError: nothing recognised, or files the runtime refuses.
+        UnsupportedModelError: a format that is recognised and not executed yet.
         RuntimeMissingError: the package that executes the format is not installed.
         OutOfMemoryError: the model does not fit.
     """
@@ -42,7 +43,7 @@ def load(path: Path, options: LoadOptions) -> Runtime:
         from tensorhost.runtimes.keras_file import load_keras_file
 
         return load_keras_file(location, options)
-    raise ModelFailedError(
+    raise UnsupportedModelError(
         f"This is a model in {_TITLES[model_format]} format: "
         "this format is recognised but this version of tensorhost does not execute it.",
         details={"format": model_format.value},

@@ -124,6 +124,17 @@ async def test_requests_gather_while_a_call_runs():
     assert [batch[:2] for batch in bench.batches] == [(1, "drained"), (4, "full"), (1, "drained")]
 
 
+@pytest.mark.parametrize(("width", "on_thread"), [(3, False), (4, True)])
+async def test_rows_larger_than_those_that_were_timed_leave_the_loop(width, on_thread):
+    bench = Bench(inline_rows=4, inline_elements=6)
+    request = bench.ask(inputs={"x": np.zeros((2, width), np.float32)})
+    await settle()
+    assert bool(bench.executor.calls) is on_thread
+    if on_thread:
+        await bench.executor.run_next()
+    assert (await request)["y"].shape == (2, width)
+
+
 @pytest.mark.parametrize(("rows", "on_thread"), [(2, False), (3, True)])
 async def test_small_calls_run_on_the_loop_and_larger_ones_on_the_thread(rows, on_thread):
     bench = Bench(inline_rows=2)

@@ -21,6 +21,7 @@ from tensorhost.core.errors import (
     OutOfMemoryError,
     RuntimeMissingError,
     ShuttingDownError,
+    UnsupportedModelError,
     VersionNotFoundError,
 )
 from tensorhost.inference import InferenceEngine
@@ -699,11 +700,19 @@ async def test_a_runtime_that_is_not_installed_says_what_to_install(world, manag
 
     monkeypatch.setattr(lifecycle, "prepare_runtime", missing)
     world.write("m/1")
-    manager = await managed(load_attempts=1)
+    manager = await managed()
+    assert state(manager) is VersionState.END, "no further attempt can succeed"
     with pytest.raises(ModelNotReadyError, match="pip install"):
         await manager.lease("m")
     with pytest.raises(RuntimeMissingError, match="pip install"):
         await manager.load_model("m")
+
+
+async def test_a_format_that_is_not_executed_is_tried_once(world, managed):
+    world.write("m/1")
+    world.failures["m/1"] = UnsupportedModelError("This format is recognised and not executed.")
+    manager = await managed()
+    assert (state(manager), world.loads) == (VersionState.END, ["m/1"])
 
 
 async def test_a_runtime_that_cannot_be_imported_is_a_failed_load_like_any_other(world, managed, monkeypatch):
@@ -786,6 +795,22 @@ async def test_closing_waits_for_a_load_and_refuses_who_waits_for_it(world):
     assert world.runtimes["m/1"][0].closed
     with pytest.raises(ShuttingDownError):
         await asyncio.wait_for(manager.load_model("m"), 20)
+
+
+async def test_closing_begins_no_load_that_waits_its_turn(world):
+    for name in ("a", "b", "c"):
+        world.write(f"{name}/1")
+        world.gates[f"{name}/1"] = threading.Event()
+    manager = ModelManager(Settings(settle_s=0, poll_interval_s=0.02, warmup_iterations=0), repository=world.root)
+    await manager.open()
+    await until(manager, lambda: bool(world.loads))
+    closing = asyncio.create_task(manager.close())
+    await asyncio.sleep(0)
+    for gate in world.gates.values():
+        gate.set()
+    await asyncio.wait_for(closing, 20)
+    assert len(world.loads) == 1
+    assert all(record.error is None for model in manager.models().values() for record in model.versions.values())
 
 
 async def test_metrics_of_a_version_follow_its_life(world, managed):

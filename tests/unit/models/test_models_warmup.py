@@ -239,3 +239,9 @@ def test_one_example_where_made_up_input_is_refused_leaves_batching_unproved():
     assert not plan.batched
     assert plan.reason.startswith("Not proved: all rows of input are alike")
     assert plan.warmed
+
+
+@pytest.mark.parametrize(("shape", "limit"), [((None, 3), None), ((None, None), 8)])
+def test_where_rows_may_be_of_any_size_calls_run_inline_up_to_the_size_that_was_timed(shape, limit):
+    plan, _ = warmed(lambda x: x, signature(shape), max_batch_rows=1, threshold_s=10.0)
+    assert (plan.inline_rows, plan.inline_elements) == (1, limit)
