@@ -1,6 +1,6 @@
 """Every benchmark behind docs/benchmarks.md, saved, and the page written anew: ``python -m benchmarks``.
 
-About a quarter of an hour on two cores. ``--cache FOLDER`` is passed on to those that keep models.
+About sixteen minutes on two cores. ``--cache FOLDER`` is passed on to those that keep models.
 """
 
 from __future__ import annotations

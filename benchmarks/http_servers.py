@@ -1,6 +1,6 @@
 """Requests a second and latencies of tensorhost, FastAPI and LitServe serving the same SavedModel over HTTP.
 
-Run: ``python -m benchmarks.http_servers [--save] [--cache FOLDER] [--only MODEL] [--rounds N]``. About ten
+Run: ``python -m benchmarks.http_servers [--save] [--cache FOLDER] [--only MODEL] [--rounds N]``. About twelve
 minutes for everything; the first run also builds the models and the other servers' environment under ``--cache``.
 
 Every case is measured in rounds, and in every round each server takes its turn for a few seconds while the others are
