@@ -29,7 +29,7 @@ from benchmarks.servers import RunningServer, request_body, run_servers, tensorh
 RESULT = Path(__file__).parent / "results" / "load_interference.json"
 SERVED, LOADED = "mlp", "resnet50"
 CONNECTIONS = 8
-SECONDS = 8
+SECONDS = 10
 _CONTROL_TIMEOUT_S = 120
 _LOADED_TOML = """\
 loading = "lazy"

@@ -10,8 +10,7 @@ lives. No two members of an object that is read here have the same name: such a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
-from functools import partial
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Self
 
 from simdjson import Array as JsonArray
@@ -20,6 +19,7 @@ from simdjson import Parser
 
 from tensorhost.codecs.json_faults import explain_fault, widen_integers
 from tensorhost.codecs.json_structure import (
+    has_at_most_lists,
     iter_objects,
     structure_of,
     structure_of_object,
@@ -35,17 +35,19 @@ MAX_MEMBERS = 1000
 
 _PROXIES = (JsonMembers, JsonArray)
 
+_FEW_LISTS = 8
+_BYTES_PER_LIST = 512  # finding one more bracket takes as long as taking the structure of this much text
+
 
 class JsonObject:
     """One object of a request: the whole body, or one item of a list in it."""
 
-    __slots__ = ("_make_structure", "_max_depth", "_members", "_structure", "keys", "where")
+    __slots__ = ("_max_depth", "_members", "_structure", "_text", "keys", "where")
 
-    def __init__(
-        self, members: Any, make_structure: Callable[[], bytes], *, max_depth: int, where: str = "The body"
-    ) -> None:
+    def __init__(self, members: Any, text: bytes, *, max_depth: int, where: str = "The body") -> None:
+        """An object with these ``members``, whose JSON text is ``text``; its structure alone will do."""
         self._members = members
-        self._make_structure = make_structure
+        self._text = text
         self._structure: bytes | None = None
         self._max_depth = max_depth
         self.where = where
@@ -73,7 +75,7 @@ class JsonObject:
             members = Parser().parse(body)
         if not isinstance(members, JsonMembers):
             raise InvalidRequestError(f"The body must be a JSON object, not {kind_of(members)}.")
-        return cls(members, lambda: structure_of(body), max_depth=max_depth)
+        return cls(members, body, max_depth=max_depth)
 
     @property
     def max_depth(self) -> int:
@@ -84,8 +86,16 @@ class JsonObject:
     def structure(self) -> bytes:
         """The object's structure, computed when first asked for; see ``json_structure``."""
         if self._structure is None:
-            self._structure = self._make_structure()
+            self._structure = structure_of(self._text)
         return self._structure
+
+    def has_few_lists(self, lists: int) -> bool:
+        """Whether the object holds at most ``lists`` lists, all members counted, and counting them is cheap.
+
+        False proves nothing: brackets in strings count as lists, and where there is a list every few bytes, taking
+        the structure costs less. True is proof.
+        """
+        return lists <= _FEW_LISTS + len(self._text) // _BYTES_PER_LIST and has_at_most_lists(self._text, lists)
 
     def element(self, key: str) -> Any:
         """The value of ``key`` as the parser holds it: a proxy for lists and objects, a Python scalar otherwise.
@@ -153,9 +163,9 @@ class JsonObject:
                 aligned = aligned and not isinstance(element, JsonArray)
                 yield InvalidRequestError(f"{where} must be an object, not {kind_of(element)}.")
                 continue
-            structure = next(structures) if aligned else structure_of(minified(element))
+            text = next(structures) if aligned else minified(element)
             try:
-                yield JsonObject(element, partial(bytes, structure), max_depth=self._max_depth - 2, where=where)
+                yield JsonObject(element, text, max_depth=self._max_depth - 2, where=where)
             except InvalidRequestError as error:
                 yield error
 

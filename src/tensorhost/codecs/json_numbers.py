@@ -25,6 +25,9 @@ from tensorhost.core.tensors import Array, TensorSpec
 
 _INEXACT_DOUBLE = 2**53  # a float of this value may have been written as the next integer
 _EVERY_FLOAT_HOLDS = 448  # the largest float8_e4m3fn, the narrowest type
+# No number is beyond float32 (3.4e38) where the sum of all squares is below this: one fast pass over doubles.
+_FLOAT32_HOLDS_SQUARE = 1e76
+_ONE_THREAD = 10_000  # numpy's linear algebra takes several threads for the sum of more
 _FAULTS = (TypeError, ValueError)  # the parser's words for "not a number" and "not in 64 bits"
 _LIMITS: dict[DType, tuple[int, int]] = {
     DType(f"{prefix}{bits}"): (low, high)
@@ -74,6 +77,8 @@ def _floats(spec: TensorSpec, value: Any, shape: tuple[int, ...]) -> Array:
         raise _first_fault(spec, value, shape) from None
     if spec.dtype is DType.FLOAT64:
         return wide
+    if spec.dtype is DType.FLOAT32 and wide.size <= _ONE_THREAD and wide.dot(wide) < _FLOAT32_HOLDS_SQUARE:
+        return wide.astype(np.float32)
     with np.errstate(over="ignore"):
         flat = wide.astype(spec.dtype.numpy)
     # JSON has no infinities, so one that is there now was made by rounding (float8_e4m3fn makes NaN).

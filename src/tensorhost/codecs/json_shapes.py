@@ -1,13 +1,15 @@
 """The shape of nested JSON lists, and where lists that are no tensor go wrong.
 
-The shape is read off the first element of each level; that all others agree is proved by comparing structures
-(``json_structure``). Only when that comparison has failed are the lists walked, to name the place.
+The shape is read off the first element of each level; that all others agree is proved by counting the lists where
+they are few, otherwise by comparing structures (``json_structure``). Only when that comparison has failed are the
+lists walked to name the place.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import chain
+from math import prod
 from typing import Any
 
 from simdjson import Array as JsonArray
@@ -50,6 +52,32 @@ def probe_shape(name: str, value: Any, *, max_depth: int, max_elements: int) -> 
             )
         value = value[0]
     return tuple(shape), value
+
+
+def count_lists(shape: Sequence[int]) -> int:
+    """Number of lists in nested lists of ``shape``, the outermost included; 0 for a scalar."""
+    lists, level = 0, 1
+    for size in shape:
+        lists += level
+        level *= size
+    return lists
+
+
+def is_made_of_lists(value: Any, shape: tuple[int, ...]) -> bool:
+    """Whether ``value``, whose probed shape is ``shape``, has a list of the right length wherever one belongs.
+
+    The leaves are not looked at: they may yet be lists. False where the parser's count of elements is not exact.
+    """
+    if len(shape) < 2 or prod(shape[:-1]) == 1:
+        return True  # the probe has seen every list that belongs there
+    if max(shape[1:]) >= _SATURATED:
+        return False
+    level: list[Any] = [value]
+    for size in shape[1:]:
+        level = list(chain.from_iterable(level))
+        if any(not isinstance(element, JsonArray) or len(element) != size for element in level):
+            return False
+    return True
 
 
 def fill_empty(shape: tuple[int, ...], spec: TensorSpec) -> tuple[int, ...]:

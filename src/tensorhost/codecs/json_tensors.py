@@ -19,7 +19,15 @@ from simdjson import Object as JsonMembers
 
 from tensorhost.codecs.json_document import JsonObject, kind_of, member_names, minified
 from tensorhost.codecs.json_numbers import decode_numbers
-from tensorhost.codecs.json_shapes import fill_empty, find_ragged, iter_leaves, probe_shape, ragged_error
+from tensorhost.codecs.json_shapes import (
+    count_lists,
+    fill_empty,
+    find_ragged,
+    is_made_of_lists,
+    iter_leaves,
+    probe_shape,
+    ragged_error,
+)
 from tensorhost.codecs.json_strings import B64_KEY, decode_images, decode_strings, is_b64
 from tensorhost.codecs.json_structure import structure_of, structure_of_object, structure_of_shape
 from tensorhost.core.dtypes import DType
@@ -106,7 +114,7 @@ def _probe(spec: TensorSpec, value: Any, max_depth: int, max_elements: int) -> _
 def _check_structure(request: JsonObject, key: str, pending: Mapping[str, _Pending], *, by_name: bool) -> None:
     """Raise RaggedInputError unless every list of numbers has the shape that its first elements promise."""
     lists = [entry for entry in pending.values() if entry.array is None and entry.shape]
-    if not lists:
+    if not lists or _is_counted_proof(request, pending):
         return
     actual = request.structure
     for entry in lists:
@@ -123,6 +131,17 @@ def _check_structure(request: JsonObject, key: str, pending: Mapping[str, _Pendi
             if fault is not None:
                 raise fault
             # Objects among the numbers: decoding names the first.
+
+
+def _is_counted_proof(request: JsonObject, pending: Mapping[str, _Pending]) -> bool:
+    """Whether the inputs' shapes are proved by the number of lists in the whole request.
+
+    If a list is wherever the shapes want one, and the request has no more lists than that, then no list is
+    anywhere else: no leaf is one. Few lists only, and none in other members; False proves nothing.
+    """
+    if not request.has_few_lists(sum(count_lists(entry.shape) for entry in pending.values())):
+        return False
+    return all(is_made_of_lists(entry.value, entry.shape) for entry in pending.values())
 
 
 def _is_proved(entry: _Pending, *, differs: bool) -> bool:

@@ -23,8 +23,8 @@ from tensorhost.runtimes.base import Runtime
 
 _PROOF_ROWS = 5
 _MAX_INPUT_BYTES = 2**28
-_SLOW_CALL_S = 1.0
-"""A call slower than this is warmed once, whatever the number of iterations asked for."""
+_SIZE_BUDGET_S = 0.5
+"""No further run of a batch size begins after this long, whatever the number of iterations asked for."""
 
 _TOLERANCE = {DType.FLOAT64: 1e-9, DType.FLOAT32: 1e-4, DType.FLOAT16: 2e-2, DType.BFLOAT16: 5e-2}
 """Relative to the largest value: rounding depends on how many rows are computed together."""
@@ -121,6 +121,8 @@ def warm_up(
     if options.iterations == 0:
         # Not timed, so nothing is known to be fast enough for the event loop; the proof is never skipped.
         sizes = []
+    if sizes:
+        runtime.tune(signature.name, [source.rows(size) for size in sizes])
     call_s = {size: _time(runtime, signature, source.rows(size), options.iterations) for size in sizes}
     inline_rows = _inline_rows(call_s, options.threshold_s)
     return SignaturePlan(
@@ -183,7 +185,7 @@ def _batch_sizes(largest: int) -> list[int]:
 
 def _time(runtime: Runtime, signature: Signature, inputs: Tensors, iterations: int) -> float:
     durations: list[float] = []
-    while len(durations) < iterations and not (durations and durations[-1] > _SLOW_CALL_S):
+    while len(durations) < iterations and sum(durations) < _SIZE_BUDGET_S:
         start = time.perf_counter()
         runtime.run(signature.name, inputs)
         durations.append(time.perf_counter() - start)

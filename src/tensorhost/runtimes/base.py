@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -55,6 +55,16 @@ class Runtime(Protocol):
 
     def call_path(self, signature: str) -> str:
         """How this signature is called, for the metadata, such as ``frozen graph, single-threaded session``."""
+
+    def tune(self, signature: str, samples: Sequence[Tensors]) -> None:
+        """Measure the ways this runtime has of calling a signature, and use the best for inputs of each size.
+
+        Called before the version serves, with nothing else running. Without it the runtime's default is used.
+
+        Args:
+            signature: one of ``signatures``.
+            samples: inputs as they will come, the fewest rows first.
+        """
 
     def run(self, signature: str, inputs: Tensors) -> dict[str, Array]:
         """One call: arrays in, arrays out, by the names of the signature.

@@ -5,7 +5,7 @@ For models that no Session accepts. Each call converts arrays to tensors and bac
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,9 @@ class FunctionRuntime:
     def call_path(self, signature: str) -> str:  # noqa: ARG002  # the same for all
         """How every signature is called."""
         return "function call"
+
+    def tune(self, signature: str, samples: Sequence[Tensors]) -> None:
+        """There is one way only."""
 
     def run(self, signature: str, inputs: Tensors) -> dict[str, Array]:
         """One call; see ``Runtime.run``."""

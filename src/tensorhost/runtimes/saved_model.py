@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tensorhost.core.errors import ModelFailedError, TensorhostError
 from tensorhost.runtimes.base import LoadOptions, Runtime
 from tensorhost.runtimes.function_calls import load_functions
+from tensorhost.runtimes.graph_pieces import FrozenGraph, freeze, import_frozen
 from tensorhost.runtimes.graph_rewrite import (
     forget_cluster_devices,
     keep_functional_control_flow,
-    keep_only,
     pad_pointwise_convolutions,
 )
 from tensorhost.runtimes.graph_scan import (
@@ -34,7 +35,13 @@ from tensorhost.runtimes.graph_scan import (
 )
 from tensorhost.runtimes.signature_defs import INIT_SIGNATURE, Bindings, bind_signatures
 from tensorhost.runtimes.tensorflow_errors import first_line, is_out_of_memory, load_error
-from tensorhost.runtimes.tensorflow_process import DEFAULT_EXECUTOR, SINGLE_THREADED, session_config, tensorflow
+from tensorhost.runtimes.tensorflow_process import (
+    DEFAULT_EXECUTOR,
+    SINGLE_THREADED,
+    new_session,
+    session_config,
+    tensorflow,
+)
 from tensorhost.runtimes.tensorflow_session import SessionRuntime, prepare_calls
 
 MAX_FROZEN_BYTES = 1_900_000_000
@@ -42,6 +49,9 @@ MAX_FROZEN_BYTES = 1_900_000_000
 
 FRUGAL_FROM_BYTES = 64 * 2**20
 """Models with at least this many parameter bytes run for so long that sparing memory costs them nothing."""
+
+SEQUENTIAL_UP_TO_BYTES = 8 * 2**20
+"""Most parameter bytes of a model that is also prepared to run in one thread: it holds the parameters twice."""
 
 _SERVE = "serve"
 _INIT_COLLECTIONS = ("saved_model_main_op", "legacy_init_op")
@@ -186,30 +196,49 @@ def _roots(bindings: Bindings, init_op: str | None) -> list[str]:
 
 
 def _load(tf: Any, model: _Model, options: LoadOptions, attempt: _Attempt, *, last: bool) -> Runtime:
-    session = _restore(tf, model, options, DEFAULT_EXECUTOR if attempt.frozen else attempt.executor)
+    sessions = [_restore(tf, model, options, DEFAULT_EXECUTOR if attempt.frozen else attempt.executor)]
     try:
         if attempt.frozen:
-            frozen = _freeze(tf, model, session)
-            session.close()
-            frugal = parameter_bytes(model.reached) >= FRUGAL_FROM_BYTES
-            session = _session(tf, options, attempt.executor, frugal=frugal)
-            with session.graph.as_default():
-                tf.import_graph_def(frozen, name="")
+            frozen = _freeze(tf, model, sessions[0])
+            sessions.pop().close()
+            sessions.extend(_frozen_sessions(tf, model, options, attempt.executor, frozen))
             del frozen
-            _initialise(tf, model, session)
         kind = "frozen graph" if attempt.frozen else "graph with variables"
-        calls, refused = prepare_calls(tf, session, model.bindings, kind, attempt.executor, skip_refused=last)
+        calls, refused = prepare_calls(
+            tf,
+            sessions[0],
+            model.bindings,
+            kind,
+            attempt.executor,
+            skip_refused=last,
+            sequential=sessions[1] if len(sessions) > 1 else None,
+        )
         refused |= model.bindings.refused
         if not calls:
             raise _nothing_to_serve(refused)
     except BaseException:
-        session.close()
+        for session in sessions:
+            session.close()
         raise
-    return SessionRuntime(tf, session, calls, refused, parameter_bytes(model.reached))
+    return SessionRuntime(tf, sessions, calls, refused, parameter_bytes(model.reached))
 
 
-def _session(tf: Any, options: LoadOptions, executor: str, *, frugal: bool = False) -> Any:
-    return tf.compat.v1.Session(graph=tf.Graph(), config=session_config(options, executor, frugal=frugal))
+def _frozen_sessions(tf: Any, model: _Model, options: LoadOptions, executor: str, frozen: Any) -> Iterator[Any]:
+    """Sessions of the frozen graph: one with as many threads as asked for, for small models another with one."""
+    size_bytes = parameter_bytes(model.reached)
+    session = _session(tf, options, executor, frugal=size_bytes >= FRUGAL_FROM_BYTES)
+    yield session
+    with session.graph.as_default():
+        import_frozen(tf, frozen)
+    _initialise(tf, model, session)
+    if options.intra_op_threads == 0 and size_bytes <= SEQUENTIAL_UP_TO_BYTES:
+        sequential = _session(tf, replace(options, intra_op_threads=1), executor, graph=session.graph)
+        yield sequential
+        _initialise(tf, model, sequential)
+
+
+def _session(tf: Any, options: LoadOptions, executor: str, *, frugal: bool = False, graph: Any = None) -> Any:
+    return new_session(tf, graph or tf.Graph(), session_config(options, executor, frugal=frugal))
 
 
 def _restore(tf: Any, model: _Model, options: LoadOptions, executor: str) -> Any:
@@ -254,11 +283,6 @@ def _has_node(graph: Any, name: str) -> bool:
     return True
 
 
-def _freeze(tf: Any, model: _Model, session: Any) -> Any:
-    """The part of the graph that signatures and the initialiser reach, as a GraphDef with constants for variables."""
-    roots = _roots(model.bindings, model.init_op)
-    frozen = tf.compat.v1.graph_util.convert_variables_to_constants(
-        session, session.graph.as_graph_def(), roots, variable_names_blacklist=sorted(_initialiser_variables(model))
-    )
-    keep_only(frozen, reached_from(frozen, roots))
-    return frozen
+def _freeze(tf: Any, model: _Model, session: Any) -> FrozenGraph:
+    """The part of the graph that signatures and the initialiser reach, with constants for variables."""
+    return freeze(tf, session, _roots(model.bindings, model.init_op), _initialiser_variables(model))

@@ -16,6 +16,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from tensorhost.core.errors import RuntimeMissingError
@@ -30,6 +31,7 @@ _NOISE = re.compile(
 )
 _lock = threading.Lock()
 _prepared = threading.Event()
+_ordinary = ThreadPoolExecutor(1, thread_name_prefix="tensorflow sessions")
 
 
 def prepare(options: LoadOptions) -> None:
@@ -53,6 +55,8 @@ def prepare(options: LoadOptions) -> None:
         # TensorFlow 2.21; without this pass they do not crash. Sessions have their own configuration.
         tf.config.optimizer.set_experimental_options({"remapping": False})
         tf.constant(0)
+        # Starts the thread here and now, with the priority of the caller.
+        _ordinary.submit(int).result()
         for executor in (DEFAULT_EXECUTOR, SINGLE_THREADED):
             with tf.Graph().as_default(), tf.compat.v1.Session(config=session_config(options, executor)) as session:
                 session.run(tf.constant(0))
@@ -63,6 +67,14 @@ def tensorflow(options: LoadOptions) -> Any:
     """The ``tensorflow`` module, prepared. Raises RuntimeMissingError when it is not installed."""
     prepare(options)
     return sys.modules["tensorflow"]
+
+
+def new_session(tf: Any, graph: Any, config: Any) -> Any:
+    """A Session whose threads have ordinary priority, whoever asks. Call ``prepare`` first.
+
+    A session starts its threads when it is made, and threads inherit the priority of the thread that starts them.
+    """
+    return _ordinary.submit(tf.compat.v1.Session, graph=graph, config=config).result()
 
 
 def session_config(options: LoadOptions, executor: str, *, frugal: bool = False) -> Any:
@@ -81,6 +93,8 @@ def session_config(options: LoadOptions, executor: str, *, frugal: bool = False)
     )
     config.experimental.executor_type = executor
     config.experimental.disable_output_partition_graphs = True
+    # By default graphs under four nodes go unoptimised, and the function call left in one costs it a thread hop.
+    config.graph_options.rewrite_options.min_graph_nodes = -1
     config.graph_options.place_pruned_graph = frugal
     return config
 
@@ -89,6 +103,9 @@ def _import_quietly() -> Any:
     if importlib.util.find_spec("tensorflow") is None:
         raise RuntimeMissingError("Loading a SavedModel needs TensorFlow: pip install 'tensorhost[tensorflow]'.")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # Every session gets threads of its own, as many as its model is best served with; otherwise the first session of
+    # the process decides for all. Read by TensorFlow once.
+    os.environ.setdefault("TF_OVERRIDE_GLOBAL_THREADPOOL", "1")
     with _without_keras(), _without_noise():
         tf = importlib.import_module("tensorflow")
     tf.get_logger().setLevel("ERROR")  # deprecation warnings about calls that have no successor

@@ -8,6 +8,8 @@ process. What must stay true: callers check dtype and shape first, and no output
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -19,17 +21,30 @@ from tensorhost.runtimes.signature_defs import Bindings, BoundSignature
 from tensorhost.runtimes.tensorflow_errors import first_line, run_error
 from tensorhost.runtimes.tensorflow_process import SINGLE_THREADED
 
+Run = Callable[..., Sequence[Any]]
+"""A prepared callable."""
+
+_CLEARLY_FASTER = 1.3
+_RACE_TURNS = 9
+_LONGEST_RACE_S = 0.2
+
 
 class SessionRuntime:
-    """A loaded model whose signatures are all called through one Session, which it owns. See ``Runtime``."""
+    """A loaded model whose signatures are called through one Session, or two of the same graph. See ``Runtime``."""
 
     name = "tensorflow"
 
     def __init__(
-        self, tf: Any, session: Any, calls: Mapping[str, SessionCall], refused: Mapping[str, str], weights_bytes: int
+        self,
+        tf: Any,
+        sessions: Sequence[Any],
+        calls: Mapping[str, SessionCall],
+        refused: Mapping[str, str],
+        weights_bytes: int,
     ) -> None:
+        """``sessions`` are owned by the runtime from now on."""
         self._tf = tf
-        self._session = session
+        self._sessions = list(sessions)
         self._calls = dict(calls)
         self._signatures = {name: call.signature for name, call in calls.items()}
         self._refused = dict(refused)
@@ -52,7 +67,14 @@ class SessionRuntime:
 
     def call_path(self, signature: str) -> str:
         """How this signature is called."""
-        return self._calls[signature].path
+        return self._calls[signature].describe()
+
+    def tune(self, signature: str, samples: Sequence[Tensors]) -> None:
+        """Find out up to how many rows a call is better off in one thread; see ``Runtime.tune``."""
+        try:
+            self._calls[signature].tune(samples)
+        except (self._tf.errors.OpError, MemoryError, ValueError, TypeError, RuntimeError) as error:
+            raise run_error(self._tf, error) from error
 
     def run(self, signature: str, inputs: Tensors) -> dict[str, Array]:
         """One call; see ``Runtime.run``. The model refusing its input is InvalidRequestError."""
@@ -62,30 +84,81 @@ class SessionRuntime:
             raise run_error(self._tf, error) from error
 
     def close(self) -> None:
-        """Close the Session and drop its graph. No call may be running or follow."""
+        """Close the Sessions and drop their graphs. No call may be running or follow."""
         self._calls.clear()
-        session, self._session = self._session, None
-        if session is not None:
-            session.close()
+        while self._sessions:
+            self._sessions.pop().close()
 
 
 class SessionCall:
-    """One signature, ready to call."""
+    """One signature, ready to call.
 
-    __slots__ = ("_inputs", "_outputs", "_run", "path", "signature")
+    Args:
+        signature: names and order of inputs and outputs.
+        run: takes the inputs' arrays in order, gives the outputs' values in order.
+        path: how ``run`` calls, for the metadata.
+        sequential: does the same with all of an operation's work in the calling thread. Splitting a small operation
+            over threads takes longer than the operation; ``tune`` finds out where that ends.
+    """
 
-    def __init__(self, signature: Signature, run: Callable[..., Sequence[Any]], path: str) -> None:
+    __slots__ = ("_inputs", "_outputs", "_path", "_run", "_sequential", "_sequential_rows", "signature")
+
+    def __init__(self, signature: Signature, run: Run, path: str, sequential: Run | None = None) -> None:
         self.signature = signature
-        self.path = path
         self._run = run
+        self._path = path
+        self._sequential = sequential
+        self._sequential_rows = 0
         self._inputs = tuple(signature.inputs)
         self._outputs = tuple(signature.outputs)
 
     def __call__(self, inputs: Tensors) -> dict[str, Array]:
         """Run once. Raises what TensorFlow raises."""
         feeds = [inputs[name] for name in self._inputs]
-        values = self._run(*feeds)
+        run = self._run
+        if self._sequential is not None and _rows(feeds) <= self._sequential_rows:
+            run = self._sequential
+        values = run(*feeds)
         return {name: settle(value, feeds) for name, value in zip(self._outputs, values, strict=True)}
+
+    def describe(self) -> str:
+        """How it is called."""
+        if not self._sequential_rows:
+            return self._path
+        return f"{self._path}, operations in one thread up to {self._sequential_rows} rows"
+
+    def tune(self, samples: Sequence[Tensors]) -> None:
+        """Keep to one thread up to the first sample that several threads serve clearly faster.
+
+        Clearly, since one thread leaves the other cores to other requests.
+        """
+        self._sequential_rows = 0
+        if self._sequential is None:
+            return
+        for sample in samples:
+            feeds = [sample[name] for name in self._inputs]
+            alone_s, together_s = _race(self._sequential, self._run, feeds)
+            if alone_s > _CLEARLY_FASTER * together_s:
+                break
+            self._sequential_rows = _rows(feeds)
+
+
+def _rows(feeds: Sequence[Array]) -> int:
+    return feeds[0].shape[0] if feeds and feeds[0].ndim else 1
+
+
+def _race(first: Run, second: Run, feeds: Sequence[Array]) -> tuple[float, float]:
+    """Seconds that each takes, the least of several turns."""
+    best = [math.inf, math.inf]
+    started = time.perf_counter()
+    for turn in range(_RACE_TURNS):
+        for lane, run in enumerate((first, second)):
+            before = time.perf_counter()
+            run(*feeds)
+            best[lane] = min(best[lane], time.perf_counter() - before)
+        if turn and time.perf_counter() - started > _LONGEST_RACE_S:
+            break
+    return best[0], best[1]
 
 
 def settle(value: Any, feeds: Sequence[Array]) -> Array:
@@ -105,7 +178,14 @@ def settle(value: Any, feeds: Sequence[Array]) -> Array:
 
 
 def prepare_calls(
-    tf: Any, session: Any, bindings: Bindings, graph_kind: str, executor: str, *, skip_refused: bool
+    tf: Any,
+    session: Any,
+    bindings: Bindings,
+    graph_kind: str,
+    executor: str,
+    *,
+    skip_refused: bool,
+    sequential: Any = None,
 ) -> tuple[dict[str, SessionCall], dict[str, str]]:
     """A call per signature on ``session``, by name, and the signatures TensorFlow refused, with the reason.
 
@@ -115,6 +195,7 @@ def prepare_calls(
         bindings: the signatures and their tensors in the session's graph.
         graph_kind: ``frozen graph`` or ``graph with variables``, for ``call_path``.
         executor: the session's executor type, for ``call_path``.
+        sequential: a Session of the same graph with one thread inside operations; None for none.
         skip_refused: leave out a signature that TensorFlow refuses instead of raising what it raised.
     """
     calls: dict[str, SessionCall] = {}
@@ -122,6 +203,7 @@ def prepare_calls(
     for bound in bindings.bound:
         try:
             run, prepared = _prepare(tf, session, bound)
+            alone = None if sequential is None else _prepare(tf, sequential, bound)[0]
         except (tf.errors.OpError, KeyError, ValueError, TypeError) as error:
             if not skip_refused:
                 raise
@@ -129,11 +211,11 @@ def prepare_calls(
             continue
         threads = "single-threaded session" if executor == SINGLE_THREADED else "session"
         path = f"{graph_kind}, {threads}, {prepared}"
-        calls[bound.signature.name] = SessionCall(bound.signature, run, path)
+        calls[bound.signature.name] = SessionCall(bound.signature, run, path, alone)
     return calls, refused
 
 
-def _prepare(tf: Any, session: Any, bound: BoundSignature) -> tuple[Callable[..., Sequence[Any]], str]:
+def _prepare(tf: Any, session: Any, bound: BoundSignature) -> tuple[Run, str]:
     fetches = _fetchable(tf, session.graph, bound)
     make = getattr(session, "_make_callable_from_options", None)
     if make is None:
