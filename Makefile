@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 PIP := PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip --no-input -qq
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format settings build clean
+.PHONY: help setup demo test check format settings bench build clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,7 @@ check: $(STAMP) ## Check format, lint, types, import contracts and generated doc
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/settings_reference.py --check
+	$(BIN)/python scripts/benchmark_page.py --check
 
 format: $(STAMP) ## Format the code and fix what the linter can
 	$(BIN)/ruff format .
@@ -45,6 +46,9 @@ format: $(STAMP) ## Format the code and fix what the linter can
 
 settings: $(STAMP) ## Write docs/settings.md from the settings
 	$(BIN)/python scripts/settings_reference.py
+
+bench: $(STAMP) ## Measure against other servers and write docs/benchmarks.md (a quarter of an hour; needs wrk)
+	$(BIN)/python -m benchmarks
 
 build: $(STAMP) ## Build the wheel and the source archive into dist/
 	$(BIN)/python -m build

@@ -68,7 +68,7 @@ def is_made_of_lists(value: Any, shape: tuple[int, ...]) -> bool:
 
     The leaves are not looked at: they may yet be lists. False where the parser's count of elements is not exact.
     """
-    if len(shape) < 2 or prod(shape[:-1]) == 1:
+    if prod(shape[:-1]) == 1:
         return True  # the probe has seen every list that belongs there
     if max(shape[1:]) >= _SATURATED:
         return False

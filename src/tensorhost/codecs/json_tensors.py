@@ -76,9 +76,13 @@ def decode_inputs(
     except KeyError:
         raise InvalidRequestError(f"{request.where} has no '{key}'.", details={"field": key}) from None
     by_name, values = _by_name(value, specs, key)
-    pending = {
-        name: _probe(specs[name], values[name], request.max_depth - 1 - by_name, max_elements) for name in values
-    }
+    max_depth = request.max_depth - 1 - by_name
+    if len(values) == 1:
+        [(name, value)] = values.items()
+        array = _decode_few_lists(request, specs[name], value, max_depth, max_elements)
+        if array is not None:
+            return {name: array}
+    pending = {name: _probe(specs[name], values[name], max_depth, max_elements) for name in values}
     _check_structure(request, key, pending, by_name=by_name)
     return {name: _finish(pending[name]) for name in specs}
 
@@ -86,6 +90,8 @@ def decode_inputs(
 def _by_name(value: Any, specs: Mapping[str, TensorSpec], key: str) -> tuple[bool, dict[str, Any]]:
     """Whether the inputs come as an object by name, and their values in the order of the document."""
     one = next(iter(specs)) if len(specs) == 1 else None
+    if one is not None and isinstance(value, JsonMembers) and tuple(value) == (one,) and "\0" not in one:
+        return True, {one: value[one]}
     if isinstance(value, JsonMembers) and (one is None or one == B64_KEY or not is_b64(value)):
         names = member_names(value, f"'{key}'")
         if set(names) != specs.keys():
@@ -99,6 +105,24 @@ def _by_name(value: Any, specs: Mapping[str, TensorSpec], key: str) -> tuple[boo
             details={"expected": list(names)},
         )
     return False, {one: value}
+
+
+def _decode_few_lists(
+    request: JsonObject, spec: TensorSpec, value: Any, max_depth: int, max_elements: int
+) -> Array | None:
+    """The only input of a request as an array, if it is numbers in few lists: what most requests are.
+
+    None where that is not so, or not so simply proved; errors are those of ``decode_inputs``.
+    """
+    shape, leaf = probe_shape(spec.name, value, max_depth=max_depth, max_elements=max_elements)
+    if not shape or spec.dtype is DType.STRING or isinstance(leaf, JsonMembers):
+        return None
+    if not request.has_few_lists(count_lists(shape)) or not is_made_of_lists(value, shape):
+        return None
+    shape = fill_empty(shape, spec)
+    if not spec.admits(shape):
+        raise spec.shape_error(shape)
+    return decode_numbers(spec, value, shape)
 
 
 def _probe(spec: TensorSpec, value: Any, max_depth: int, max_elements: int) -> _Pending:

@@ -7,7 +7,7 @@ stay true: an edit is made only where the graph itself proves it safe.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from tensorhost.runtimes.graph_scan import VARIABLE_OPS, Reached, functions_named_by, node_name, shape_of
@@ -43,15 +43,6 @@ def keep_only(graph_def: Any, reached: Reached) -> None:
     wanted = [function for function in graph_def.library.function if function.signature.name in names]
     del graph_def.library.function[:]
     graph_def.library.function.extend(wanted)
-
-
-def forget_colocation(graph_def: Any, names: Collection[str]) -> None:
-    """Drop wishes to be placed where one of the nodes in ``names`` is; meant for constants, which can be anywhere."""
-    for node in graph_def.node:
-        wishes = node.attr["_class"].list.s if "_class" in node.attr else ()
-        kept = [wish for wish in wishes if wish.removeprefix(b"loc:@").decode() not in names]
-        if len(kept) < len(wishes):
-            wishes[:] = kept
 
 
 def pad_pointwise_convolutions(graph_def: Any) -> int:

@@ -17,10 +17,12 @@ from typing import Any, NamedTuple
 from tensorhost.core.errors import ModelFailedError, TensorhostError
 from tensorhost.runtimes.base import LoadOptions, Runtime
 from tensorhost.runtimes.function_calls import load_functions
-from tensorhost.runtimes.graph_pieces import FrozenGraph, freeze, import_frozen
+from tensorhost.runtimes.graph_freeze import FrozenGraph, freeze, import_frozen
+from tensorhost.runtimes.graph_import import empty_like, import_in_pieces
 from tensorhost.runtimes.graph_rewrite import (
     forget_cluster_devices,
     keep_functional_control_flow,
+    keep_only,
     pad_pointwise_convolutions,
 )
 from tensorhost.runtimes.graph_scan import (
@@ -246,7 +248,7 @@ def _restore(tf: Any, model: _Model, options: LoadOptions, executor: str) -> Any
     session = _session(tf, options, executor)
     try:
         with session.graph.as_default():
-            saver = tf.compat.v1.train.import_meta_graph(model.meta_graph)
+            saver = _import(tf, model)
             if (model.path / "variables" / "variables.index").is_file():
                 if saver is not None:
                     saver.restore(session, str(model.path / "variables" / "variables"))
@@ -257,6 +259,24 @@ def _restore(tf: Any, model: _Model, options: LoadOptions, executor: str) -> Any
         session.close()
         raise
     return session
+
+
+def _import(tf: Any, model: _Model) -> Any:
+    """Import what signatures, initialiser and restoring need into the default graph; a Saver, or None without one."""
+    if not model.meta_graph.HasField("saver_def"):
+        return tf.compat.v1.train.import_meta_graph(model.meta_graph)
+    saver_def = model.meta_graph.saver_def
+    names = _roots(model.bindings, model.init_op)
+    names += [node_name(name) for name in (saver_def.restore_op_name, saver_def.filename_tensor_name)]
+    names += [f"{name}/Read/ReadVariableOp" for name in variables_in(model.reached)]  # freezing reads these
+    graph_def = model.meta_graph.graph_def
+    reached = reached_from(graph_def, names)
+    part = empty_like(graph_def)
+    part.node.extend(reached.nodes)
+    part.library.CopyFrom(graph_def.library)
+    keep_only(part, reached)
+    import_in_pieces(tf, part, model.meta_graph.meta_info_def.stripped_op_list)
+    return tf.compat.v1.train.Saver(saver_def=saver_def)
 
 
 def _initialise(tf: Any, model: _Model, session: Any) -> None:

@@ -16,11 +16,9 @@ from typing import Any
 import numpy as np
 
 from tensorhost.core.tensors import Array
-from tensorhost.runtimes.graph_rewrite import forget_colocation, keep_only
-from tensorhost.runtimes.graph_scan import node_name, reached_from
-
-PIECE_BYTES = 2 * 2**20
-"""Most bytes of weights imported at once, but for a single weight larger than that."""
+from tensorhost.runtimes.graph_import import PIECE_BYTES, empty_like, import_in_pieces
+from tensorhost.runtimes.graph_rewrite import keep_only
+from tensorhost.runtimes.graph_scan import reached_from
 
 SET_ASIDE_FROM_BYTES = 1024
 """Weights of at least this many bytes stay out of the frozen graph."""
@@ -64,20 +62,14 @@ def freeze(tf: Any, session: Any, roots: Sequence[str], keep: Collection[str]) -
         _log.debug("freezing in one piece: %s", error)
         frozen = _convert(tf, session, graph_def, roots, keep)
     keep_only(frozen, reached_from(frozen, roots))
-    forget_colocation(frozen, weights.keys())
     return FrozenGraph(frozen, weights)
 
 
 def import_frozen(tf: Any, frozen: FrozenGraph) -> None:
     """Import ``frozen`` into the default graph, every node under its own name. ``frozen`` may be imported again."""
-    graph = tf.compat.v1.get_default_graph()
     for piece in _pieces(frozen):
         tf.import_graph_def(piece, name="")
-    sources = {source for node in frozen.graph_def.node for source in node.input}
-    referred = {_canonical(source) for source in sources if node_name(source) in frozen.weights}
-    # A control input is mapped as a tensor of its node too.
-    input_map = {source: graph.get_tensor_by_name(f"{node_name(source)}:0") for source in referred}
-    tf.import_graph_def(frozen.graph_def, input_map=input_map, name="")
+    import_in_pieces(tf, frozen.graph_def)
 
 
 class _StandIns:
@@ -148,21 +140,15 @@ def _set_shape(shape: Any, weight: Array) -> None:
 
 def _pieces(frozen: FrozenGraph) -> Iterator[Any]:
     """The weights as GraphDefs of constants of at most PIECE_BYTES each, where a single weight is no larger."""
-    piece, piece_bytes = _new_piece(frozen), 0
+    piece, piece_bytes = empty_like(frozen.graph_def), 0
     for name, weight in frozen.weights.items():
         if piece_bytes and piece_bytes + weight.nbytes > PIECE_BYTES:
             yield piece
-            piece, piece_bytes = _new_piece(frozen), 0
+            piece, piece_bytes = empty_like(frozen.graph_def), 0
         _add_constant(piece, name, weight)
         piece_bytes += weight.nbytes
     if piece_bytes:
         yield piece
-
-
-def _new_piece(frozen: FrozenGraph) -> Any:
-    piece = type(frozen.graph_def)()
-    piece.versions.CopyFrom(frozen.graph_def.versions)  # a graph takes the oldest version of what it imports
-    return piece
 
 
 def _add_constant(piece: Any, name: str, weight: Array) -> None:
@@ -175,8 +161,3 @@ def _add_constant(piece: Any, name: str, weight: Array) -> None:
     tensor.dtype = dtype
     _set_shape(tensor.tensor_shape, weight)
     tensor.tensor_content = weight.tobytes()
-
-
-def _canonical(source: str) -> str:
-    """A source as ``import_graph_def`` wants it in a map: ``a`` is ``a:0``, control inputs stay as they are."""
-    return source if source.startswith("^") or ":" in source else f"{source}:0"
