@@ -4,7 +4,7 @@ The signature's dtype decides: floating-point types take every number within the
 nearest; integer types take numbers without a fraction that are in range (3.0 yes, 3.5 no), 64-bit ones exactly;
 bool takes true and false only. Null, strings and objects are refused, complex types cannot be written in JSON.
 
-What must stay true: the structure of ``value`` was proved to be that of ``shape`` before it comes here, since the
+What must stay true: ``value`` was proved to be nested lists of ``shape`` before it is decoded here, since the
 parser flattens what it hands out.
 """
 
@@ -59,6 +59,15 @@ def decode_numbers(spec: TensorSpec, value: Any, shape: tuple[int, ...]) -> Arra
     else:
         flat = _booleans(spec, value, shape)
     return flat.reshape(shape)
+
+
+def count_numbers(value: Any) -> int | None:
+    """How many numbers the list ``value`` holds in all its lists; None where it holds anything else."""
+    try:
+        size_bytes: int = value.as_buffer(of_type="d").size
+    except _FAULTS:
+        return None
+    return size_bytes // np.dtype(np.float64).itemsize
 
 
 def _scalar(spec: TensorSpec, value: Any) -> Array:

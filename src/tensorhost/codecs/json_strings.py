@@ -24,7 +24,7 @@ B64_STRUCTURE = b"{:}"
 
 def is_b64(value: Any) -> bool:
     """Whether ``value`` is an object with ``b64`` as its only member."""
-    return isinstance(value, JsonMembers) and len(value) == 1 and B64_KEY in value
+    return isinstance(value, JsonMembers) and len(value) == 1 and tuple(value) == (B64_KEY,)
 
 
 def decode_strings(spec: TensorSpec, value: Any, shape: tuple[int, ...]) -> tuple[Array, bytes]:

@@ -18,7 +18,7 @@ from simdjson import Array as JsonArray
 from simdjson import Object as JsonMembers
 
 from tensorhost.codecs.json_document import JsonObject, kind_of, member_names, minified
-from tensorhost.codecs.json_numbers import decode_numbers
+from tensorhost.codecs.json_numbers import count_numbers, decode_numbers
 from tensorhost.codecs.json_shapes import (
     count_lists,
     fill_empty,
@@ -90,9 +90,9 @@ def decode_inputs(
 def _by_name(value: Any, specs: Mapping[str, TensorSpec], key: str) -> tuple[bool, dict[str, Any]]:
     """Whether the inputs come as an object by name, and their values in the order of the document."""
     one = next(iter(specs)) if len(specs) == 1 else None
-    if one is not None and isinstance(value, JsonMembers) and tuple(value) == (one,) and "\0" not in one:
-        return True, {one: value[one]}
     if isinstance(value, JsonMembers) and (one is None or one == B64_KEY or not is_b64(value)):
+        if len(value) == 1 and one is not None and tuple(value) == (one,) and "\0" not in one:
+            return True, {one: value[one]}
         names = member_names(value, f"'{key}'")
         if set(names) != specs.keys():
             Signature("", specs, {}).check_names(names)
@@ -138,7 +138,8 @@ def _probe(spec: TensorSpec, value: Any, max_depth: int, max_elements: int) -> _
 def _check_structure(request: JsonObject, key: str, pending: Mapping[str, _Pending], *, by_name: bool) -> None:
     """Raise RaggedInputError unless every list of numbers has the shape that its first elements promise."""
     lists = [entry for entry in pending.values() if entry.array is None and entry.shape]
-    if not lists or _is_counted_proof(request, pending):
+    # One input alone was tried before.
+    if not lists or (len(pending) > 1 and _is_counted_proof(request, pending)):
         return
     actual = request.structure
     for entry in lists:
@@ -172,9 +173,12 @@ def _is_proved(entry: _Pending, *, differs: bool) -> bool:
     """Whether the lists of one input have its shape. ``differs``: the structure of the whole request does not fit."""
     if differs and structure_of(minified(entry.value)) != entry.structure:
         return False
-    # A list of one number and a list of none have the same structure.
+    # A list of one number and a list of none have the same structure; all together they hold too few numbers if one
+    # is not as the others. What cannot be counted as numbers is walked.
     last = entry.shape[-1]
-    return last > 1 or set(map(len, iter_leaves(entry.value, entry.shape[:-1]))) == {last}
+    if last > 1 or count_numbers(entry.value) == prod(entry.shape):
+        return True
+    return set(map(len, iter_leaves(entry.value, entry.shape[:-1]))) == {last}
 
 
 def _finish(entry: _Pending) -> Array:

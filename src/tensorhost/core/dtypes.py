@@ -55,7 +55,7 @@ class DType(StrEnum):
     @property
     def is_complex(self) -> bool:
         """Whether values are complex numbers."""
-        return self in (DType.COMPLEX64, DType.COMPLEX128)
+        return self in _COMPLEX
 
     @classmethod
     def of(cls, array: np.ndarray[Any, Any]) -> DType:
@@ -79,4 +79,5 @@ _BY_NUMPY: dict[np.dtype[Any], DType] = {numpy: dtype for dtype, numpy in _NUMPY
 _FLOATING = frozenset(
     {DType.FLOAT8_E4M3FN, DType.FLOAT8_E5M2, DType.FLOAT16, DType.BFLOAT16, DType.FLOAT32, DType.FLOAT64}
 )
+_COMPLEX = frozenset({DType.COMPLEX64, DType.COMPLEX128})
 _INTEGER = frozenset(dtype for dtype in DType if dtype.value.lstrip("u").startswith("int"))

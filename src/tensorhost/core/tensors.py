@@ -37,11 +37,16 @@ class TensorSpec:
 
     def admits(self, shape: Sequence[int]) -> bool:
         """Whether a tensor of this shape may be fed."""
-        if self.shape is None:
+        wanted = self.shape
+        if wanted is None or wanted == shape:
             return True
-        return len(shape) == len(self.shape) and all(
-            want is None or want == have for want, have in zip(self.shape, shape, strict=True)
-        )
+        if len(shape) != len(wanted):
+            return False
+        # A plain loop, since this runs for every input of every request; the lengths are equal.
+        for want, have in zip(wanted, shape):  # noqa: B905, SIM110
+            if want is not None and want != have:
+                return False
+        return True
 
     def check(self, array: Array) -> None:
         """Raise unless ``array`` has exactly this dtype and a shape this spec admits.

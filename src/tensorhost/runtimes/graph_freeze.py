@@ -81,7 +81,8 @@ class _StandIns:
 
     def run(self, fetches: Any) -> list[Any]:
         """The fetched values, the large ones replaced. Raises what ``Session.run`` raises."""
-        return [self._set_aside(value) for value in self._session.run(fetches)]
+        # One after the other, as fetching copies.
+        return [self._set_aside(self._session.run(fetch)) for fetch in fetches]
 
     def _set_aside(self, value: Any) -> Any:
         if not isinstance(value, np.ndarray) or value.dtype.hasobject or value.nbytes < SET_ASIDE_FROM_BYTES:

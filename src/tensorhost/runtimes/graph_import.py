@@ -33,14 +33,18 @@ def import_in_pieces(tf: Any, graph_def: Any, producer_op_list: Any = None) -> N
         KeyError: a node reads one that is nowhere.
     """
     graph = tf.compat.v1.get_default_graph()
-    piece = empty_like(graph_def)
-    piece.library.CopyFrom(graph_def.library)
-    tf.import_graph_def(piece, name="")
+    names = {function.signature.name for function in graph_def.library.function}
+    functions_first = any(node.op in names for node in graph_def.node)
+    if functions_first:
+        _import_library(tf, graph_def)
     for nodes in _batches(graph_def.node):
         piece = empty_like(graph_def)
         piece.node.extend(nodes)
         _forget_colocation(piece)
         tf.import_graph_def(piece, name="", input_map=_sources(graph, nodes), producer_op_list=producer_op_list)
+    # A call of a known function makes TensorFlow work out the shapes in all of its body, in one go. Nobody here asks.
+    if not functions_first:
+        _import_library(tf, graph_def)
 
 
 def empty_like(graph_def: Any) -> Any:
@@ -48,6 +52,15 @@ def empty_like(graph_def: Any) -> Any:
     empty = type(graph_def)()
     empty.versions.CopyFrom(graph_def.versions)
     return empty
+
+
+def _import_library(tf: Any, graph_def: Any) -> None:
+    for function in graph_def.library.function:
+        piece = empty_like(graph_def)
+        piece.library.function.append(function)
+        name = function.signature.name
+        piece.library.gradient.extend(g for g in graph_def.library.gradient if g.function_name == name)
+        tf.import_graph_def(piece, name="")
 
 
 def _sources(graph: Any, nodes: Sequence[Any]) -> dict[str, Any]:
@@ -90,7 +103,7 @@ def _tail(nodes: Sequence[Any]) -> set[str]:
     what was imported before only by its tensors.
     """
     awaited = {node_name(source) for node in nodes for source in node.input if source.startswith("^")}
-    waiting = [node.name for node in nodes if node.op in _LOOP_ENDS or node.name in awaited and not _has_output(node)]
+    waiting = [node.name for node in nodes if node.op in _LOOP_ENDS or (node.name in awaited and not _has_output(node))]
     readers = _readers(nodes)
     tail: set[str] = set()
     while waiting:

@@ -4,7 +4,13 @@ from itertools import product
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tensorhost.codecs.json_structure import iter_objects, structure_of, structure_of_shape, structure_of_value
+from tensorhost.codecs.json_structure import (
+    has_at_most_lists,
+    iter_objects,
+    structure_of,
+    structure_of_shape,
+    structure_of_value,
+)
 
 hostile_text = st.text(st.sampled_from('[]{},:"\\/ nu0a\n\u00e9'), max_size=12)
 values = st.recursive(
@@ -42,3 +48,21 @@ def test_structure_of_every_small_shape() -> None:
             expected = structure_of_value(nested)
             visible = shape[: shape.index(0) + 1] if 0 in shape else shape
             assert structure_of_shape(visible) == expected
+
+
+def test_lists_are_counted_up_to_the_limit() -> None:
+    assert has_at_most_lists(b'{"a":1}', 0)
+    assert not has_at_most_lists(b"[]", 0)
+    assert has_at_most_lists(b"[[1],[2]]", 3)
+    assert not has_at_most_lists(b"[[1],[2]]", 2)
+    assert not has_at_most_lists(b'["["]', 1)
+
+
+@given(values, layouts, st.booleans(), st.integers(0, 6))
+def test_no_more_lists_than_said_and_strings_only_add(
+    value: object, indent: str | int | None, ascii_only: bool, lists: int
+) -> None:
+    body = json.dumps(value, indent=indent, ensure_ascii=ascii_only).encode()
+    exact = structure_of_value(value).count(b"[")
+    assert has_at_most_lists(structure_of(body), lists) == (exact <= lists)
+    assert has_at_most_lists(body, lists) == (body.count(b"[") <= lists)

@@ -462,6 +462,95 @@ def test_ragged_input_is_never_accepted_and_the_rest_is_exact(
     np.testing.assert_array_equal(array, np.array(json.loads(body)["inputs"]["x"] if nested else value, np.float32))
 
 
+hostile_leaves = numbers | st.booleans() | st.none() | st.sampled_from(["[", "]", "[[", '"', "\\"])
+hostile_values = st.recursive(
+    hostile_leaves,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["x", "[", "b64"]), inner, max_size=2),
+    max_leaves=8,
+)
+rows = st.integers(0, 3).flatmap(
+    lambda n: st.lists(st.lists(numbers, min_size=n, max_size=n) | hostile_values, max_size=4)
+)
+other_members = st.dictionaries(st.sampled_from(["a", "[", "b["]), hostile_values, max_size=2)
+
+
+def outcome(inputs: Any, members: dict[str, Any], by_name: bool, *, use_counts: bool) -> Any:
+    body = json.dumps({**members, "inputs": {"x": inputs} if by_name else inputs, "z": "]"}).encode()
+    with pytest.MonkeyPatch.context() as patch:
+        if not use_counts:
+            patch.setattr(JsonObject, "has_few_lists", lambda self, lists: False)
+        try:
+            request = JsonObject.parse(body)
+            array = decode_inputs(request, {"x": TensorSpec("x", DType.FLOAT32, None)}, max_elements=99)["x"]
+        except TensorhostError as error:
+            return error.code, error.message
+    return array.shape, array.dtype, array.tolist()
+
+
+@given(rows | maybe_ragged | hostile_values, other_members, st.booleans())
+@example([[1], 2], {"a": "["}, False)
+@example([[1, 2], []], {}, True)
+@example([[[1, 2], []]], {}, False)
+@example([[[1], [2]], [[3, 4], []]], {}, False)
+@example([1, []], {}, False)
+@example([[], 1, 2], {}, True)
+@example([[], []], {}, False)
+@example([[[]], [[1]]], {}, False)
+@example([[1, {"x": 2}], [3, 4]], {"a": [[]]}, False)
+def test_counting_lists_and_comparing_structures_agree(value: Any, members: dict[str, Any], by_name: bool) -> None:
+    counted = outcome(value, members, by_name, use_counts=True)
+    assert counted == outcome(value, members, by_name, use_counts=False)
+    accepted = counted[0] if isinstance(counted[0], tuple) else None
+    shape = reference_shape(value)
+    if accepted is not None and not is_image(value):
+        assert accepted == shape
+        np.testing.assert_array_equal(counted[2], np.array(value, np.float32))
+    if shape is RAGGED:
+        assert accepted is None
+
+
+def is_image(value: Any) -> bool:
+    while isinstance(value, list) and value:
+        value = value[0]
+    return isinstance(value, dict)
+
+
+@given(st.lists(st.sampled_from([1, [], [1], [2], [1, 2]]), max_size=12))
+def test_lists_of_one_number_among_others(row: list[Any]) -> None:
+    value = [row] * 5
+    if reference_shape(value) is RAGGED:
+        with pytest.raises(RaggedInputError):
+            decode(value)
+    else:
+        assert decode(value).shape == reference_shape(value)
+
+
+def test_few_long_lists_need_no_structure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tensorhost.codecs.json_document.structure_of", None)
+    for value in ([[0.5] * 784], [1, 2], [[1]], {"x": [[1, 2], [3, 4]]}, [], [[], []]):
+        plain = value["x"] if isinstance(value, dict) else value
+        same(decode(value), plain, np.float32)
+    arrays = decode_inputs(
+        JsonObject.parse(b'{"inputs":{"a":[[1],[2]],"b":["p","q"],"c":3}}'),
+        {
+            "a": TensorSpec("a", DType.INT8, None),
+            "b": TensorSpec("b", DType.STRING, None),
+            "c": TensorSpec("c", DType.INT8, None),
+        },
+        max_elements=9,
+    )
+    assert arrays["a"].tolist() == [[1], [2]]
+
+
+@pytest.mark.parametrize("size", [1, 9_999, 10_000, 10_001])
+def test_the_range_of_float32_is_exact_whatever_the_number_of_values(size: int) -> None:
+    largest = float(np.finfo(np.float32).max)
+    same(decode([0.0] * (size - 1) + [largest]), [0.0] * (size - 1) + [largest], np.float32)
+    for beyond in (largest * (1 + 2**-24), -1e39, 1e160, -1.7e308):
+        with pytest.raises(InvalidInputTypeError, match="beyond the range of float32"):
+            decode([0.0] * (size - 1) + [beyond])
+
+
 @given(st.lists(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=2, max_size=2), min_size=1))
 def test_doubles_round_trip_bit_for_bit(value: list[list[float]]) -> None:
     assert decode(value, DType.FLOAT64).tobytes() == np.array(value).tobytes()
