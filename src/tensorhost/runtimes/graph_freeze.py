@@ -16,9 +16,12 @@ from typing import Any
 import numpy as np
 
 from tensorhost.core.tensors import Array
-from tensorhost.runtimes.graph_import import PIECE_BYTES, empty_like, import_in_pieces
+from tensorhost.runtimes.graph_import import PIECE_BYTES, empty_like, import_in_pieces, scopes
 from tensorhost.runtimes.graph_rewrite import keep_only
 from tensorhost.runtimes.graph_scan import reached_from
+
+FETCH_BYTES = 4 * 2**20
+"""Most bytes of variables fetched at once, but for a single variable larger than that."""
 
 SET_ASIDE_FROM_BYTES = 1024
 """Weights of at least this many bytes stay out of the frozen graph."""
@@ -81,8 +84,22 @@ class _StandIns:
 
     def run(self, fetches: Any) -> list[Any]:
         """The fetched values, the large ones replaced. Raises what ``Session.run`` raises."""
-        # One after the other, as fetching copies.
-        return [self._set_aside(self._session.run(fetch)) for fetch in fetches]
+        return [self._set_aside(value) for part in self._parts(fetches) for value in self._session.run(part)]
+
+    def _parts(self, fetches: Sequence[str]) -> Iterator[list[str]]:
+        """``fetches`` in their order, a few at a time: fetching copies."""
+        part: list[str] = []
+        part_bytes = 0
+        for fetch in fetches:
+            tensor = self._session.graph.get_tensor_by_name(fetch)
+            fetch_bytes = (tensor.shape.num_elements() or 0) * tensor.dtype.size
+            if part and part_bytes + fetch_bytes > FETCH_BYTES:
+                yield part
+                part, part_bytes = [], 0
+            part.append(fetch)
+            part_bytes += fetch_bytes
+        if part:
+            yield part
 
     def _set_aside(self, value: Any) -> Any:
         if not isinstance(value, np.ndarray) or value.dtype.hasobject or value.nbytes < SET_ASIDE_FROM_BYTES:
@@ -116,7 +133,11 @@ def _take_out(graph_def: Any, weights: Sequence[Array]) -> dict[str, Array]:
         for node in nodes:
             if node.op in _LOOPS:
                 _correct_shapes(node.attr["output_shapes"].list.shape, weights)
-    return {name: weights[index] for name, index in found.items()}
+    named = {name: weights[index] for name, index in sorted(found.items())}  # scopes before what is in them
+    taken = {node.name for node in graph_def.node}
+    for name in [name for name in named if not taken.isdisjoint(scopes(name))]:  # cannot be imported before ``taken``
+        _add_constant(graph_def, name, named.pop(name))
+    return named
 
 
 def _correct_shapes(shapes: Any, weights: Sequence[Array]) -> None:

@@ -8,7 +8,7 @@ has the nodes, names and edges one import would give; only wishes for colocation
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import Any
 
 from tensorhost.runtimes.graph_scan import node_name
@@ -17,7 +17,7 @@ PIECE_BYTES = 2 * 2**20
 """Most bytes imported at once, but for a single node larger than that."""
 
 PIECE_NODES = 100
-"""Most nodes imported at once, but for those that cannot be told apart (see ``_tail``)."""
+"""Most nodes imported at once, but for those that must go together."""
 
 
 def import_in_pieces(tf: Any, graph_def: Any, producer_op_list: Any = None) -> None:
@@ -81,30 +81,28 @@ def _tensor(source: str) -> str:
 
 def _batches(nodes: Sequence[Any]) -> Iterator[list[Any]]:
     """The nodes in groups to be imported one after the other."""
-    tail = _tail(nodes)
+    readers = _readers(nodes)
+    tail = _tail(nodes, readers)
     batch: list[Any] = []
     batch_bytes = 0
-    for node in _sorted([node for node in nodes if node.name not in tail]):
-        node_bytes = node.ByteSize()
-        if batch and (len(batch) >= PIECE_NODES or batch_bytes + node_bytes > PIECE_BYTES):
+    for unit in _units([node for node in nodes if node.name not in tail], readers):
+        unit_bytes = sum(node.ByteSize() for node in unit)
+        if batch and (len(batch) + len(unit) > PIECE_NODES or batch_bytes + unit_bytes > PIECE_BYTES):
             yield batch
             batch, batch_bytes = [], 0
-        batch.append(node)
-        batch_bytes += node_bytes
+        batch += unit
+        batch_bytes += unit_bytes
     for rest in (batch, [node for node in nodes if node.name in tail]):
         if rest:
             yield rest
 
 
-def _tail(nodes: Sequence[Any]) -> set[str]:
-    """Nodes to be imported in one piece, after all others, with all that depends on them.
-
-    They are loops of TensorFlow 1 and nodes that others wait for but that may have no output: a piece can refer to
-    what was imported before only by its tensors.
+def _tail(nodes: Sequence[Any], readers: dict[str, list[str]]) -> set[str]:
+    """Nodes to be imported in one piece, after all others: those that are waited for but may have no output, and
+    all that comes after them. A piece can refer to what was imported before only by its tensors.
     """
     awaited = {node_name(source) for node in nodes for source in node.input if source.startswith("^")}
-    waiting = [node.name for node in nodes if node.op in _LOOP_ENDS or (node.name in awaited and not _has_output(node))]
-    readers = _readers(nodes)
+    waiting = [node.name for node in nodes if node.name in awaited and not _has_output(node)]
     tail: set[str] = set()
     while waiting:
         name = waiting.pop()
@@ -112,9 +110,6 @@ def _tail(nodes: Sequence[Any]) -> set[str]:
             tail.add(name)
             waiting.extend(readers[name])
     return tail
-
-
-_LOOP_ENDS = frozenset({"NextIteration", "RefNextIteration"})
 
 
 def _has_output(node: Any) -> bool:
@@ -127,27 +122,56 @@ def _has_output(node: Any) -> bool:
     )
 
 
-def _sorted(nodes: Sequence[Any]) -> Iterable[Any]:
-    """``nodes``, which hold no cycle, each after those it reads."""
-    by_name = {node.name: node for node in nodes}
-    missing = {node.name: len({node_name(source) for source in node.input} & by_name.keys()) for node in nodes}
-    readers = _readers(nodes)
-    ready = [name for name, count in missing.items() if count == 0]
-    for name in ready:
-        for reader in readers[name]:
-            missing[reader] -= 1
-            if missing[reader] == 0:
-                ready.append(reader)
-    return [by_name[name] for name in ready]
-
-
 def _readers(nodes: Sequence[Any]) -> dict[str, list[str]]:
-    """By node, the nodes that depend on it, each once."""
+    """By node, the nodes that must not be imported before it, each once.
+
+    They are those that read it and those whose names begin with its own: TensorFlow would rename it after them.
+    """
+    names = {node.name for node in nodes}
     readers: dict[str, list[str]] = defaultdict(list)
     for node in nodes:
-        for name in {node_name(source) for source in node.input}:
+        for name in {node_name(source) for source in node.input} | names.intersection(scopes(node.name)):
             readers[name].append(node.name)
     return readers
+
+
+def scopes(name: str) -> list[str]:
+    """The scopes a name is in: ``a/b/c`` is in ``a`` and ``a/b``."""
+    parts = name.split("/")
+    return ["/".join(parts[:count]) for count in range(1, len(parts))]
+
+
+def _units(nodes: Sequence[Any], readers: dict[str, list[str]]) -> Iterator[list[Any]]:
+    """``nodes`` in groups that must be imported together, such as loops; each after all that it depends on.
+
+    The groups are the strongly connected components, by Kosaraju's algorithm.
+    """
+    by_name = {node.name: node for node in nodes}
+    sources: dict[str, list[str]] = defaultdict(list)
+    for name in by_name:
+        for reader in readers[name]:
+            sources[reader].append(name)
+    seen: set[str] = set()
+    finished = [name for start in by_name for name in _visit(start, readers, seen, by_name)]
+    seen = set()
+    for name in reversed(finished):
+        if unit := [by_name[member] for member in _visit(name, sources, seen, by_name)]:
+            yield unit
+
+
+def _visit(start: str, edges: dict[str, list[str]], seen: set[str], within: Container[str]) -> list[str]:
+    """The unseen nodes reached from ``start``, depth first, each after those reached from it."""
+    finished: list[str] = []
+    stack = [(start, False)]
+    while stack:
+        name, done = stack.pop()
+        if done:
+            finished.append(name)
+        elif name in within and name not in seen:
+            seen.add(name)
+            stack.append((name, True))
+            stack.extend((reader, False) for reader in edges[name])
+    return finished
 
 
 def _forget_colocation(graph_def: Any) -> None:

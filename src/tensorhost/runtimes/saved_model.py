@@ -198,7 +198,9 @@ def _roots(bindings: Bindings, init_op: str | None) -> list[str]:
 
 
 def _load(tf: Any, model: _Model, options: LoadOptions, attempt: _Attempt, *, last: bool) -> Runtime:
-    sessions = [_restore(tf, model, options, DEFAULT_EXECUTOR if attempt.frozen else attempt.executor)]
+    sessions = [
+        _restore(tf, model, options, DEFAULT_EXECUTOR if attempt.frozen else attempt.executor, plain=attempt.frozen)
+    ]
     try:
         if attempt.frozen:
             frozen = _freeze(tf, model, sessions[0])
@@ -243,9 +245,11 @@ def _session(tf: Any, options: LoadOptions, executor: str, *, frugal: bool = Fal
     return new_session(tf, graph or tf.Graph(), session_config(options, executor, frugal=frugal))
 
 
-def _restore(tf: Any, model: _Model, options: LoadOptions, executor: str) -> Any:
-    """A Session with the model's graph, its variables restored and its tables filled."""
-    session = _session(tf, options, executor)
+def _restore(tf: Any, model: _Model, options: LoadOptions, executor: str, *, plain: bool) -> Any:
+    """A Session with the model's graph, its variables restored and its tables filled; if ``plain``, not optimised."""
+    config = session_config(options, executor)
+    config.graph_options.rewrite_options.disable_meta_optimizer = plain
+    session = new_session(tf, tf.Graph(), config)
     try:
         with session.graph.as_default():
             saver = _import(tf, model)
