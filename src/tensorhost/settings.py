@@ -8,6 +8,7 @@ names listed in ``_BARE`` that carry no prefix. Reading settings has no side eff
 from __future__ import annotations
 
 import tomllib
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -21,6 +22,16 @@ _PREFIX = "TENSORHOST_"
 _BARE = frozenset({"host", "port", "model_path", "max_batch_size", "warmup_iterations", "log_level"})
 
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+def is_loopback(host: str) -> bool:
+    """Whether ``host``, a name or an address, stands for this machine only."""
+    if host in LOOPBACK_HOSTS:
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def environment_variable(field: str) -> str:
@@ -112,7 +123,7 @@ class Settings(BaseSettings):
     max_in_flight: int = Field(2048, ge=1, description="Inference requests in the engine at once; more are refused.")
     max_connections: int = Field(8192, ge=1, description="Open HTTP connections; more are refused.")
     max_body_bytes: ByteSize = Field(
-        ByteSize(128 * 2**20), gt=0, description="Largest request body, before and after decompression."
+        ByteSize(32 * 2**20), gt=0, description="Largest request body, before and after decompression."
     )
     max_header_bytes: ByteSize = Field(ByteSize(32 * 2**10), ge=1024, description="Largest request head.")
     header_timeout_s: float = Field(10.0, gt=0, description="Time a client has to send a request's head.")
@@ -155,7 +166,7 @@ class Settings(BaseSettings):
     @property
     def bound_to_loopback(self) -> bool:
         """Whether only this machine can reach the server."""
-        return self.host in LOOPBACK_HOSTS or self.host.startswith("127.")
+        return is_loopback(self.host)
 
 
 def setting_fields() -> dict[str, FieldInfo]:
@@ -177,8 +188,10 @@ def load_settings(config_file: Path | None = None, **flags: Any) -> Settings:
     if config_file is not None:
         try:
             values = tomllib.loads(config_file.read_text(encoding="utf-8"))
-        except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise InvalidRequestError(f"Cannot read the settings file {config_file}: {error}") from error
+        except OSError as error:
+            raise InvalidRequestError(f"Cannot read the settings file {config_file}: {error.strerror}.") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise InvalidRequestError(f"The settings file {config_file} is not valid TOML: {error}.") from error
     try:
         from_environment = Settings().model_fields_set
         merged = {key: value for key, value in values.items() if key not in from_environment}

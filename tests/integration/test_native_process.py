@@ -150,3 +150,25 @@ def test_the_curl_lines_of_the_demo_work_when_pasted():
             best = predictions["language"][0] if isinstance(predictions, dict) else predictions[0][0]["label"]
             assert best == label
         assert server.stop() == 0
+
+
+HANGING_STEP = """
+import threading
+
+
+def hang(tensors):
+    threading.Event().wait()
+"""
+
+
+def test_a_custom_step_that_never_ends_does_not_keep_the_process_alive(tf, tmp_path):
+    root = tmp_path / "models"
+    write_constant(tf, root / "stuck" / "1", 1.0)
+    (root / "stuck" / "model.toml").write_text('[preprocessing]\nentry_point = "hanging_step:hang"\n')
+    (tmp_path / "hanging_step.py").write_text(HANGING_STEP)
+    with RunningServer(root, "--drain-window-s", 0, PYTHONPATH=str(tmp_path)) as server:
+        server.wait_for("ready")
+        body = {"modelName": "stuck", "inputs": [0.0], "timeoutMs": 100}
+        assert server.request("POST", "/predict", body).status == 504
+        assert server.stop() == 0
+        assert server.wait_for("threads did not end; leaving them behind")

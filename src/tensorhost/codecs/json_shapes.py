@@ -8,15 +8,17 @@ lists walked to name the place.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import chain
+from itertools import chain, islice
 from math import prod
 from typing import Any
 
 from simdjson import Array as JsonArray
+from simdjson import Object as JsonMembers
 
 from tensorhost.codecs.json_document import depth_error, kind_of
-from tensorhost.core.errors import PayloadTooLargeError, RaggedInputError
-from tensorhost.core.tensors import TensorSpec
+from tensorhost.core.dtypes import DType
+from tensorhost.core.errors import InvalidInputShapeError, PayloadTooLargeError, RaggedInputError
+from tensorhost.core.tensors import TensorSpec, format_shape
 
 MAX_SEARCH = 2**18
 """Most values looked at in search of the one a message should name."""
@@ -24,34 +26,85 @@ MAX_SEARCH = 2**18
 _SATURATED = 2**24 - 1  # the parser counts the elements of one list no further than this
 
 
-def probe_shape(name: str, value: Any, *, max_depth: int, max_elements: int) -> tuple[tuple[int, ...], Any]:
+def probe_shape(spec: TensorSpec, value: Any, *, max_depth: int, max_elements: int) -> tuple[tuple[int, ...], Any]:
     """The shape that ``value`` has if it is not ragged, and its first leaf (None where there is no leaf).
 
-    Allocates nothing.
+    Looks at one list per level. Elements are counted one by one only where the parser's own count is not exact, and
+    only once nothing cheaper refuses them.
 
     Raises:
         InvalidRequestError: nested deeper than ``max_depth``.
         PayloadTooLargeError: the shape has more than ``max_elements`` elements or as many empty lists.
+        InvalidInputShapeError: the rank, or the length of a list that has no list beside it, is not the spec's. Lists
+            beside others may be ragged, which is the better answer; lists of objects for numbers may be images.
     """
     shape: list[int] = []
     elements = 1
-    while isinstance(value, JsonArray):
+    leaf = value
+    while isinstance(leaf, JsonArray):
         if len(shape) == max_depth:
-            raise depth_error(f"Input '{name}'", max_depth)
-        size = len(value)
-        if size == _SATURATED:
-            size = sum(1 for _ in value)
+            raise depth_error(f"Input '{spec.name}'", max_depth)
+        size = len(leaf)
         shape.append(size)
-        if size == 0:
-            return tuple(shape), None
-        elements *= size
+        elements *= size or 1
         if elements > max_elements:
-            raise PayloadTooLargeError(
-                f"Input '{name}' has more than {max_elements} elements.",
-                details={"input": name, "expected": max_elements},
-            )
-        value = value[0]
-    return tuple(shape), value
+            raise _too_many(spec.name, max_elements)
+        leaf = leaf[0] if size else None
+    if shape and not _may_fit(spec, shape) and (spec.dtype is DType.STRING or not isinstance(leaf, JsonMembers)):
+        raise _shape_error(spec, shape)
+    if _SATURATED in shape:
+        shape = _counted(spec.name, value, shape, max_elements)
+    return tuple(shape), leaf
+
+
+def _may_fit(spec: TensorSpec, shape: Sequence[int]) -> bool:
+    """Whether the parser's counts, one list per level, leave room for a tensor of ``spec``."""
+    wanted = spec.shape
+    if wanted is None:
+        return True
+    if shape[-1] == 0 and len(shape) <= len(wanted):
+        return True  # lists without elements cannot show every dimension
+    if len(shape) != len(wanted):
+        return False
+    for size, want in zip(shape, wanted, strict=True):
+        if want is not None and size != min(want, _SATURATED):
+            return False
+        if size != 1:
+            break  # from here on there are lists side by side
+    return True
+
+
+def _counted(name: str, value: Any, shape: Sequence[int], max_elements: int) -> list[int]:
+    """``shape`` with the parser's saturated counts replaced by exact ones."""
+    exact = list(shape)
+    for level, size in enumerate(shape):
+        if size == _SATURATED:
+            exact[level] = 1
+            limit = max_elements // prod(size or 1 for size in exact)
+            exact[level] = sum(1 for _ in islice(value, limit + 1))
+            if exact[level] > limit:
+                raise _too_many(name, max_elements)
+        value = value[0] if size else None
+    return exact
+
+
+def _too_many(name: str, max_elements: int) -> PayloadTooLargeError:
+    return PayloadTooLargeError(
+        f"Input '{name}' has more than {max_elements} elements.", details={"input": name, "expected": max_elements}
+    )
+
+
+def _shape_error(spec: TensorSpec, shape: Sequence[int]) -> InvalidInputShapeError:
+    """As ``TensorSpec.shape_error``, with ``?`` and None for a dimension that was not counted to its end."""
+    known = tuple(None if size == _SATURATED else size for size in shape)
+    return InvalidInputShapeError(
+        f"Input '{spec.name}' has shape {format_shape(known)}, expected {format_shape(spec.shape)}.",
+        details={
+            "input": spec.name,
+            "expected": None if spec.shape is None else list(spec.shape),
+            "actual": list(known),
+        },
+    )
 
 
 def count_lists(shape: Sequence[int]) -> int:

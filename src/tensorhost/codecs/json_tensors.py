@@ -114,7 +114,7 @@ def _decode_few_lists(
 
     None where that is not so, or not so simply proved; errors are those of ``decode_inputs``.
     """
-    shape, leaf = probe_shape(spec.name, value, max_depth=max_depth, max_elements=max_elements)
+    shape, leaf = probe_shape(spec, value, max_depth=max_depth, max_elements=max_elements)
     if not shape or spec.dtype is DType.STRING or isinstance(leaf, JsonMembers):
         return None
     if not request.has_few_lists(count_lists(shape)) or not is_made_of_lists(value, shape):
@@ -126,7 +126,7 @@ def _decode_few_lists(
 
 
 def _probe(spec: TensorSpec, value: Any, max_depth: int, max_elements: int) -> _Pending:
-    shape, leaf = probe_shape(spec.name, value, max_depth=max_depth, max_elements=max_elements)
+    shape, leaf = probe_shape(spec, value, max_depth=max_depth, max_elements=max_elements)
     pending = _Pending(spec, value, shape)
     if spec.dtype is DType.STRING:
         pending.array, pending.structure = decode_strings(spec, value, shape)

@@ -184,7 +184,7 @@ class InferenceEngine:
         timings.preprocessing_s = time.perf_counter() - started
         outputs = await self._execute(admission, call, prepared, timings)
         started = time.perf_counter()
-        if call.postprocessing.is_slow:
+        if call.postprocessing.is_slow(outputs):
             answers = await self._on_a_thread(admission, call.postprocessing.apply, outputs)
         else:
             answers = call.postprocessing.apply(outputs)

@@ -24,6 +24,8 @@ from tensorhost.pipelines.options import PostprocessingOptions
 from tensorhost.pipelines.scores import argmax, best_entries, round_to, sigmoid, softmax, threshold
 
 _VARIANTS = 64
+_SLOW_ELEMENTS = 2**13
+"""Entries with labels are made one by one, a few microseconds each."""
 
 
 class PostprocessingPipeline:
@@ -69,10 +71,11 @@ class PostprocessingPipeline:
             shapes = {name: self._row_shape(name, spec.shape) for name, spec in signature.outputs.items()}
             self._check_fit({name: (spec.dtype, shapes[name]) for name, spec in signature.outputs.items()})
 
-    @property
-    def is_slow(self) -> bool:
+    def is_slow(self, outputs: Tensors) -> bool:
         """Whether ``apply`` may take milliseconds, so that an event loop should leave it to a thread."""
-        return self._custom is not None
+        if self._untouched:
+            return False
+        return self._custom is not None or any(array.size > _SLOW_ELEMENTS for array in outputs.values())
 
     def overridden(self, raw: object, *, path: str = "postprocessing") -> PostprocessingPipeline:
         """The pipeline for a request whose options are ``raw`` (a JSON object; None for no options).

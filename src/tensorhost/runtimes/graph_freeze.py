@@ -17,7 +17,7 @@ import numpy as np
 
 from tensorhost.core.tensors import Array
 from tensorhost.runtimes.graph_import import PIECE_BYTES, empty_like, import_in_pieces, scopes
-from tensorhost.runtimes.graph_rewrite import keep_only
+from tensorhost.runtimes.graph_rewrite import keep_only, read_before_gathering
 from tensorhost.runtimes.graph_scan import reached_from
 
 FETCH_BYTES = 4 * 2**20
@@ -57,6 +57,7 @@ def freeze(tf: Any, session: Any, roots: Sequence[str], keep: Collection[str]) -
         ValueError, KeyError: TensorFlow cannot freeze this graph.
     """
     graph_def = session.graph.as_graph_def()
+    read_before_gathering(graph_def)
     stand_ins = _StandIns(session)
     frozen, weights = _convert(tf, stand_ins, graph_def, roots, keep), {}
     try:

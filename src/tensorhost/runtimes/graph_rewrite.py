@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from itertools import chain, count
 from typing import Any
 
 from tensorhost.runtimes.graph_scan import VARIABLE_OPS, Reached, functions_named_by, node_name, shape_of
 
 _SAME_TENSOR = frozenset({"Identity", "ReadVariableOp", "StopGradient", "PreventGradient"})
 _CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
+_RESOURCE_GATHER = "ResourceGather"
 _LOWERING = "_lower_using_switch_merge"
 _UNKNOWN: tuple[int | None, ...] = ()
 
@@ -45,6 +47,18 @@ def keep_only(graph_def: Any, reached: Reached) -> None:
     graph_def.library.function.extend(wanted)
 
 
+def read_before_gathering(graph_def: Any) -> None:
+    """Turn ResourceGather, which gathers from a variable, into reading that variable and gathering from its value.
+
+    Freezing turns such reads into constants wherever they are, whereas TensorFlow leaves a ResourceGather in a
+    function as it is, without the resource it needs, and refuses one with batch dimensions. Reading copies nothing.
+    """
+    _gather_values(graph_def.node, set(), function=False)
+    for function in graph_def.library.function:
+        arguments = {argument.name for argument in function.signature.input_arg}
+        _gather_values(function.node_def, arguments, function=True)
+
+
 def pad_pointwise_convolutions(graph_def: Any) -> int:
     """Turn VALID into SAME padding on 1x1 convolutions of stride 1 and say how many were changed.
 
@@ -65,6 +79,37 @@ def pad_pointwise_convolutions(graph_def: Any) -> int:
                 scopes.append((called, library[called].node_def))
     changed = _pad(graph_def.node, {})
     return changed + sum(_pad(function.node_def, arguments[name]) for name, function in library.items())
+
+
+def _gather_values(nodes: Any, arguments: set[str], *, function: bool) -> None:
+    """The same for one body. In a function's, a source names the output too, and must not be named as an argument."""
+    from tensorflow.core.framework import types_pb2
+
+    taken = {node.name for node in nodes} | arguments
+    for node in [node for node in nodes if node.op == _RESOURCE_GATHER]:
+        resource, indices, *awaited = node.input
+        dtype, batch_dims = node.attr["dtype"].type, node.attr["batch_dims"].i
+        read = nodes.add(name=_free_name(f"{node.name}/read", taken), op="ReadVariableOp", device=node.device)
+        read.input.extend([resource, *awaited])
+        read.attr["dtype"].type = dtype
+        axis = nodes.add(name=_free_name(f"{node.name}/axis", taken), op="Const", device=node.device)
+        axis.attr["dtype"].type = axis.attr["value"].tensor.dtype = types_pb2.DT_INT64
+        axis.attr["value"].tensor.int64_val.append(batch_dims)
+        value, along = (f"{read.name}:value:0", f"{axis.name}:output:0") if function else (read.name, axis.name)
+        node.op = "GatherV2"
+        node.input[:] = [value, indices, along, *awaited]
+        node.attr["Tparams"].type = dtype
+        node.attr["batch_dims"].i = batch_dims  # looked at above, which left an empty attribute if there was none
+        node.attr["Taxis"].type = types_pb2.DT_INT64
+        del node.attr["dtype"]
+        node.attr.pop("validate_indices", None)  # GatherV2 always validates, and so does ResourceGather
+
+
+def _free_name(wanted: str, taken: set[str]) -> str:
+    """``wanted``, or with a number behind it that makes it unlike all in ``taken``, to which it is added."""
+    name = next(name for name in chain([wanted], (f"{wanted}_{n}" for n in count(1))) if name not in taken)
+    taken.add(name)
+    return name
 
 
 def _callee(node: Any) -> str:

@@ -27,7 +27,7 @@ DEFAULT_EXECUTOR = ""
 
 _NOISE = re.compile(
     rb"oneDNN custom operations|before absl::InitializeLog|cpu_feature_guard|To enable the following instructions"
-    rb"|Could not find cuda|TF-TRT Warning|Unable to register cu"
+    rb"|Could not find cuda|TF-TRT Warning|Unable to register cu|oneDNN supports DT_HALF only"
 )
 _lock = threading.Lock()
 _prepared = threading.Event()
@@ -59,7 +59,10 @@ def prepare(options: LoadOptions) -> None:
         _ordinary.submit(int).result()
         for executor in (DEFAULT_EXECUTOR, SINGLE_THREADED):
             with tf.Graph().as_default(), tf.compat.v1.Session(config=session_config(options, executor)) as session:
-                session.run(tf.constant(0))
+                # Of float16, since the first graph with any makes TensorFlow print that this processor has no fast
+                # kernels for it, which costs nothing but speed and is printed once, so never by a model's graph.
+                with _without_noise():
+                    session.run(tf.identity(tf.constant(0, tf.float16)))
         _prepared.set()
 
 

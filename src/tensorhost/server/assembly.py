@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import logging
+import os
 import sys
+import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 from tensorhost.core.version import __version__
 from tensorhost.frontends.native import NativeApp
@@ -20,6 +24,13 @@ from tensorhost.telemetry import MetricsCollector, configure_logging, get_logger
 _SWITCH_INTERVAL_S = 0.0005
 """How long a thread may keep the interpreter from another. The default of 5 ms would add that much to a request each
 time a model's thread or a load has work to do in Python."""
+
+_WORKERS = 32
+_WORKER_NAME = "work"
+"""Threads for what must not hold up the event loop: large bodies, images, custom steps, looking at the disk."""
+
+_OUR_THREADS = (_WORKER_NAME, "run-", "load")
+_LAST_WAIT_S = 2.0
 
 _OTHER_FILES = 256
 """Files open besides connections: models, logs, the event loop's own."""
@@ -43,11 +54,18 @@ def run(settings: Settings, *, banner: Callable[[str], None] | None = None) -> i
     configure_logging(settings.log_level, settings.log_format)
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     _allow_open_files(settings.max_connections + _OTHER_FILES)
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(_serve(settings, banner))
+    runner = asyncio.Runner(loop_factory=_loop_factory())
+    try:
+        exit_code = runner.run(_serve(settings, banner))
+        _leave_if_threads_hang(exit_code)
+    finally:
+        runner.close()
+    return exit_code
 
 
 async def _serve(settings: Settings, banner: Callable[[str], None] | None) -> int:
+    executor = ThreadPoolExecutor(_WORKERS, thread_name_prefix=_WORKER_NAME)
+    asyncio.get_running_loop().set_default_executor(executor)
     metrics = MetricsCollector()
     manager = ModelManager(settings, repository=settings.model_path, metrics=metrics)
     engine = InferenceEngine(manager)
@@ -62,10 +80,15 @@ async def _serve(settings: Settings, banner: Callable[[str], None] | None) -> in
     async def on_stopped(_report: StopReport) -> None:
         for task in starting:
             task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await asyncio.gather(*starting, return_exceptions=True)
         engine.close()
-        await manager.close()
+        try:
+            async with asyncio.timeout(settings.shutdown_timeout_s):
+                await manager.close()
+        except TimeoutError:
+            # A load or a call inside TensorFlow cannot be interrupted. Nobody waits for it; the process may end.
+            log.warning("models were not all unloaded in time")
+        executor.shutdown(wait=False, cancel_futures=True)
         log.info("stopped")
 
     report = await serve(
@@ -86,12 +109,29 @@ async def _start(manager: ModelManager, server: HttpServer, banner: Callable[[st
         str(record.id) for model in manager.models().values() for record in model.newest_first() if record.available
     ]
     log.info("ready", url=server.url, models=", ".join(available) or "none")
-    if banner is not None:
+    # With models of which none can be served, the log's errors are the last word.
+    if banner is not None and (available or not manager.models()):
         try:
             banner(server.url)
-        except OSError as error:
-            # Nobody reads standard output any more; that is no reason to stop serving.
-            log.warning("the banner could not be written", reason=error.strerror)
+        except (OSError, UnicodeError) as error:
+            # Nobody reads standard output any more, or cannot; that is no reason to stop serving.
+            log.warning("the banner could not be written", reason=str(error))
+
+
+def _leave_if_threads_hang(exit_code: int) -> None:
+    """End the process where a thread of ours never comes back, from a custom step or a model that hangs.
+
+    Python would wait for it for ever. Every request has been answered by now.
+    """
+    deadline = time.monotonic() + _LAST_WAIT_S
+    ours = [thread for thread in threading.enumerate() if thread.name.startswith(_OUR_THREADS)]
+    for thread in ours:
+        thread.join(max(deadline - time.monotonic(), 0.0))
+    hanging = [thread.name for thread in ours if thread.is_alive()]
+    if hanging:
+        log.warning("threads did not end; leaving them behind", threads=", ".join(hanging))
+        logging.shutdown()
+        os._exit(exit_code)
 
 
 def _allow_open_files(count: int) -> None:

@@ -104,7 +104,7 @@ def test_help_shows_every_flag_default_and_variable(monkeypatch):
 
 def test_defaults_are_shown_as_a_user_writes_them():
     shown = {setting.field: setting.default for setting in setting_flags()}
-    assert shown["max_body_bytes"] == "128MiB"
+    assert shown["max_body_bytes"] == "32MiB"
     assert shown["max_header_bytes"] == "32KiB"
     assert shown["model_path"] == "./models"
     assert shown["access_log"] == "false"

@@ -181,3 +181,11 @@ def test_one_number_per_row_has_no_class_axis_and_rows_never_mix(raw):
 def test_an_output_of_one_number_per_row_alone_gives_class_steps_nothing_to_do():
     with pytest.raises(InvalidPostprocessingError, match="no floating output with a class axis"):
         apply({"argmax": True}, {"confidence": np.ones(2, np.float32)}, signature(confidence=(DType.FLOAT32, (None,))))
+
+
+@pytest.mark.parametrize(
+    ("raw", "rows", "slow"), [({}, 10_000, False), ({"topK": 1}, 10, False), ({"topK": 1}, 10_000, True)]
+)
+def test_steps_over_many_numbers_are_for_a_thread(raw, rows, slow):
+    chain = PostprocessingPipeline(PostprocessingOptions.from_model(raw), PLAIN)
+    assert chain.is_slow({"y": np.zeros((rows, 3), np.float32)}) is slow

@@ -52,7 +52,7 @@ def describe_all(models: Iterable[ModelRecord], problems: Mapping[str, str]) -> 
         for record in model.newest_first():
             if record.available:
                 loaded.append(describe_version(model, record))
-            elif record.error is not None or record.on_disk.problem or record.busy or model.lazy:
+            elif record.error is not None or record.on_disk.problem or record.busy or model.lazy or model.problem:
                 unavailable.append(_brief(model, record))
         if not model.versions:
             unavailable.append(

@@ -34,7 +34,7 @@ _MAX_GZIP_MEMBERS = 16
 
 @dataclass(slots=True)
 class Reply:
-    """Status, body and headers of a response. ``encoding`` is set when the body is compressed already."""
+    """Status, body and headers of a response."""
 
     body: bytes
     status: int = 200
@@ -111,7 +111,8 @@ class Exchange:
             essence = content_type.partition(b";")[0].strip().lower()
             if essence != JSON and not essence.endswith(b"+json"):
                 raise UnsupportedMediaTypeError(
-                    f"The Content-Type must be application/json, not {essence.decode('latin-1')[:64]}.",
+                    f"The Content-Type must be application/json, not {essence.decode('latin-1')[:64]}"
+                    " (with curl: -H 'Content-Type: application/json').",
                     details={"expected": "application/json", "actual": essence.decode("latin-1")[:64]},
                 )
         return await self.body()

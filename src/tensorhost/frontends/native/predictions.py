@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any, TypeAlias
+
+import numpy as np
 
 from tensorhost.codecs import JsonObject, decode_inputs, encode_outputs
 from tensorhost.core.errors import InvalidRequestError, TensorhostError
@@ -28,8 +30,11 @@ _BATCH = frozenset({"batch"})
 _MAX_ITEMS = 100_000
 _MAX_LOGGED_ITEMS = 100
 """Of one request's failed items; the others are logged as a number, or one request could fill the log."""
-_OFF_LOOP_BYTES = 2**20
-"""Larger bodies are read on a thread: strings take 0.1 s per megabyte or so, which others need not wait for."""
+_OFF_LOOP_BYTES = 256 * 2**10
+"""Larger bodies are read on a thread. Numbers take 2 ms a megabyte or so, during which the parser lets nobody else run;
+strings take fifty times as long, and others may run meanwhile."""
+_OFF_LOOP_ELEMENTS = 2**15
+"""Answers of more elements are written on a thread."""
 
 _Prepared: TypeAlias = tuple[Call, Tensors] | TensorhostError
 """An item of a batch, ready to run, or what is wrong with it."""
@@ -65,11 +70,13 @@ class Predictions:
             tensors = await asyncio.to_thread(decode) if is_large else decode()
             del document, decode
             result = await self._engine.run(admission, call, tensors, owned=True)
+        if is_large or _is_long(result.outputs):
+            return await asyncio.to_thread(lambda: json_reply(_answer(result)))
         return json_reply(_answer(result))
 
     async def batch_predict(self, exchange: Exchange) -> Reply:
         """Many items; each is answered, or told what is wrong with it, at its own place."""
-        document, fields, _ = await self._read(exchange, _BATCH_FIELDS, _BATCH)
+        document, fields, is_large = await self._read(exchange, _BATCH_FIELDS, _BATCH)
         with await self._admit(fields) as admission:
             signature = optional_text(fields, "signatureName")
             most_rows = min(optional_count(fields, "maxBatchSize") or self._max_batch_size, self._max_batch_size)
@@ -78,7 +85,8 @@ class Predictions:
             items = document.items("batch", max_items=_MAX_ITEMS)
             prepared = (self._prepare_item(admission, item, signature, most_rows) for item in items)
             results = await self._run_items(admission, prepared, most_rows, exchange.request_id)
-        return json_reply({"results": results, "modelVersion": admission.servable.id.version})
+        answer = {"results": results, "modelVersion": admission.servable.id.version}
+        return await asyncio.to_thread(json_reply, answer) if is_large else json_reply(answer)
 
     async def _read(
         self, exchange: Exchange, allowed: frozenset[str], deferred: frozenset[str]
@@ -166,6 +174,12 @@ def _item_error(
             exc_info=known is not error,
         )
     return {"error": error_object(known, request_id)}
+
+
+def _is_long(outputs: Mapping[str, Any]) -> bool:
+    return any(
+        (value.size if isinstance(value, np.ndarray) else len(value)) > _OFF_LOOP_ELEMENTS for value in outputs.values()
+    )
 
 
 def _answer(result: InferenceResult) -> dict[str, Any]:
