@@ -65,10 +65,52 @@ ends. Medians of {rounds} rounds, the two taking turns.
 """
 
 
+_ENGINE = """\
+## The engine alone
+
+Admission, batch queue and back, with a model that does nothing: no HTTP, one core, batches of up to {rows} rows, one
+row of four float32 a request. Each caller asks again when it has its answer. *Per processor second* counts only the
+process's own time, so other programs do not change it.
+"""
+
+_UNLOAD = """\
+## Memory over loading and unloading
+
+{model}, loaded, warmed up and unloaded {cycles} times in one process. The first
+unloaded state, with TensorFlow imported and its caches filled, is what the last is compared with: resident memory grew
+by {growth_mib:.1f} MiB (the target is at most {target_growth_mib:.0f}); the highest unloaded state was
+{most_unloaded_mib:.1f} MiB. The loaded model takes {model_mib:.1f} MiB.
+"""
+
+_CODECS = """\
+## JSON to arrays and back
+
+Microseconds, and in brackets that time over tensorhost's: below 1 the other is faster. Arrays of float32; the best of
+several rounds. What the others leave out: tensorhost finds fields by name, proves that lists are not ragged and checks
+every number against dtype and limits; for orjson and json, decoding is parsing and `np.array`, encoding `tolist` and
+writing. *as_buffer, unchecked* is what the parser alone takes for the numbers, nested or not.
+"""
+
+_THREADS = """\
+## Threads inside operations
+
+Microseconds a call, medians, by rows of the batch: what the choice of one thread for small calls rests on.
+"""
+
+_CALL_PATHS = """\
+## Ways to call TensorFlow
+
+{unit}, arrays in and arrays out, one thread. *prepared* is the call that
+tensorhost makes; *Runtime.run* is that call with names, checks and conversions around it.
+"""
+
+
 def render() -> str:
     """The whole page."""
     parts = [_HEAD, *http_section(_read("http_servers")), *loading_section(_read("load_interference"))]
-    return "\n".join([*parts, *startup_section(_read("startup"))]).rstrip() + "\n"
+    parts += [*startup_section(_read("startup")), *engine_section(_read("engine")), *unload_section(_read("unload"))]
+    parts += [*codecs_section(_read("codecs")), *threads_section(_read("threads"))]
+    return "\n".join([*parts, *call_paths_section(_read("call_paths"))]).rstrip() + "\n"
 
 
 def http_section(saved: dict[str, Any]) -> list[str]:
@@ -127,6 +169,100 @@ def startup_section(saved: dict[str, Any]) -> list[str]:
         f"| added by tensorhost, round by round | {results['added_s']:.2f} |",
         "",
     ]
+
+
+def engine_section(saved: dict[str, Any]) -> list[str]:
+    """The table of ``engine.json``."""
+    machine, versions = saved["machine"], saved["versions"]
+    rows = [
+        f"| {one['callers']}{', each with a deadline' if one['deadline'] else ''} | {one['requests_per_s']:,} |"
+        f" {one['requests_per_cpu_s']:,} | {one['mean_batch_rows']:.1f} |"
+        for one in saved["results"]
+    ]
+    where = f"{machine['cpu']}, {_plural(machine['cores_used'], 'core')}, Python {versions['python']}"
+    return [
+        _ENGINE.format(rows=saved["max_batch_rows"]),
+        f"{where}, uvloop {versions['uvloop']}; {saved['duration_s']:.0f} s each.\n",
+        *_header("callers", "requests/s", "requests per processor second", "mean batch rows"),
+        *rows,
+        "",
+    ]
+
+
+def unload_section(saved: dict[str, Any]) -> list[str]:
+    """The table of ``unload.json``: the first two cycles, every fifth and the last."""
+    how, results = saved["how"], saved["results"]
+    cycles = results["cycles"]
+    rows = [
+        f"| {number} | {one['loaded_mib']:,.1f} | {one['unloaded_mib']:,.1f} | {one['load_s']:.1f} |"
+        for number, one in enumerate(cycles, start=1)
+        if number in (1, 2, len(cycles)) or number % 5 == 0
+    ]
+    return [
+        _UNLOAD.format(**{**results, "model": how["model"], "cycles": len(cycles)}),
+        f"{_machine(saved)}.\n",
+        *_header("cycle", "loaded, MiB", "unloaded, MiB", "load, s"),
+        *rows,
+        "",
+    ]
+
+
+def codecs_section(saved: dict[str, Any]) -> list[str]:
+    """The two tables of ``codecs.json``, decoding and encoding."""
+    machine, versions = saved["machine"], saved["versions"]
+    libraries = ", ".join(f"{name} {versions[name]}" for name in ("numpy", "orjson", "pysimdjson"))
+    where = f"{machine['cpu']}, {_plural(machine['cores'], 'core')}, Python {versions['python']}, {libraries}"
+    parts = [_CODECS, f"{where}.\n"]
+    for direction, label in (("decode", "JSON to array"), ("encode", "Array to JSON")):
+        results = [one for one in saved["results"] if one["direction"] == direction]
+        parts += [f"{label}:\n", *_header("shape", *results[0]["microseconds"])]
+        parts += [f"| {'×'.join(map(str, one['shape']))} | {_codec_times(one)} |" for one in results]
+        parts.append("")
+    return parts
+
+
+def _codec_times(one: dict[str, Any]) -> str:
+    times = one["microseconds"].items()
+    return " | ".join(
+        f"{time_us:,.1f}" if name == "tensorhost" else f"{time_us:,.1f} ({one['ratios'][name]:.2f}×)"
+        for name, time_us in times
+    )
+
+
+def threads_section(saved: dict[str, Any]) -> list[str]:
+    """The table of ``threads.json``: a line per model and way, a column per number of rows."""
+    counts = list(
+        dict.fromkeys(rows for ways in saved["results"].values() for times in ways.values() for rows in times)
+    )
+    lines = [
+        f"| {model} | {way} | " + " | ".join(f"{times[rows]:,.1f}" if rows in times else "" for rows in counts) + " |"
+        for model, ways in saved["results"].items()
+        for way, times in ways.items()
+    ]
+    titles = [_plural(int(rows), "row") for rows in counts]
+    return [_THREADS, f"{_machine(saved)}.\n", *_header("model", "threads", *titles, labels=2), *lines, ""]
+
+
+def call_paths_section(saved: dict[str, Any]) -> list[str]:
+    """The table of ``call_paths.json``: a line per way, a column per model and number of rows."""
+    cases = saved["results"]
+    lines = [
+        f"| {way} | " + " | ".join(f"{times[way]:,.1f}" for times in cases.values()) + " |"
+        for way in next(iter(cases.values()))
+    ]
+    where = f"{saved['machine']}, {_plural(saved['cpus'], 'core')}, Python {saved['python']}"
+    return [
+        _CALL_PATHS.format(unit=saved["unit"].capitalize()),
+        f"{where}, TensorFlow {saved['tensorflow']}.\n",
+        *_header("way", *(case.replace(" 1 rows", " 1 row") for case in cases)),
+        *lines,
+        "",
+    ]
+
+
+def _header(*titles: str, labels: int = 1) -> list[str]:
+    """The first two lines of a table whose first ``labels`` columns are text and whose others are numbers."""
+    return ["| " + " | ".join(titles) + " |", "|" + "---|" * labels + "--:|" * (len(titles) - labels)]
 
 
 def _machine(saved: dict[str, Any]) -> str:

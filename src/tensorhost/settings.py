@@ -125,10 +125,17 @@ class Settings(BaseSettings):
     max_body_bytes: ByteSize = Field(
         ByteSize(32 * 2**20), gt=0, description="Largest request body, before and after decompression."
     )
+    max_buffered_body_bytes: ByteSize = Field(
+        ByteSize(512 * 2**20),
+        gt=0,
+        description="Most bytes of unanswered request bodies over all connections; what comes on top is refused.",
+    )
     max_header_bytes: ByteSize = Field(ByteSize(32 * 2**10), ge=1024, description="Largest request head.")
     header_timeout_s: float = Field(10.0, gt=0, description="Time a client has to send a request's head.")
     body_timeout_s: float = Field(
-        60.0, gt=0, description="Longest pause while a client sends a body or reads a response."
+        60.0,
+        gt=0,
+        description="Time to send a body, anew after each 64 KiB per second of it; longest pause reading a response.",
     )
     keep_alive_timeout_s: float = Field(75.0, gt=0, description="How long an idle connection is kept open.")
     max_json_depth: int = Field(64, ge=8, le=512, description="Deepest nesting of a JSON body.")

@@ -35,8 +35,9 @@ def probe_shape(spec: TensorSpec, value: Any, *, max_depth: int, max_elements: i
     Raises:
         InvalidRequestError: nested deeper than ``max_depth``.
         PayloadTooLargeError: the shape has more than ``max_elements`` elements or as many empty lists.
-        InvalidInputShapeError: the rank, or the length of a list that has no list beside it, is not the spec's. Lists
-            beside others may be ragged, which is the better answer; lists of objects for numbers may be images.
+        InvalidInputShapeError: the spec does not admit the shape, which has more than ``MAX_SEARCH`` elements; fewer
+            are left to the caller, who can say of ragged lists that they are. So are objects, maybe images, where
+            the spec is not of strings.
     """
     shape: list[int] = []
     elements = 1
@@ -50,7 +51,8 @@ def probe_shape(spec: TensorSpec, value: Any, *, max_depth: int, max_elements: i
         if elements > max_elements:
             raise _too_many(spec.name, max_elements)
         leaf = leaf[0] if size else None
-    if shape and not _may_fit(spec, shape) and (spec.dtype is DType.STRING or not isinstance(leaf, JsonMembers)):
+    maybe_images = isinstance(leaf, JsonMembers) and spec.dtype is not DType.STRING
+    if elements > MAX_SEARCH and not maybe_images and not _may_fit(spec, shape):
         raise _shape_error(spec, shape)
     if _SATURATED in shape:
         shape = _counted(spec.name, value, shape, max_elements)
@@ -58,20 +60,13 @@ def probe_shape(spec: TensorSpec, value: Any, *, max_depth: int, max_elements: i
 
 
 def _may_fit(spec: TensorSpec, shape: Sequence[int]) -> bool:
-    """Whether the parser's counts, one list per level, leave room for a tensor of ``spec``."""
-    wanted = spec.shape
-    if wanted is None:
+    """Whether the spec admits ``shape``, read off the parser's counts, or might once they are exact."""
+    if spec.shape is None:
         return True
-    if shape[-1] == 0 and len(shape) <= len(wanted):
-        return True  # lists without elements cannot show every dimension
-    if len(shape) != len(wanted):
-        return False
-    for size, want in zip(shape, wanted, strict=True):
-        if want is not None and size != min(want, _SATURATED):
-            return False
-        if size != 1:
-            break  # from here on there are lists side by side
-    return True
+    if len(shape) != len(spec.shape):
+        return len(shape) < len(spec.shape) and shape[-1] == 0  # lists without elements hide dimensions
+    pairs = zip(spec.shape, shape, strict=True)
+    return all(want is None or min(want, _SATURATED) == size for want, size in pairs)
 
 
 def _counted(name: str, value: Any, shape: Sequence[int], max_elements: int) -> list[int]:

@@ -13,7 +13,7 @@ import numpy as np
 from simdjson import Object as JsonMembers
 
 from tensorhost.codecs.json_document import kind_of
-from tensorhost.codecs.json_shapes import fill_empty, place_of, uniform_leaves
+from tensorhost.codecs.json_shapes import place_of, uniform_leaves
 from tensorhost.codecs.json_structure import structure_of_shape
 from tensorhost.core.errors import InvalidInputShapeError, InvalidInputTypeError
 from tensorhost.core.tensors import Array, TensorSpec, format_shape
@@ -32,13 +32,9 @@ def decode_strings(spec: TensorSpec, value: Any, shape: tuple[int, ...]) -> tupl
 
     Raises:
         RaggedInputError: ``value`` is not nested lists of ``shape``.
-        InvalidInputShapeError: the spec does not admit ``shape``.
         InvalidInputTypeError: a leaf is neither a string nor ``{"b64": "…"}``, or its base64 is not valid.
     """
     leaves = uniform_leaves(spec.name, value, shape)
-    filled = fill_empty(shape, spec)
-    if shape and not spec.admits(filled):
-        raise spec.shape_error(filled)
     values: list[bytes] = []
     for index, leaf in enumerate(leaves):
         if isinstance(leaf, str):

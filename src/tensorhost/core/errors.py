@@ -277,6 +277,10 @@ class UnsupportedModelError(ModelFailedError):
     """A model in a format or of a kind that is not executed: no further attempt can succeed."""
 
 
+class MisconfiguredModelError(ModelFailedError):
+    """A model whose own settings do not fit it: no further attempt can succeed until they or its files change."""
+
+
 class RuntimeMissingError(TensorhostError):
     """The package that executes this format is not installed; the message names the extra."""
 

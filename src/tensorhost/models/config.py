@@ -5,7 +5,10 @@ Read as hostile: unknown keys, wrong types and paths that leave the folder are e
 
 from __future__ import annotations
 
+import hashlib
+import os
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +22,13 @@ FILE_NAME = "model.toml"
 _MAX_BYTES = 256 * 2**10
 _MAX_LABELS_BYTES = 4 * 2**20
 _MAX_MESSAGE = 1000
+
+_PLAIN_MESSAGES = {
+    "tuple_type": "must be a list",
+    "dict_type": "must be a table",
+    "model_type": "must be a table",
+}
+"""In TOML's words, what pydantic says in Python's."""
 
 
 class _Table(BaseModel):
@@ -95,7 +105,10 @@ def read_config(folder: Path) -> ModelConfig:
             raise ModelFailedError(f"{FILE_NAME} is larger than {_MAX_BYTES} bytes.")
         config = ModelConfig(**tomllib.loads(file.read_text(encoding="utf-8")))
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+        problems = "; ".join(
+            f"{'.'.join(map(str, item['loc']))}: {_PLAIN_MESSAGES.get(item['type'], item['msg'])}"
+            for item in error.errors()
+        )
         raise ModelFailedError(f"{FILE_NAME} is not valid: {problems[:_MAX_MESSAGE]}.") from error
     except RecursionError as error:
         raise ModelFailedError(f"{FILE_NAME} is nested too deeply.") from error
@@ -106,6 +119,53 @@ def read_config(folder: Path) -> ModelConfig:
     if config.labels:
         raise ModelFailedError(f"{FILE_NAME} has both labels and labels_file.")
     return config.model_copy(update={"labels": _read_labels(folder, config.labels_file)})
+
+
+def loading_digest(config: ModelConfig, folder: Path) -> str:
+    """Differs when something differs that a loaded version was built with: labels, steps, batching, warm-up, and the
+    files in ``folder`` that these name (told by size and change time)."""
+    settings = [
+        repr(config.labels),
+        repr(config.batching),
+        {"iterations": config.warmup.iterations, "examples": config.warmup.examples},
+        config.preprocessing,
+        config.postprocessing,
+    ]
+    digest = hashlib.blake2b(digest_size=16)
+    for item in _flatten(settings, folder):
+        digest.update(item.encode("utf-8", "backslashreplace") + b"\n")
+    return digest.hexdigest()
+
+
+def _flatten(settings: list[Any], folder: Path) -> Iterator[str]:
+    """Each value as text, a container as its size before its members. Without recursion: tables nest at will."""
+    rest: list[Any] = [settings]
+    while rest:
+        value = rest.pop()
+        if isinstance(value, dict):
+            yield f"table {len(value)}"
+            for key, member in value.items():
+                yield repr(key)
+                rest.append(member)
+                if isinstance(member, str):
+                    yield _named_file(folder, member)
+        elif isinstance(value, list | tuple):
+            yield f"list {len(value)}"
+            rest.extend(value)
+        else:
+            yield repr(value)
+
+
+def _named_file(folder: Path, name: str) -> str:
+    """Size and change time of the file that ``name`` may be; empty when it is none, or none inside ``folder``."""
+    try:
+        target = (folder / name).resolve()
+        if not (name and target.is_relative_to(folder.resolve()) and target.is_file()):
+            return ""
+        status = target.stat()
+    except (OSError, ValueError, RuntimeError):  # no file name, unreadable, a loop of links
+        return ""
+    return f"{status.st_size} {status.st_ctime_ns if os.name == 'posix' else status.st_mtime_ns}"
 
 
 def resolve_inside(folder: Path, relative: str, key: str, max_bytes: int) -> Path:

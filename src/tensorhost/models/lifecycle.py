@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from tensorhost.batching.queue import QueueOptions
 from tensorhost.core.errors import (
+    MisconfiguredModelError,
     OutOfMemoryError,
     RuntimeMissingError,
     ShuttingDownError,
@@ -23,6 +24,7 @@ from tensorhost.core.errors import (
 from tensorhost.core.ids import ModelId
 from tensorhost.models.budget import Evictable, make_room
 from tensorhost.models.catalog import RETRY_AFTER_S, Catalog
+from tensorhost.models.config import ModelConfig
 from tensorhost.models.loading import (
     LoadedVersion,
     LoadRequest,
@@ -102,13 +104,13 @@ class Lifecycle:
             given_up = self._note_failure(record, error)
             record.move(VersionState.END if given_up else VersionState.NEW)
             return
-        self._install(model, record, loaded)
+        self._install(record, loaded)
         record.move(VersionState.AVAILABLE)
         self._refresh(model)
         await self._shrink(record)
 
     async def replace(self, record: VersionRecord) -> None:
-        """Load the changed files of a version that serves, then swap. On failure the old files go on serving."""
+        """Load the changed files or settings of a version that serves, then swap. On failure the old go on serving."""
         model = self._catalog.models[record.id.name]
         old = record.servable
         try:
@@ -118,11 +120,12 @@ class Lifecycle:
         except TensorhostError as error:
             self._note_failure(record, error)
             return
-        self._install(model, record, loaded)
+        self._install(record, loaded)
         self._refresh(model)
         if old is not None:
             await self._drain(old)
             await asyncio.to_thread(_close, old)
+        await self._shrink(record)
 
     async def unload(self, record: VersionRecord, to: VersionState = VersionState.END) -> None:
         """Take a version out of sight, wait for its requests, give its memory back."""
@@ -150,7 +153,8 @@ class Lifecycle:
     # -- loading ---------------------------------------------------------------------------------------------------
 
     async def _read(self, model: ModelRecord, record: VersionRecord, on_warming: Callable[[], None]) -> LoadedVersion:
-        files = record.on_disk
+        # Taken together, before anything is waited for: a look may change both meanwhile.
+        files, config = record.on_disk, model.config
         loop = asyncio.get_running_loop()
         try:
             await self._reserve(record)
@@ -160,7 +164,7 @@ class Lifecycle:
                 raise _stopped()
             log.info("loading", model=str(record.id), format=files.format and files.format.value)
             request = LoadRequest(
-                record.id, files, model.folder, model.config, self._load_options(), self._warmup_options(model)
+                record.id, files, model.folder, config, self._load_options(), self._warmup_options(config)
             )
 
             def warming() -> None:
@@ -178,8 +182,8 @@ class Lifecycle:
         record.served_fingerprint = files.fingerprint
         return loaded
 
-    def _install(self, model: ModelRecord, record: VersionRecord, loaded: LoadedVersion) -> None:
-        record.servable = self._make_servable(model, record, loaded)
+    def _install(self, record: VersionRecord, loaded: LoadedVersion) -> None:
+        record.servable = self._make_servable(record, loaded)
         record.known_bytes = loaded.memory_bytes
         record.error = None
         record.forgive()
@@ -196,7 +200,7 @@ class Lifecycle:
         """Keep the error and set the next attempt; True when this was the last."""
         record.error = as_failure(error)
         record.attempts += 1
-        hopeless = isinstance(error, RuntimeMissingError | UnsupportedModelError)
+        hopeless = isinstance(error, RuntimeMissingError | UnsupportedModelError | MisconfiguredModelError)
         given_up = hopeless or record.attempts >= self._settings.load_attempts
         wait_s = backoff_s(record.attempts, self._settings.load_backoff_s)
         if isinstance(error, OutOfMemoryError):
@@ -216,11 +220,11 @@ class Lifecycle:
         )
         return given_up
 
-    def _make_servable(self, model: ModelRecord, record: VersionRecord, loaded: LoadedVersion) -> Servable:
+    def _make_servable(self, record: VersionRecord, loaded: LoadedVersion) -> Servable:
         metrics = self._metrics.version(*record.id)
         metrics.load_s, metrics.warmup_s = loaded.load_s, loaded.warmup_s
         metrics.weights_bytes, metrics.memory_bytes = loaded.runtime.weights_bytes, loaded.memory_bytes
-        batching = model.config.batching
+        batching = loaded.config.batching
         timeout_ms = self._settings.batch_timeout_ms if batching.batch_timeout_ms is None else batching.batch_timeout_ms
         options = {
             name: QueueOptions(
@@ -238,12 +242,12 @@ class Lifecycle:
     def _load_options(self) -> LoadOptions:
         return LoadOptions(self._settings.intra_op_threads, self._settings.inter_op_threads)
 
-    def _warmup_options(self, model: ModelRecord) -> WarmupOptions:
-        iterations = model.config.warmup.iterations
+    def _warmup_options(self, config: ModelConfig) -> WarmupOptions:
+        iterations = config.warmup.iterations
         return WarmupOptions(
             iterations=self._settings.warmup_iterations if iterations is None else iterations,
-            max_batch_rows=model.config.batching.max_batch_size or self._settings.max_batch_size,
-            batching=model.config.batching.enabled,
+            max_batch_rows=config.batching.max_batch_size or self._settings.max_batch_size,
+            batching=config.batching.enabled,
             threshold_s=self._settings.inline_threshold_ms / 1000,
         )
 

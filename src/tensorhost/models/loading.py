@@ -19,6 +19,7 @@ from tensorhost.core.errors import (
     InvalidPostprocessingError,
     InvalidPreprocessingError,
     InvalidRequestError,
+    MisconfiguredModelError,
     ModelFailedError,
     OutOfMemoryError,
     TensorhostError,
@@ -26,7 +27,7 @@ from tensorhost.core.errors import (
 from tensorhost.core.ids import ModelId
 from tensorhost.core.signatures import DEFAULT_SIGNATURE, Signature
 from tensorhost.core.tensors import Tensors
-from tensorhost.models.config import ModelConfig, resolve_inside
+from tensorhost.models.config import FILE_NAME, ModelConfig, resolve_inside
 from tensorhost.models.repository import VersionOnDisk
 from tensorhost.models.warmup import SignaturePlan, WarmupOptions, warm_up
 from tensorhost.pipelines import (
@@ -125,7 +126,7 @@ def _attempt(request: LoadRequest, on_warming: Callable[[], None]) -> LoadedVers
     started = time.perf_counter()
     runtime = load(request.on_disk.path, request.load)
     try:
-        pre, post = _pipelines(request, runtime)
+        pre, post = _own_pipelines(request, runtime)
         load_s = time.perf_counter() - started
         on_warming()
         started = time.perf_counter()
@@ -160,6 +161,18 @@ def _memory_need(weights_bytes: int, grown_bytes: int) -> int:
     # What the process grew by counts, but another load or a burst of requests at the same time must not be blamed
     # on this version without limit.
     return max(weights_bytes, min(grown_bytes, 8 * weights_bytes + _FIXED_OVERHEAD_BYTES))
+
+
+def _own_pipelines(
+    request: LoadRequest, runtime: Runtime
+) -> tuple[dict[str, PreprocessingPipeline], dict[str, PostprocessingPipeline]]:
+    """``_pipelines``, whose refusals are no client's fault here. Raises MisconfiguredModelError."""
+    try:
+        return _pipelines(request, runtime)
+    except (InvalidPreprocessingError, InvalidPostprocessingError) as error:
+        raise MisconfiguredModelError(
+            f"{FILE_NAME} does not fit the model: {error.message}", details=error.details
+        ) from error
 
 
 def _pipelines(

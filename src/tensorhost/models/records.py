@@ -31,7 +31,7 @@ class VersionRecord:
         waiters: requests waiting for it; while there are any it is not evicted.
         stopped: an operator unloaded it; only an operator brings it back.
         busy: a load or unload is under way.
-        served_fingerprint: the files that the servable was loaded from.
+        served_fingerprint: the files and settings that the servable was loaded from.
         known_bytes: memory it took when it was last loaded.
         reserved_bytes: set aside while it loads.
     """
@@ -50,7 +50,7 @@ class VersionRecord:
     stopped: bool = False
     busy: bool = False
     servable: Servable | None = None
-    served_fingerprint: tuple[str, int, float] | None = None
+    served_fingerprint: tuple[str, int, float, str] | None = None
     known_bytes: int = 0
     reserved_bytes: int = 0
 
@@ -76,7 +76,7 @@ class VersionRecord:
 
     @property
     def files_changed(self) -> bool:
-        """Whether it serves other files than those now on disk, and those are whole."""
+        """Whether it serves other files or settings than those now on disk, and those are whole."""
         return not self.vanished and not self.on_disk.problem and self.on_disk.fingerprint != self.served_fingerprint
 
     def forgive(self) -> None:

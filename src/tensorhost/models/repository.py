@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tensorhost.core.errors import InvalidRequestError, ModelFailedError
 from tensorhost.core.ids import is_valid_name
-from tensorhost.models.config import FILE_NAME, ModelConfig, read_config
+from tensorhost.models.config import FILE_NAME, ModelConfig, loading_digest, read_config
 from tensorhost.runtimes.base import ModelFormat
 from tensorhost.runtimes.formats import detect_format, locate_model, missing_files
 
@@ -48,11 +48,13 @@ class VersionOnDisk:
     problem: str = ""
     settling: bool = False
     """Whole, but changed a moment ago: to be looked at again soon."""
+    settings: str = ""
+    """``loading_digest`` of the model's settings; empty when it has none that can be read."""
 
     @property
-    def fingerprint(self) -> tuple[str, int, float]:
-        """Differs when the files differ."""
-        return (str(self.path), self.size_bytes, self.changed_at)
+    def fingerprint(self) -> tuple[str, int, float, str]:
+        """Differs when the files differ, or the settings that a version is loaded with."""
+        return (str(self.path), self.size_bytes, self.changed_at, self.settings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,19 +200,22 @@ class _Look:
     settle_s: float
 
     def model(self, name: str, folder: Path | None, paths: dict[str, Path]) -> ModelOnDisk:
-        problem = ""
+        problem = settings = ""
         config = ModelConfig()
         if folder is not None:
             try:
                 config = read_config(folder)
+                settings = loading_digest(config, folder)
             except ModelFailedError as error:
                 problem = error.message
-        versions = {version: self.version(version, path) for version, path in paths.items() if is_valid_name(version)}
+        versions = {
+            version: self.version(version, path, settings) for version, path in paths.items() if is_valid_name(version)
+        }
         if not versions:
             problem = problem or "There is no version in the model's folder."
         return ModelOnDisk(name, folder or paths[UNVERSIONED].parent, config, versions, problem)
 
-    def version(self, version: str, path: Path) -> VersionOnDisk:
+    def version(self, version: str, path: Path, settings: str) -> VersionOnDisk:
         size_bytes, changed_at = _measure(path)
         model_format = detect_format(path)
         problem = _incompleteness(path, model_format)
@@ -220,7 +225,9 @@ class _Look:
         settling = not problem and self.settle_s > 0 and -_MOST_SKEW_S < age_s < self.settle_s
         if settling:
             problem = "The files were changed a moment ago (still being copied?)."
-        return VersionOnDisk(version, path, model_format, size_bytes, changed_at, _printable(problem), settling)
+        return VersionOnDisk(
+            version, path, model_format, size_bytes, changed_at, _printable(problem), settling, settings
+        )
 
 
 def _incompleteness(path: Path, model_format: ModelFormat | None) -> str:

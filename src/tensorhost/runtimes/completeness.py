@@ -17,13 +17,14 @@ from pathlib import Path, PurePosixPath
 import orjson
 
 from tensorhost.runtimes.base import ModelFormat
-from tensorhost.runtimes.detection import locate_model
+from tensorhost.runtimes.detection import HDF5_MAGIC, TFLITE_MAGIC, locate_model
 
 _SHARD = re.compile(r"variables\.data-(\d{5})-of-(\d{5})")
 _INDEX = "variables/variables.index"
 _TABLE_MAGIC = struct.pack("<Q", 0xDB4775248B80FB57)
 _VARIABLE_OPS = (b"VarHandleOp", b"VariableV2")
 _MOST_SHARDS = 10_000
+_DAMAGED = "(damaged or incomplete)"
 _LENGTH_DELIMITED, _VARINT = 2, 0
 
 
@@ -78,7 +79,7 @@ def _keras(file: Path) -> Iterator[str]:
         with zipfile.ZipFile(file) as archive:
             names = set(archive.namelist())
     except (zipfile.BadZipFile, ValueError, NotImplementedError):
-        yield f"{file.name} (cut short)"
+        yield f"{file.name} {_DAMAGED}"
         return
     if "config.json" not in names:
         yield f"{file.name}/config.json"
@@ -90,9 +91,10 @@ def _keras_h5(file: Path) -> Iterator[str]:
     """Compare the end-of-file address in the superblock with the file's size (HDF5 specification, II.A)."""
     with file.open("rb") as opened:
         superblock = opened.read(52)
-    end_at = {0: 40, 1: 44, 2: 28, 3: 28}.get(superblock[8]) if len(superblock) == 52 else None
+    begins_well = len(superblock) == 52 and superblock.startswith(HDF5_MAGIC)
+    end_at = {0: 40, 1: 44, 2: 28, 3: 28}.get(superblock[8]) if begins_well else None
     if end_at is None or struct.unpack_from("<Q", superblock, end_at)[0] > file.stat().st_size:
-        yield f"{file.name} (cut short)"
+        yield f"{file.name} {_DAMAGED}"
 
 
 def _tfjs(file: Path) -> Iterator[str]:
@@ -110,8 +112,10 @@ def _tfjs(file: Path) -> Iterator[str]:
 
 
 def _tflite(file: Path) -> Iterator[str]:  # a flatbuffer does not tell its own length
-    if file.stat().st_size < 16:
-        yield f"{file.name} (cut short)"
+    with file.open("rb") as opened:
+        head = opened.read(16)
+    if len(head) < 16 or head[4:8] != TFLITE_MAGIC:
+        yield f"{file.name} {_DAMAGED}"
 
 
 _CHECKS = {

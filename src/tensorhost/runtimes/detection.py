@@ -1,4 +1,4 @@
-"""Which format of model lies at a path, told by content.
+"""Which format of model lies at a path, told by content; by suffix only where no content is recognised.
 
 Imports no runtime. What must stay true: detection reads a bounded number of bytes except for JSON files, never
 follows what a file says, and never raises for what it finds.
@@ -13,17 +13,23 @@ from pathlib import Path
 from tensorhost.runtimes.base import ModelFormat
 
 _SAVED_MODEL_FILES = ("saved_model.pb", "saved_model.pbtxt")
-_HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 _ZIP_MAGIC = b"PK\x03\x04"
-_TFLITE_MAGIC = b"TFL3"
+TFLITE_MAGIC = b"TFL3"
 _TFJS_KEYS = (b'"modelTopology"', b'"weightsManifest"')
+_SUFFIXES = {
+    ".keras": ModelFormat.KERAS,
+    ".h5": ModelFormat.KERAS_H5,
+    ".hdf5": ModelFormat.KERAS_H5,
+    ".tflite": ModelFormat.TFLITE,
+}
 
 
 def detect_format(path: Path) -> ModelFormat | None:
     """The format of the model at ``path`` (a file or a folder), or None where there is none.
 
     A folder that holds exactly one model file counts as that model. A half-copied file counts as the format it
-    begins as; ``missing_files`` tells that it is not whole.
+    begins as, a damaged one as what its suffix says; ``missing_files`` tells that it is not whole.
     """
     found = locate_model(path)
     return found[1] if found else None
@@ -33,26 +39,35 @@ def locate_model(path: Path) -> tuple[Path, ModelFormat] | None:
     """The model at ``path``: the folder of a SavedModel or the one model file, and its format. None if not clear."""
     try:
         if path.is_file():
-            file_format = _file_format(path)
+            file_format = _file_format(path) or _SUFFIXES.get(path.suffix.lower())
             return (path, file_format) if file_format else None
         if any((path / name).is_file() for name in _SAVED_MODEL_FILES):
             return path, ModelFormat.SAVED_MODEL
-        files = [(file, _file_format(file)) for file in sorted(path.iterdir()) if file.is_file()]
+        children = sorted(path.iterdir())
+        files = [(file, _file_format(file)) for file in children if file.is_file()]
     except OSError:
         return None
     models = [(file, file_format) for file, file_format in files if file_format]
+    # A stray file beside version folders must not hide them.
+    if not models and len(files) == len(children):
+        models = _told_by_suffix(children)
     return models[0] if len(models) == 1 else None
+
+
+def _told_by_suffix(files: list[Path]) -> list[tuple[Path, ModelFormat]]:
+    visible = [file for file in files if not file.name.startswith(".")]
+    return [(file, _SUFFIXES[file.suffix.lower()]) for file in visible if file.suffix.lower() in _SUFFIXES]
 
 
 def _file_format(path: Path) -> ModelFormat | None:
     with path.open("rb") as file:
         head = file.read(8)
-    if head == _HDF5_MAGIC:
+    if head == HDF5_MAGIC:
         return ModelFormat.KERAS_H5
-    if head[4:8] == _TFLITE_MAGIC:
+    if head[4:8] == TFLITE_MAGIC:
         return ModelFormat.TFLITE
     if head.startswith(_ZIP_MAGIC):
-        return ModelFormat.KERAS if path.suffix == ".keras" or _holds_keras_config(path) else None
+        return ModelFormat.KERAS if path.suffix.lower() == ".keras" or _holds_keras_config(path) else None
     if path.suffix == ".json" and _mentions_all(path, _TFJS_KEYS):
         return ModelFormat.TFJS
     return None

@@ -1,7 +1,7 @@
 """Changes to a GraphDef before TensorFlow sees it that leave every result equal.
 
-Each is here because TensorFlow crashes or slows down without it; each edits the protocol buffer in place. What must
-stay true: an edit is made only where the graph itself proves it safe.
+Each is here because TensorFlow crashes, slows down or cannot freeze without it; each edits the protocol buffer in
+place. What must stay true: an edit is made only where the graph itself proves it safe.
 """
 
 from __future__ import annotations

@@ -57,12 +57,11 @@ def prepare(options: LoadOptions) -> None:
         tf.constant(0)
         # Starts the thread here and now, with the priority of the caller.
         _ordinary.submit(int).result()
-        for executor in (DEFAULT_EXECUTOR, SINGLE_THREADED):
-            with tf.Graph().as_default(), tf.compat.v1.Session(config=session_config(options, executor)) as session:
-                # Of float16, since the first graph with any makes TensorFlow print that this processor has no fast
-                # kernels for it, which costs nothing but speed and is printed once, so never by a model's graph.
-                with _without_noise():
-                    session.run(tf.identity(tf.constant(0, tf.float16)))
+        # Of float16, since the first graph with any makes TensorFlow print that this processor has no fast kernels
+        # for it. That is printed once in a process, so here, held back, and never when a model loads.
+        with _without_noise():
+            for executor in (DEFAULT_EXECUTOR, SINGLE_THREADED):
+                _run_once(tf, session_config(options, executor))
         _prepared.set()
 
 
@@ -100,6 +99,11 @@ def session_config(options: LoadOptions, executor: str, *, frugal: bool = False)
     config.graph_options.rewrite_options.min_graph_nodes = -1
     config.graph_options.place_pruned_graph = frugal
     return config
+
+
+def _run_once(tf: Any, config: Any) -> None:
+    with tf.Graph().as_default(), tf.compat.v1.Session(config=config) as session:
+        session.run(tf.identity(tf.constant(0, tf.float16)))
 
 
 def _import_quietly() -> Any:

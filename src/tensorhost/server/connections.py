@@ -1,7 +1,7 @@
 """One client connection: uvicorn's HTTP protocol with the limits and the endings it lacks.
 
 Taken from uvicorn: the parser set-up, the address lookup, the request line, the write flow control. Added here: a total
-time for a request's head, stall times for bodies and responses, limits on head, body and connections, refusal of
+time for a request's head, least speeds for bodies and responses, limits on head, bodies and connections, refusal of
 ambiguous framing, errors in the one JSON shape and in their turn, cancelling what a client left behind.
 Bodies are collected up to the limit without pausing the socket, so a large one costs one wake-up, not one per 64 KiB.
 A client that sends end-of-file counts as gone, even if it only closed its sending half: the two look the same, and
@@ -134,12 +134,13 @@ class Connection(HttpToolsProtocol):
             self._queue.append(exchange)
 
     def on_body(self, body: bytes) -> None:
-        """Collect a piece of the body, up to the limit."""
+        """Collect a piece of the body, up to the limits."""
         exchange = self._receiving
         if exchange is None:
             return
-        self._watch.progress(self.loop.time())
-        self._body_bytes += len(body)
+        size = len(body)
+        self._watch.body_arrived(size, self.loop.time())
+        self._body_bytes += size
         self._check_body_size(self._body_bytes)
         if not (exchange.finished or exchange.dropped):
             exchange.add_body(body)
@@ -199,7 +200,7 @@ class Connection(HttpToolsProtocol):
         elif verdict is Verdict.HEAD_LATE:
             self.refuse(ErrorCode.REQUEST_TIMEOUT, "The request's head did not arrive in time.")
         elif verdict is Verdict.BODY_LATE:
-            self.refuse(ErrorCode.REQUEST_TIMEOUT, "The request's body stopped arriving.")
+            self.refuse(ErrorCode.REQUEST_TIMEOUT, "The request's body arrived too slowly.")
         elif verdict is Verdict.ABORT:
             self.transport.abort()
 
@@ -226,6 +227,7 @@ class Connection(HttpToolsProtocol):
         faulty, self._receiving = self._receiving, None
         if faulty is not None and faulty in self._queue:
             self._queue.remove(faulty)
+            faulty.drop()
         elif faulty is not None and faulty.finished:
             answer = b""
         elif faulty is not None:

@@ -3,8 +3,8 @@
 The application gets the whole body in one ``http.request`` message (bounded by the connection), so that reading it
 costs one await; the body is the parser's own bytes when it came in one piece, else a ``bytearray``. The head of the
 response is held back until its first body message and leaves together with it in one write.
-What must stay true: every exchange ends exactly once, answered or dropped, and after that nothing the application
-sends reaches the wire.
+What must stay true: every exchange ends exactly once, answered or dropped; after that nothing the application
+sends reaches the wire, and its body no longer counts as buffered.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from tensorhost.core.errors import ErrorCode
-from tensorhost.server.refusals import STATUS_LINE, refusal, request_id_of
+from tensorhost.server.refusals import STATUS_LINE, RefusedError, refusal, request_id_of
 
 if TYPE_CHECKING:
     from tensorhost.server.connections import Connection
@@ -42,6 +42,7 @@ class Exchange:
         "_event",
         "_expects_continue",
         "_head",
+        "_held_bytes",
         "_remaining",
         "_taken",
         "body",
@@ -65,6 +66,7 @@ class Exchange:
         self.task: asyncio.Task[None] | None = None
         self.body: bytes | bytearray = b""
         self.body_complete = False
+        self._held_bytes = 0
         self._taken = False
         self._event: asyncio.Event | None = None
         self.started = False
@@ -76,7 +78,17 @@ class Exchange:
         self._bodiless = False
 
     def add_body(self, piece: bytes) -> None:
-        """Append a piece of the request body."""
+        """Append a piece of the request body; it counts as buffered until the exchange ends.
+
+        Raises:
+            RefusedError: OVERLOADED; with it all bodies would be over their limit, and this one is not alone.
+        """
+        state, size = self._connection.server_state, len(piece)
+        buffered = state.buffered_body_bytes
+        if buffered + size > state.limits.max_buffered_body_bytes and buffered > self._held_bytes:
+            raise RefusedError(ErrorCode.OVERLOADED, "The server holds as much unanswered data as it takes.")
+        state.buffered_body_bytes = buffered + size
+        self._held_bytes += size
         if not self.body:
             self.body = piece
         elif isinstance(self.body, bytearray):
@@ -93,6 +105,7 @@ class Exchange:
     def drop(self) -> None:
         """End the exchange unanswered: the client is gone, or the connection answers in the application's place."""
         self.dropped = True
+        self._release_body()
         self._wake()
         task = self.task
         if task is not None and not task.done():
@@ -211,6 +224,7 @@ class Exchange:
             write(body)
         if not more:
             self.finished = True
+            self._release_body()
             if self._event is not None:
                 self._event.set()
             self._connection.exchange_finished(self)
@@ -233,9 +247,15 @@ class Exchange:
             head_only=self.scope["method"] == "HEAD",
         )
         self.written = self.finished = True
+        self._release_body()
         self.keep_alive = False
         connection.transport.write(answer)
         connection.exchange_finished(self)
+
+    def _release_body(self) -> None:
+        """Stop counting the body; once for all, however often it is called."""
+        self._connection.server_state.buffered_body_bytes -= self._held_bytes
+        self._held_bytes = 0
 
     async def _until(self, *, over: bool) -> None:
         """Wait for the whole body, or (``over``) for the end of the exchange."""

@@ -7,6 +7,7 @@ the timeouts are short) asks each whether it has passed. A timeout therefore las
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from tensorhost.settings import Settings
 if TYPE_CHECKING:
     from tensorhost.server.connections import Connection
 
+_LOG = logging.getLogger(__name__)
+
 _LONGEST_SWEEP_S = 1.0
 _SHORTEST_SWEEP_S = 0.01
 _SWEEPS_PER_TIMEOUT = 5
@@ -28,11 +31,12 @@ _SWEEPS_PER_TIMEOUT = 5
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one client may take. Durations in seconds, sizes in bytes."""
+    """What one client may take, and all together. Durations in seconds, sizes in bytes."""
 
     max_connections: int
     max_header_bytes: int
     max_body_bytes: int
+    max_buffered_body_bytes: int
     header_timeout_s: float
     body_timeout_s: float
     keep_alive_timeout_s: float
@@ -44,6 +48,7 @@ class Limits:
             max_connections=settings.max_connections,
             max_header_bytes=int(settings.max_header_bytes),
             max_body_bytes=int(settings.max_body_bytes),
+            max_buffered_body_bytes=int(settings.max_buffered_body_bytes),
             header_timeout_s=settings.header_timeout_s,
             body_timeout_s=settings.body_timeout_s,
             keep_alive_timeout_s=settings.keep_alive_timeout_s,
@@ -61,7 +66,8 @@ class Registry(ServerState):
 
     ``connections`` holds those that are served, ``lingering`` those that have been answered for the last time and
     only wait for the client to read that. ``draining`` makes every response close its connection. ``on_refused`` is
-    told of each request that was refused before the application saw it.
+    told of each request that was refused before the application saw it. ``buffered_body_bytes`` counts the request
+    bodies, complete or not, of exchanges that have not ended; the exchanges keep it.
     """
 
     def __init__(self, limits: Limits, on_refused: Callable[[ErrorCode], None] = lambda _code: None) -> None:
@@ -70,6 +76,7 @@ class Registry(ServerState):
         self.on_refused = on_refused
         self.lingering: set[Connection] = set()
         self.draining = False
+        self.buffered_body_bytes = 0
         self.date_line = _date_line()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -99,11 +106,15 @@ class Registry(ServerState):
 
     def _sweep(self) -> None:
         loop = asyncio.get_running_loop()
+        # First of all, so that nothing that fails below can end the timeouts of every connection.
+        self._timer = loop.call_later(self.limits.sweep_interval_s, self._sweep)
         self.date_line = _date_line()
         now = loop.time()
         for connection in (*self.served(), *self.lingering):
-            connection.check(now)
-        self._timer = loop.call_later(self.limits.sweep_interval_s, self._sweep)
+            try:
+                connection.check(now)
+            except Exception:  # noqa: BLE001 - one connection's fault must not keep the others from being checked
+                _LOG.exception("a connection's deadlines could not be checked")
 
 
 def _date_line() -> bytes:

@@ -1,7 +1,8 @@
 """What a connection waits for from its client, and until when. Pure: times go in, verdicts come out.
 
 Two clocks run. The deadline belongs to the phase; the other one starts whenever bytes wait in the send buffer and
-starts again each time the client has read some of them.
+starts again each time the client has read some of them. A body's deadline moves only when a full share of it has
+arrived, not with every byte, so that a client cannot hold a body by sending a trickle.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import math
 
 from tensorhost.server.registry import Limits
 
+_BODY_BYTES_PER_S = 65_536
 _PARTING_STALL_S = 1.0
 _PARTING_TOTAL_S = 5.0
 
@@ -31,7 +33,7 @@ class Verdict(enum.Enum):
     KEEP = "time is left"
     CLOSE = "idle for too long"
     HEAD_LATE = "the head took too long"
-    BODY_LATE = "the body stopped arriving"
+    BODY_LATE = "the body arrives too slowly"
     ABORT = "the client does not read, or does not leave"
 
 
@@ -44,8 +46,10 @@ class Watch:
 
     __slots__ = (
         "_body_s",
+        "_body_share",
         "_deadline",
         "_parting_end",
+        "_share_left",
         "_timeouts",
         "_unsent_bytes",
         "_unsent_deadline",
@@ -62,6 +66,7 @@ class Watch:
             _PARTING_STALL_S,
         )
         self._body_s = limits.body_timeout_s
+        self._body_share = self._share_left = int(limits.body_timeout_s * _BODY_BYTES_PER_S)
         self._unsent_bytes = 0
         self._unsent_deadline = math.inf
         self._parting_end = math.inf
@@ -72,8 +77,17 @@ class Watch:
         self.phase = phase
         self.entered = now
         self._deadline = now + self._timeouts[phase]
-        if phase is Phase.PARTING:
+        if phase is Phase.BODY:
+            self._share_left = self._body_share
+        elif phase is Phase.PARTING:
             self._parting_end = now + _PARTING_TOTAL_S
+
+    def body_arrived(self, size: int, now: float) -> None:
+        """``size`` bytes of the body are here: time starts anew once 64 KiB for each second of it have come."""
+        self._share_left -= size
+        if self._share_left <= 0:
+            self._share_left = self._body_share
+            self._deadline = now + self._body_s
 
     def progress(self, now: float) -> None:
         """The client did something that gives it time again; parting has a total that this does not extend."""

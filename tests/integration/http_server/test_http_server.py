@@ -255,6 +255,17 @@ async def test_a_stalled_body_is_refused_and_its_application_cancelled():
     assert app.messages == []
 
 
+async def test_a_trickling_body_is_refused():
+    async with serving(body_timeout_s=0.2) as server, connected(server.port) as (reader, writer):
+        writer.write(post(b"", length=1_000_000))
+        refusal = asyncio.create_task(refused(reader, 408, "REQUEST_TIMEOUT"))
+        with contextlib.suppress(OSError):
+            while not refusal.done():
+                writer.write(b"y")
+                await asyncio.sleep(0.01)
+        await refusal
+
+
 async def test_chunk_extensions_are_no_progress():
     async with serving(body_timeout_s=0.2) as server, connected(server.port) as (reader, writer):
         writer.write(b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1;x=")
@@ -309,6 +320,21 @@ async def test_a_growing_chunked_body_is_refused():
             await writer.drain()
         await refused(reader, 413, "PAYLOAD_TOO_LARGE")
     assert app.messages == []
+
+
+async def test_bodies_that_are_too_much_together_are_refused_and_later_ones_served():
+    app = EchoApp()
+    async with serving(app, max_buffered_body_bytes=1000) as server, connected(server.port) as (reader, writer):
+        writer.write(post(bytes(900), path=b"/wait"))
+        await app.entered.wait()
+        async with connected(server.port) as (second_reader, second_writer):
+            second_writer.write(post(bytes(101)))
+            _, headers = await refused(second_reader, 503, "OVERLOADED")
+            assert headers["retry-after"] == "1"
+        assert (await ask(server.port, post(b"x" * 100)))[0] == 200
+        app.release.set()
+        assert (await read_response(reader))[0] == 200
+        assert (await ask(server.port, post(bytes(5000))))[0] == 200
 
 
 async def test_connections_over_the_limit_are_refused_without_hurting_the_others():

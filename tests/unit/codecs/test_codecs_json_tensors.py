@@ -201,6 +201,54 @@ def test_depth_limit() -> None:
             decode_inputs(beyond, spec, max_elements=9)
 
 
+@pytest.mark.parametrize(
+    ("element", "count", "dtype", "spec_shape", "shown", "actual"),
+    [
+        ("1", 2**24 + 3, DType.FLOAT32, (None, 4), "[?], expected [?, 4]", [None]),
+        ("1", 2**24 + 3, DType.FLOAT32, (), "[?], expected []", [None]),
+        ("1", 2**24 + 3, DType.INT8, (4,), "[?], expected [4]", [None]),
+        ("1", 300_000, DType.FLOAT32, (None, 4), "[300000], expected [?, 4]", [300_000]),
+        ("[1,2]", 150_000, DType.BOOL, (None,), "[150000, 2], expected [?]", [150_000, 2]),
+        ('["a","b"]', 150_000, DType.STRING, (None, 3), "[150000, 2], expected [?, 3]", [150_000, 2]),
+        ('{"b64":""}', 300_000, DType.STRING, (None, 2), "[300000], expected [?, 2]", [300_000]),
+        ("[]", 300_000, DType.FLOAT32, (None,), "[300000, 0], expected [?]", [300_000, 0]),
+    ],
+)
+def test_long_lists_of_the_wrong_shape_are_refused_unread(
+    monkeypatch: pytest.MonkeyPatch,
+    element: str, count: int, dtype: DType, spec_shape: Shape, shown: str, actual: list[int | None],
+) -> None:  # fmt: skip
+    for reading in ("chain", "islice"):
+        monkeypatch.setattr(f"tensorhost.codecs.json_shapes.{reading}", None)
+    with pytest.raises(InvalidInputShapeError) as caught:
+        decode_text("[" + f"{element}," * (count - 1) + element + "]", dtype, spec_shape)
+    assert caught.value.message == f"Input 'x' has shape {shown}."
+    assert caught.value.details == {"input": "x", "expected": list(spec_shape), "actual": actual}
+
+
+def test_long_lists_without_elements_take_dimensions_from_the_spec() -> None:
+    assert decode_text("[" + "[]," * 299_999 + "[]]", shape=(None, None, 4)).shape == (300_000, 0, 4)
+
+
+def test_counting_of_a_very_long_list_ends_at_the_limit() -> None:
+    request = JsonObject.parse(b'{"inputs":[[' + b"1," * (2**24 + 2) + b"1]]}")
+    spec = {"x": TensorSpec("x", DType.UINT8, (1, None))}
+    for limit in (1000, 2**24 + 2):
+        with pytest.raises(PayloadTooLargeError, match=f"Input 'x' has more than {limit} elements"):
+            decode_inputs(request, spec, max_elements=limit)
+    assert decode_inputs(request, spec, max_elements=2**24 + 3)["x"].shape == (1, 2**24 + 3)
+
+
+@pytest.mark.parametrize("dtype", [DType.FLOAT32, DType.STRING])
+def test_short_lists_that_are_ragged_are_said_to_be_whatever_the_rank(dtype: DType) -> None:
+    with pytest.raises(RaggedInputError):
+        decode([[1, 2], [3]], dtype, (None, 2, 2))
+
+
+def test_integers_beyond_the_precision_of_float32_become_the_nearest() -> None:
+    same(decode([2**24 + 1, 2**24 + 3, -(2**53) - 1]), [2.0**24, 2.0**24 + 4, -(2.0**53)], np.float32)
+
+
 def test_more_elements_in_a_list_than_the_parser_counts() -> None:
     count = 2**24 + 3
     array = decode_text(b"[" + b"1," * (count - 1) + b"2]", DType.UINT8, (None,))

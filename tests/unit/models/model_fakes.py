@@ -65,6 +65,7 @@ class World:
     runs: dict[str, Callable[[np.ndarray], np.ndarray]] = field(default_factory=dict)
     runtimes: dict[str, list[FakeRuntime]] = field(default_factory=dict)
     weights_bytes: int = 100
+    signatures: tuple[Signature, ...] = ()
 
     def write(self, key: str, constant: float = 0.0, padding_bytes: int = 0) -> Path:
         """A version that answers its input plus ``constant``, complete at once as after a rename."""
@@ -92,7 +93,7 @@ class World:
             raise self.failures[key]
         constant = float((path / "constant").read_text())
         run = self.runs.get(key, lambda x: x + np.float32(constant))
-        runtime = FakeRuntime(run, weights_bytes=self.weights_bytes)
+        runtime = FakeRuntime(run, *self.signatures, weights_bytes=self.weights_bytes)
         self.runtimes.setdefault(key, []).append(runtime)
         return runtime
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from tensorhost.core.errors import ModelFailedError
-from tensorhost.models.config import ModelConfig, read_config, resolve_inside
+from tensorhost.models.config import ModelConfig, loading_digest, read_config, resolve_inside
 
 
 def read(folder, text):
@@ -51,7 +51,7 @@ def test_everything_it_may_say(tmp_path):
     [
         ("labls = []", "labls"),
         ("[batching]\nsize = 3", "batching.size"),
-        ("labels = 3", "labels"),
+        ("labels = 3", "labels: must be a list"),
         ("labels = [1, 2]", "labels.0"),
         ("loading = 'sometimes'", "loading"),
         ("[batching]\nmax_batch_size = 0", "batching.max_batch_size"),
@@ -61,13 +61,16 @@ def test_everything_it_may_say(tmp_path):
         ("version_policy = [1, 2]", "version_policy: Value error, must be latest, latest:N, all or a list"),
         ("version_policy = 'latest:" + "9" * 5000 + "'", "version_policy"),
         ("[version_labels]\n'a b' = '1'", "version_labels"),
-        ("preprocessing = 'resize'", "preprocessing"),
+        ("preprocessing = 'resize'", "preprocessing: must be a table"),
+        ("version_labels = 3", "version_labels: must be a table"),
+        ("warmup = 3", "warmup: must be a table"),
     ],
 )
 def test_a_wrong_key_is_named(tmp_path, text, named):
     message = refusal(tmp_path, text)
     assert message.startswith("model.toml is not valid: ")
     assert named in message
+    assert not any(word in message for word in ("tuple", "dictionary", "Config"))
 
 
 @pytest.mark.parametrize(
@@ -145,3 +148,83 @@ def test_an_absolute_path_outside_is_refused_and_one_inside_is_not(tmp_path):
     (folder / "labels.txt").write_text("cat")
     assert "inside" in refusal(folder, f'labels_file = "{tmp_path / "secret.txt"}"')
     assert resolve_inside(folder, str(folder / "labels.txt"), "labels_file", 10) == (folder / "labels.txt").resolve()
+
+
+LOADED_WITH = [
+    "labels = ['a']",
+    "labels = ['a', 'b']",
+    "labels = ['a\\n', 'b']",
+    "labels_file = 'c.txt'",
+    "[batching]\nenabled = false",
+    "[batching]\nmax_batch_size = 8",
+    "[warmup]\niterations = 1",
+    "[warmup]\nexamples = 'a.json'",
+    "[preprocessing]\nscale = 2.0",
+    "[preprocessing]\nscale = 2",
+    "[preprocessing]\nmean = [2]",
+    "[preprocessing]\nmean = [2, []]",
+    "[preprocessing]\nmean = [[2]]",
+    "[preprocessing.tokenize]\nfile = 'a.json'",
+    "[postprocessing]\nscale = 2.0",
+    "",
+]
+
+
+def digest(folder, text):
+    return loading_digest(read(folder, text), folder)
+
+
+def test_the_digest_tells_apart_all_that_a_version_is_loaded_with(tmp_path):
+    (tmp_path / "c.txt").write_text("c")
+    assert len({digest(tmp_path, text) for text in LOADED_WITH}) == len(LOADED_WITH)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "description = 'x'",
+        "loading = 'lazy'",
+        "version_policy = 'all'",
+        "version_labels = { stable = '1' }",
+        "labels = []",
+    ],
+)
+def test_the_digest_leaves_out_what_a_loaded_version_does_not_hold(tmp_path, text):
+    assert digest(tmp_path, text) == digest(tmp_path, "")
+
+
+@pytest.mark.parametrize(
+    ("text", "file"),
+    [
+        ("labels_file = 'inside/a'", "inside/a"),
+        ("[warmup]\nexamples = 'inside/a'", "inside/a"),
+        ("[preprocessing.tokenize]\nfile = 'inside/a'", "inside/a"),
+    ],
+)
+def test_the_digest_changes_with_the_files_that_are_named(tmp_path, text, file):
+    (tmp_path / "inside").mkdir()
+    (tmp_path / file).write_text("one")
+    before = digest(tmp_path, text)
+    assert digest(tmp_path, text) == before
+    (tmp_path / file).write_text("three")
+    assert digest(tmp_path, text) != before
+
+
+@pytest.mark.parametrize("name", ["../secret", "link", "loop", "a\\u0000b", "", "x" * 5000])
+def test_the_digest_does_not_look_outside_the_folder(tmp_path, name):
+    folder = tmp_path / "m"
+    folder.mkdir()
+    (folder / "link").symlink_to(tmp_path / "secret")
+    (folder / "loop").symlink_to(folder / "loop")
+    text = f'[warmup]\nexamples = "{name}"'
+    before = digest(folder, text)
+    (tmp_path / "secret").write_text("secret")
+    assert digest(folder, text) == before
+
+
+def test_the_digest_of_deeply_nested_tables_is_no_stack_overflow(tmp_path):
+    config = ModelConfig(preprocessing={})
+    inner = config.preprocessing
+    for _ in range(100_000):
+        inner["a"] = inner = {}
+    assert len(loading_digest(config, tmp_path)) == 32

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 from model_fakes import FakeRuntime, signature
 
-from tensorhost.core.errors import InvalidRequestError, ModelFailedError, OutOfMemoryError
+from tensorhost.core.errors import (
+    ErrorCode,
+    InvalidRequestError,
+    MisconfiguredModelError,
+    ModelFailedError,
+    OutOfMemoryError,
+)
 from tensorhost.core.ids import ModelId
 from tensorhost.models import loading
 from tensorhost.models.config import ModelConfig
@@ -104,11 +110,12 @@ def test_memory_is_at_least_the_weights_and_not_blamed_without_limit(attempt, mo
     assert attempt(FakeRuntime(lambda x: x, ROWS, weights_bytes=100)).memory_bytes == 800 + 64 * 2**20
 
 
-def test_preprocessing_that_does_not_fit_fails_the_load(attempt):
+@pytest.mark.parametrize("table", ["preprocessing", "postprocessing"])
+def test_steps_that_do_not_fit_are_the_models_fault(attempt, table):
     runtime = FakeRuntime(lambda x: x, ROWS)
-    with pytest.raises(Exception, match="no_such_step") as raised:
-        attempt(runtime, preprocessing={"no_such_step": True})
-    assert raised.value.code.value == "INVALID_PREPROCESSING"
+    with pytest.raises(MisconfiguredModelError, match=r"^model\.toml does not fit the model: .*no_such_step") as raised:
+        attempt(runtime, **{table: {"no_such_step": True}})
+    assert raised.value.code is ErrorCode.MODEL_FAILED
     assert runtime.closed
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import shutil
 import threading
 import time
@@ -10,8 +11,9 @@ import weakref
 
 import numpy as np
 import pytest
-from model_fakes import available, until
+from model_fakes import available, signature, until
 
+from tensorhost.core.dtypes import DType
 from tensorhost.core.errors import (
     DeadlineExceededError,
     InvalidRequestError,
@@ -24,6 +26,7 @@ from tensorhost.core.errors import (
     UnsupportedModelError,
     VersionNotFoundError,
 )
+from tensorhost.core.tensors import TensorSpec
 from tensorhost.inference import InferenceEngine
 from tensorhost.models import ModelManager, lifecycle, loading, repository
 from tensorhost.models.states import VersionState
@@ -245,6 +248,57 @@ async def test_a_broken_replacement_is_tried_again_while_the_old_files_serve(wor
     await manager.load_model("m", version="1")
     assert await answer(manager) == (7.0, "1")
     assert manager.version("m", "1").error is None
+
+
+async def test_a_changed_model_toml_is_swapped_in_whole_and_fails_no_request(world, managed):
+    world.signatures = (signature(outputs={"y": TensorSpec("y", DType.FLOAT32, (None, 3))}),)
+    world.runs["m/1"] = lambda x: np.tile(np.float32([1, 3, 2]), (len(x), 1))
+    world.write("m/1")
+    world.configure("m", 'labels = ["a", "b", "c"]\npostprocessing.topK = 1')
+    manager = await managed()
+    engine = InferenceEngine(manager)
+
+    async def top():
+        result = await engine.predict("m", np.zeros(1, np.float32))
+        return [entry["label"] for entry in result.predictions[0]]
+
+    assert await top() == ["b"]
+    world.configure("m", 'labels = ["x", "y", "z"]\npostprocessing.topK = 2\nbatching.max_batch_size = 7')
+    while not world.runtimes["m/1"][0].closed:
+        assert await top() in (["b"], ["y", "z"])
+    assert await top() == ["y", "z"]
+    assert manager.model("m").config.labels == ("x", "y", "z")
+    assert manager.find("m").loaded.config == manager.model("m").config
+    assert world.loads == ["m/1"] * 2
+
+
+async def test_what_a_loaded_version_does_not_hold_changes_without_a_reload(world, managed):
+    world.write("m/1")
+    world.configure("m", 'labels = ["a"]')
+    manager = await managed()
+    world.configure(
+        "m", 'description = "new"\nlabels = ["a"]\nversion_policy = "all"\nversion_labels = { stable = "1" }'
+    )
+    await until(manager, lambda: "stable" in manager.model("m").version_labels)
+    await manager.load_model("m")
+    assert world.loads == ["m/1"]
+
+
+async def test_a_model_toml_that_does_not_fit_is_tried_once_until_it_changes(world, managed):
+    world.write("m/1", 1)
+    world.configure("m", "preprocessing.no_such_step = true")
+    manager = await managed()
+    assert state(manager) is VersionState.END
+    assert manager.metrics.loads == {"succeeded": 0, "failed": 1}
+    with pytest.raises(ModelFailedError, match=r"model\.toml does not fit the model: .*no_such_step"):
+        await manager.load_model("m")
+    world.configure("m", "")
+    await until(manager, lambda: available(manager, "m") == ["1"])
+    assert len(world.loads) == 3
+    world.configure("m", "postprocessing.no_such_step = true")
+    await until(manager, lambda: manager.version("m", "1").attempts == 1 and not manager.version("m", "1").busy)
+    assert await answer(manager) == (1.0, "1")
+    assert manager.version("m", "1").next_attempt_at == math.inf
 
 
 async def test_labels_lead_to_versions_and_move_with_the_file(world, managed):
@@ -490,6 +544,20 @@ async def test_a_load_that_took_more_than_foreseen_evicts_afterwards(world, mana
     await until(manager, lambda: loaded(manager) == ["b"])
 
 
+async def test_a_replacement_that_took_more_than_foreseen_evicts_afterwards(world, managed):
+    world.weights_bytes = 1000
+    for name in ("a", "b"):
+        world.write(f"{name}/1")
+        world.configure(name, LAZY)
+    manager = await managed(memory_budget=3500)
+    await answer(manager, "a")
+    await answer(manager, "b")
+    world.weights_bytes = 3000
+    world.configure("b", LAZY + 'labels = ["new"]')
+    await until(manager, lambda: loaded(manager) == ["b"])
+    assert len(world.runtimes["b/1"]) == 2
+
+
 async def test_requests_for_three_models_where_two_fit_are_all_answered(world, tight):
     """Whoever comes is answered or told that memory is short; nobody hangs and the account stays right."""
 
@@ -732,10 +800,10 @@ async def test_a_runtime_that_cannot_be_imported_is_a_failed_load_like_any_other
 async def test_a_fault_of_ours_ends_a_version_and_nothing_else(world, managed, monkeypatch):
     install = lifecycle.Lifecycle._install
 
-    def faulty(self, model, record, loaded):
-        if model.name == "m":
+    def faulty(self, record, loaded):
+        if record.id.name == "m":
             raise RuntimeError("a fault of ours")
-        install(self, model, record, loaded)
+        install(self, record, loaded)
 
     monkeypatch.setattr(lifecycle.Lifecycle, "_install", faulty)
     world.write("m/1")

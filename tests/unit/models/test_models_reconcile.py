@@ -56,7 +56,7 @@ def steps(*args, **changes):
     }
 
 
-CHANGED = {"served_fingerprint": ("other", 0, 0.0)}
+CHANGED = {"served_fingerprint": ("other", 0, 0.0, "")}
 LABELS = {"config": ModelConfig(version_labels={"stable": "1"})}
 
 SITUATIONS = {

@@ -143,6 +143,38 @@ def test_a_version_without_files_waits_for_them(tmp_path):
     assert problem(tmp_path) == "There are no model files in the version's folder (yet)."
 
 
+@pytest.mark.parametrize("made", ["m.keras", "m/model.keras", "m/1/any.keras", "m/1/any.h5", "m/any.tflite"])
+def test_a_damaged_model_file_is_said_to_be_damaged(tmp_path, made):
+    file = tmp_path / made
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(b"no model")
+    assert look(tmp_path).models["m"].problem == ""
+    assert problem(tmp_path) == f"Files are missing (or still being copied): {file.name} (damaged or incomplete)."
+
+
+def test_a_damaged_stray_file_does_not_hide_the_versions_beside_it(tmp_path):
+    saved_model(tmp_path / "m" / "3")
+    (tmp_path / "m" / "stray.keras").write_bytes(b"no model")
+    assert versions(look(tmp_path)) == {"m": ["3"]}
+    assert not problem(tmp_path, version="3")
+
+
+def test_the_settings_a_version_is_loaded_with_are_part_of_its_fingerprint(tmp_path):
+    saved_model(tmp_path / "m" / "1")
+    settings = tmp_path / "m" / "model.toml"
+
+    def fingerprint(text):
+        settings.write_text(text)
+        return look(tmp_path).models["m"].versions["1"].fingerprint
+
+    plain = fingerprint("")
+    assert fingerprint("description = 'x'\nversion_labels = { stable = '1' }") == plain
+    assert fingerprint("labels = ['a']") != plain
+    assert fingerprint("labels = [") not in (plain, fingerprint("labels = ['a']"))
+    settings.unlink()
+    assert look(tmp_path).models["m"].versions["1"].fingerprint == plain
+
+
 def test_an_empty_model_folder_is_a_problem(tmp_path):
     (tmp_path / "m").mkdir()
     assert look(tmp_path).models["m"].problem == "There is no version in the model's folder."
@@ -169,7 +201,7 @@ def test_a_file_name_that_is_no_text_can_be_shown(tmp_path):
     (tmp_path / "m" / "1").mkdir(parents=True)
     file = Path(os.fsdecode(bytes(tmp_path) + b"/m/1/a\xff.keras"))
     file.write_bytes(b"PK\x03\x04 cut short")
-    assert b"a?.keras (cut short)" in problem(tmp_path).encode()
+    assert b"a?.keras (damaged or incomplete)" in problem(tmp_path).encode()
 
 
 def test_hidden_entries_and_other_files_are_not_looked_at(tmp_path):

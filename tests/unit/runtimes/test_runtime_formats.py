@@ -49,9 +49,45 @@ def test_each_format_is_told_by_content(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"PK", b"{}", b'{"modelTopology": 1}', b"TFL3TFL4", bytes(100)])
-@pytest.mark.parametrize("name", ["model.json", "model.h5", "model.tflite", "notes.txt"])
+@pytest.mark.parametrize("name", ["model.json", "model.bin", "notes.txt"])
 def test_other_files_are_no_model(tmp_path, name, content):
     assert detect_format(write(tmp_path / name, content)) is None
+
+
+DAMAGED = {
+    "m.keras": ModelFormat.KERAS,
+    "m.KERAS": ModelFormat.KERAS,
+    "m.h5": ModelFormat.KERAS_H5,
+    "m.hdf5": ModelFormat.KERAS_H5,
+    "m.tflite": ModelFormat.TFLITE,
+}
+
+
+@pytest.mark.parametrize("content", [b"", b"PK", b"{}", b"TFL3TFL4", bytes(100)])
+@pytest.mark.parametrize("name", DAMAGED)
+def test_a_damaged_file_is_told_by_its_suffix_and_is_not_whole(tmp_path, name, content):
+    file = write(tmp_path / "v" / name, content)
+    for path in (file, file.parent):
+        assert detect_format(path) is DAMAGED[name]
+        assert missing_files(path, DAMAGED[name]) == [f"{name} (damaged or incomplete)"]
+
+
+def test_content_goes_before_suffix(tmp_path):
+    assert detect_format(write(tmp_path / "m.keras", hdf5(0, 64))) is ModelFormat.KERAS_H5
+    write(tmp_path / "broken.tflite", b"")
+    assert detect_format(tmp_path) is ModelFormat.KERAS_H5
+
+
+def test_the_suffix_of_a_hidden_a_second_or_a_stray_file_tells_nothing(tmp_path):
+    write(tmp_path / ".m.keras", b"")
+    assert detect_format(tmp_path) is None
+    write(tmp_path / "m.keras", b"")
+    assert detect_format(tmp_path) is ModelFormat.KERAS
+    (tmp_path / "1").mkdir()
+    assert detect_format(tmp_path) is None
+    (tmp_path / "1").rmdir()
+    write(tmp_path / "n.keras", b"")
+    assert detect_format(tmp_path) is None
 
 
 def test_other_archives_and_absent_paths_are_no_model(tmp_path):
@@ -141,7 +177,7 @@ def test_half_copied_real_models_are_incomplete(models, keras_models, tmp_path, 
     content = (keras_models / "fixed.keras").read_bytes()
     half = write(tmp_path / "half.keras", content[: int(len(content) * kept)])
     assert detect_format(half) is ModelFormat.KERAS
-    assert missing_files(half, ModelFormat.KERAS) == ["half.keras (cut short)"]
+    assert missing_files(half, ModelFormat.KERAS) == ["half.keras (damaged or incomplete)"]
 
 
 def test_missing_parts_of_other_formats(tmp_path):
@@ -150,8 +186,8 @@ def test_missing_parts_of_other_formats(tmp_path):
     for version in range(4):
         assert missing_files(write(tmp_path / "m.h5", hdf5(version, 64)), ModelFormat.KERAS_H5) == []
         cut = write(tmp_path / "m.h5", hdf5(version, 65))
-        assert missing_files(cut, ModelFormat.KERAS_H5) == ["m.h5 (cut short)"]
-    assert missing_files(write(tmp_path / "m.h5", HDF5), ModelFormat.KERAS_H5) == ["m.h5 (cut short)"]
+        assert missing_files(cut, ModelFormat.KERAS_H5) == ["m.h5 (damaged or incomplete)"]
+    assert missing_files(write(tmp_path / "m.h5", HDF5), ModelFormat.KERAS_H5) == ["m.h5 (damaged or incomplete)"]
     web = write(tmp_path / "web" / "model.json", TFJS)
     assert missing_files(web, ModelFormat.TFJS) == ["a.bin", "b.bin"]
     write(tmp_path / "web" / "a.bin", b"1")
@@ -161,7 +197,7 @@ def test_missing_parts_of_other_formats(tmp_path):
     write(web, TFJS.replace(b"a.bin", b"../../a.bin"))
     assert missing_files(web, ModelFormat.TFJS)[0] == "model.json (names a weight file outside its folder)"
     lite = write(tmp_path / "m.tflite", b"\0\0\0\0TFL3")
-    assert missing_files(lite, ModelFormat.TFLITE) == ["m.tflite (cut short)"]
+    assert missing_files(lite, ModelFormat.TFLITE) == ["m.tflite (damaged or incomplete)"]
     assert missing_files(write(lite, b"\0\0\0\0TFL3" + bytes(20)), ModelFormat.TFLITE) == []
 
 

@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 
 from tensorhost.core.errors import InvalidRequestError, ModelFailedError, OutOfMemoryError
-from tensorhost.runtimes.graph_rewrite import forget_cluster_devices, keep_only, pad_pointwise_convolutions
+from tensorhost.runtimes.graph_rewrite import (
+    forget_cluster_devices,
+    keep_only,
+    pad_pointwise_convolutions,
+    read_before_gathering,
+)
 from tensorhost.runtimes.graph_scan import changes_state, parameter_bytes, reached_from
 from tensorhost.runtimes.tensorflow_errors import first_line, load_error, run_error
 
@@ -124,6 +129,45 @@ def test_random_generators_and_mutable_tables_change_state(tf):
     graph_def = graph_of(tf, build)
     assert changes_state(reached_from(graph_def, ["insert"])) == "LookupTableInsertV2"
     assert changes_state(reached_from(graph_def, ["draw"])) == "StatefulUniformFullInt"
+
+
+@pytest.mark.parametrize("batch_dims", [0, 1])
+@pytest.mark.parametrize("where", ["graph", "function"])
+def test_gathering_from_a_variable_becomes_reading_and_gathering(tf, where, batch_dims):
+    values = np.arange(24, dtype=np.float16).reshape(2, 3, 4)
+
+    def gather(handle, indices):
+        tf.constant(0.0, name="Picked/axis")
+        with tf.control_dependencies([tf.no_op(name="awaited")]):
+            return tf.raw_ops.ResourceGather(
+                resource=handle, indices=indices, dtype=tf.float16, batch_dims=batch_dims, name="Picked"
+            )
+
+    def build():
+        handle = tf.raw_ops.VarHandleOp(dtype=tf.float16, shape=values.shape, shared_name="table")
+        tf.raw_ops.AssignVariableOp(resource=handle, value=tf.constant(values), name="set")
+        indices = tf.constant([[1, 0], [0, 1]], tf.int32)
+        tf.identity((gather if where == "graph" else tf.function(gather))(handle, indices), name="y")
+
+    def answer():
+        with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+            tf.import_graph_def(graph_def, name="")
+            session.run("set")
+            return session.run("y:0")
+
+    graph_def = graph_of(tf, build)
+    before = answer()
+    read_before_gathering(graph_def)
+    body = graph_def.node if where == "graph" else graph_def.library.function[0].node_def
+    nodes = {node.name: node for node in body}
+    assert len(nodes) == len(body)
+    assert nodes["Picked"].op == "GatherV2"
+    assert nodes["Picked/axis_1"].op == "Const"
+    for name in ("Picked", "Picked/read"):
+        assert nodes[name].input[-1] == "^awaited"
+    np.testing.assert_array_equal(answer(), before)
+    read_before_gathering(graph_def)
+    assert len(body) == len(nodes)
 
 
 def test_messages_lose_nodes_and_paths():

@@ -39,6 +39,23 @@ def test_answers_like_tensorflow_on_the_cheapest_path(tf, models, loaded):
         np.testing.assert_allclose(runtime.run(name, {"x": x})["y"], wanted, rtol=1e-5)
 
 
+def test_gathering_from_variables_in_functions_is_frozen_and_right(tf, models, loaded, capfd):
+    runtime = loaded(models / "embeddings")
+    assert runtime.call_path("serving_default") == BEST
+    assert "E0000" not in capfd.readouterr().err
+    ids = np.array([0, 299, 7, 7], np.int64)
+    expected = tf.saved_model.load(str(models / "embeddings")).signatures["serving_default"](ids=tf.constant(ids))
+    answer = runtime.run("serving_default", {"ids": ids})
+    assert answer.keys() == {"half", "nested_half", "nested_single", "batched", "looped"}
+    for name, array in answer.items():
+        assert array.dtype == expected[name].numpy().dtype
+        np.testing.assert_array_equal(array, expected[name].numpy())
+    assert runtime.run("serving_default", {"ids": ids[:0]})["batched"].shape == (2, 0, 5)
+    for wrong in (-1, 300):
+        with pytest.raises(InvalidRequestError, match=rf"= {wrong} is not in \[0, 300\)"):
+            runtime.run("serving_default", {"ids": np.array([wrong], np.int64)})
+
+
 def test_signatures_are_read_with_the_default_first(models, loaded):
     runtime = loaded(models / "half_plus_two")
     assert list(runtime.signatures) == ["serving_default", "plus_three"]

@@ -216,6 +216,22 @@ def test_prepare_is_quiet_leaves_keras_alone_and_gives_pools_ordinary_priority(m
     assert "oneDNN custom operations" not in done.stderr
 
 
+def test_loading_the_demo_models_prints_no_error():
+    done = _python("""
+        from tensorhost.demo import demo_models_path
+        from tensorhost.runtimes import LoadOptions, load
+
+        for folder in sorted(demo_models_path().glob("*/[0-9]*")):
+            runtime = load(folder, LoadOptions())
+            print(folder.parent.name, *(runtime.call_path(name) for name in runtime.signatures))
+    """)
+    assert done.returncode == 0, done.stderr
+    assert "E0000" not in done.stderr
+    lines = done.stdout.splitlines()
+    assert [line.split()[0] for line in lines] == ["digits", "digits", "langid", "wine"]
+    assert all("frozen graph, single-threaded session" in line for line in lines)
+
+
 def test_what_else_is_printed_while_importing_is_passed_on(capfd):
     with _without_noise():
         os.write(2, b"I0 port.cc:153] oneDNN custom operations are on.\nsomething of interest\n")

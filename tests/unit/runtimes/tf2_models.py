@@ -133,6 +133,41 @@ def write_all(tf, root):
     crash.bias = edges_bias = tf.Variable(rng.normal(size=28).astype(np.float32))
     save("pointwise", crash, serving_default=pointwise)
 
+    tables = tf.Module()
+    tables.half = tf.Variable(rng.normal(size=(300, 5)).astype(np.float16))
+    tables.single = tf.Variable(rng.normal(size=(300, 5)).astype(np.float32))
+    tables.batched = tf.Variable(rng.normal(size=(2, 300, 5)).astype(np.float16))
+
+    @tf.function
+    def rows_of(table, ids):
+        return tf.gather(table, ids)
+
+    @tf.function
+    def nested(table, ids):
+        return tf.cast(rows_of(table, ids), tf.float32) * 2.0 + tf.cast(tf.gather_nd(table, ids[:, None]), tf.float32)
+
+    @tf.function
+    def by_batch(ids):
+        return tf.raw_ops.ResourceGather(
+            resource=tables.batched.handle, indices=tf.stack([ids, ids]), dtype=tf.float16, batch_dims=1
+        )
+
+    @tf.function(input_signature=[spec([None], tf.int64, name="ids")])
+    def embed(ids):
+        zeros = tf.zeros_like(tf.gather(tables.single, ids))
+        looped = tf.while_loop(
+            lambda i, _: i < 3, lambda i, v: (i + 1, v + tf.cast(nested(tables.half, ids), tf.float32)), (0, zeros)
+        )
+        return {
+            "half": tf.gather(tables.half, ids),
+            "nested_half": nested(tables.half, ids),
+            "nested_single": nested(tables.single, ids),
+            "batched": by_batch(ids),
+            "looped": looped[1],
+        }
+
+    save("embeddings", tables, serving_default=embed)
+
     nothing = tf.Module()
     nothing.value = tf.Variable(1.0)
     save("nothing", nothing)

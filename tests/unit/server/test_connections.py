@@ -4,8 +4,10 @@ The latter is not public there; these tests fail first when a new version change
 """
 
 import asyncio
+import dataclasses
 import inspect
 import itertools
+import math
 import re
 
 import uvicorn
@@ -15,6 +17,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from tensorhost.core.errors import ErrorCode
 from tensorhost.server.connections import Connection
 from tensorhost.server.registry import Limits, Registry
 
@@ -107,13 +110,20 @@ async def echo(scope, receive, send):
     await send({"type": "http.response.body", "body": content})
 
 
+LIMITS = Limits(10, 1024, 1024, 2048, header_timeout_s=10, body_timeout_s=10, keep_alive_timeout_s=10)
+
+
+def connection_of(registry):
+    config = uvicorn.Config(echo, ws="none", lifespan="off", log_config=None, proxy_headers=False)
+    connection = Connection(config, registry, asyncio.get_running_loop())
+    connection.connection_made(Transport())
+    return connection
+
+
 async def responses_to(*pieces):
     """What is written when the client sends ``pieces``, without what differs from run to run."""
-    limits = Limits(10, 1024, 1024, header_timeout_s=10, body_timeout_s=10, keep_alive_timeout_s=10)
-    config = uvicorn.Config(echo, ws="none", lifespan="off", log_config=None, proxy_headers=False)
-    connection = Connection(config, Registry(limits), asyncio.get_running_loop())
-    transport = Transport()
-    connection.connection_made(transport)
+    connection = connection_of(Registry(LIMITS))
+    transport = connection.transport
     for piece in pieces:
         if not transport.closing:
             connection.data_received(piece)
@@ -163,3 +173,53 @@ def test_whatever_comes_every_answer_is_whole_and_nothing_follows_a_refusal(piec
         answers = rest[size:]
         if b" 400 " in head or b" 431 " in head:
             assert answers == b""
+
+
+_POST = b"POST /p HTTP/1.1\r\n" + _HOST + b"Content-Length: %d\r\n\r\n"
+_GET = b"GET /a HTTP/1.1\r\n" + _HOST + b"\r\n"
+_BODIES = (_GET, _POST % 30, b"x" * 10, _POST % 30 + b"x" * 30, _POST % 30 + b"x" * 29)
+_STEP = st.tuples(st.integers(0, 3), st.sampled_from((*_BODIES, "pause", "lose", "late", "cut off")))
+
+
+async def play(steps):
+    """Let four clients send, stall and vanish as ``steps`` say; the most body bytes seen, and those left at the end."""
+    registry = Registry(dataclasses.replace(LIMITS, max_buffered_body_bytes=80))
+    connections = [connection_of(registry) for _ in range(4)]
+    most = 0
+    for number, step in steps:
+        connection = connections[number]
+        if step == "pause":
+            await asyncio.sleep(0)
+        elif connection.transport.is_closing() or step == "lose":
+            connection.connection_lost(None)
+            connections[number] = connection_of(registry)
+        elif step == "late":
+            connection.check(math.inf)
+        elif step == "cut off":
+            connection.cut_off()
+        else:
+            connection.data_received(step)
+        most = max(most, registry.buffered_body_bytes)
+    for connection in connections:
+        connection.connection_lost(None)
+    await asyncio.gather(*registry.tasks, return_exceptions=True)
+    return most, registry.buffered_body_bytes
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.lists(_STEP, max_size=40))
+def test_buffered_bodies_stay_under_their_limit_and_none_is_left_counted(steps):
+    most, left = asyncio.run(play(steps))
+    assert most <= 80
+    assert left == 0
+
+
+async def test_a_refused_request_that_waits_behind_another_is_no_longer_counted():
+    registry = Registry(LIMITS)
+    connection = connection_of(registry)
+    connection.data_received(_POST % 5 + b"hello" + _POST % 30 + b"x" * 10)
+    assert registry.buffered_body_bytes == 15
+    connection.refuse(ErrorCode.REQUEST_TIMEOUT, "late")
+    assert registry.buffered_body_bytes == 5
+    await asyncio.gather(*registry.tasks)
+    assert registry.buffered_body_bytes == 0

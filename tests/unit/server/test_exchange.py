@@ -4,7 +4,10 @@ import asyncio
 
 import pytest
 
+from tensorhost.core.errors import ErrorCode
 from tensorhost.server.exchange import Exchange
+from tensorhost.server.refusals import RefusedError
+from tensorhost.server.registry import Limits
 
 
 class Transport:
@@ -31,6 +34,10 @@ class Flow:
 class State:
     draining = False
     date_line = b"date: now\r\n"
+    limits = Limits(1, 1, 100, 10, header_timeout_s=1, body_timeout_s=1, keep_alive_timeout_s=1)
+
+    def __init__(self):
+        self.buffered_body_bytes = 0
 
 
 class Connection:
@@ -211,3 +218,65 @@ async def test_a_send_that_waits_for_a_slow_client_ends_when_the_client_leaves()
     connection.flow.writable.set()
     await running
     assert connection.transport.written == b""
+
+
+async def test_a_body_counts_until_it_is_answered():
+    connection = Connection()
+    exchange = exchange_on(connection)
+    exchange.add_body(b"1234")
+    exchange.add_body(b"567")
+    exchange.complete_body()
+    seen = []
+
+    async def app(_scope, receive, send):
+        await receive()
+        seen.append(connection.server_state.buffered_body_bytes)
+        await send(start(200, (b"content-length", b"0")))
+        await send(body())
+        seen.append(connection.server_state.buffered_body_bytes)
+
+    await exchange.run(app)
+    assert seen == [7, 0]
+
+
+async def test_a_body_of_a_failed_application_no_longer_counts():
+    connection = Connection()
+    exchange = exchange_on(connection)
+    exchange.add_body(b"1234")
+    await exchange.run(answering())
+    assert exchange.finished
+    assert connection.server_state.buffered_body_bytes == 0
+
+
+async def test_a_body_dropped_again_and_again_is_uncounted_once():
+    connection = Connection()
+    other, exchange = exchange_on(connection), exchange_on(connection)
+    other.add_body(b"123")
+    exchange.add_body(b"1234")
+    exchange.drop()
+    exchange.drop()
+    assert connection.server_state.buffered_body_bytes == 3
+
+
+async def test_the_body_that_grows_over_the_sum_of_all_is_refused_and_not_counted():
+    connection = Connection()
+    other, exchange = exchange_on(connection), exchange_on(connection)
+    other.add_body(b"123456")
+    exchange.add_body(b"1234")
+    with pytest.raises(RefusedError) as refused:
+        exchange.add_body(b"5")
+    assert refused.value.code is ErrorCode.OVERLOADED
+    assert connection.server_state.buffered_body_bytes == 10
+    other.drop()
+    exchange.add_body(b"5")
+    assert exchange.body == b"12345"
+
+
+async def test_a_body_alone_may_be_larger_than_the_sum_of_all():
+    connection = Connection()
+    exchange = exchange_on(connection)
+    exchange.add_body(b"1234567890")
+    exchange.add_body(b"1234567890")
+    assert len(exchange.body) == 20
+    with pytest.raises(RefusedError):
+        exchange_on(connection).add_body(b"1")
