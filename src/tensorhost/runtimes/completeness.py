@@ -1,7 +1,8 @@
 """What a model's files promise and is not there: tells a half-copied version from a whole one without a runtime.
 
-It finds what is absent or cut short, not what is wrong; a complete but broken model fails when it is loaded. What
-must stay true: no model that loads is reported incomplete, nothing found on disk raises, names are relative.
+It finds what is absent, cut short or not begun as its suffix says, not what is wrong; a complete but broken model fails
+when it is loaded. What must stay true: no model that loads is reported incomplete, nothing found on disk raises, names
+are relative.
 """
 
 from __future__ import annotations

@@ -174,6 +174,11 @@ class Connection(HttpToolsProtocol):
                 self.transport.close()
         elif self._queue:
             self._run(self._queue.pop(0))
+            if not self._queue:
+                self.flow.resume_reading()
+                if self._receiving is not None:
+                    # Reading was paused, so the client could not send the rest until now.
+                    self._enter(Phase.BODY)
         elif self._farewell is not None:
             self._part(self._farewell)
         else:

@@ -133,6 +133,15 @@ async def test_pipelined_requests_are_answered_in_their_order():
         assert [(await read_response(reader))[2] for _ in range(3)] == [b"GET / ", b"POST /b hi", b"GET / "]
 
 
+async def test_a_request_sent_ahead_may_bring_its_body_later():
+    async with serving() as server, connected(server.port) as (reader, writer):
+        ahead = post(b"hello", path=b"/b")
+        writer.write(GET + ahead[:-3])
+        assert (await read_response(reader))[2] == b"GET / "
+        writer.write(ahead[-3:])
+        assert (await read_response(reader))[2] == b"POST /b hello"
+
+
 async def test_http_1_0_is_answered_and_closed():
     async with serving() as server, connected(server.port) as (reader, writer):
         writer.write(b"GET /old HTTP/1.0\r\n\r\n")

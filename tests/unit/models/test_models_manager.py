@@ -264,8 +264,9 @@ async def test_a_changed_model_toml_is_swapped_in_whole_and_fails_no_request(wor
 
     assert await top() == ["b"]
     world.configure("m", 'labels = ["x", "y", "z"]\npostprocessing.topK = 2\nbatching.max_batch_size = 7')
-    while not world.runtimes["m/1"][0].closed:
-        assert await top() in (["b"], ["y", "z"])
+    async with asyncio.timeout(20):
+        while not world.runtimes["m/1"][0].closed:
+            assert await top() in (["b"], ["y", "z"])
     assert await top() == ["y", "z"]
     assert manager.model("m").config.labels == ("x", "y", "z")
     assert manager.find("m").loaded.config == manager.model("m").config

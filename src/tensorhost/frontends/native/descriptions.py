@@ -15,16 +15,18 @@ from tensorhost.models.warmup import SignaturePlan
 def describe_version(model: ModelRecord, record: VersionRecord) -> dict[str, Any]:
     """One version in whatever state: what it takes and gives, how it runs, or why it does not."""
     files = record.on_disk
+    # What answers requests, not what model.toml has come to say since.
+    config = model.config if record.servable is None else record.servable.loaded.config
     described: dict[str, Any] = {
         "name": record.id.name,
         "version": record.id.version,
         "state": record.state.value,
         "format": None if files.format is None else files.format.value,
-        "description": model.config.description,
+        "description": config.description,
         "versionLabels": sorted(
             label for label, version in model.version_labels.items() if version == record.id.version
         ),
-        "labels": list(model.config.labels) or None,
+        "labels": list(config.labels) or None,
         "error": _error(model, record),
     }
     if record.servable is not None:
