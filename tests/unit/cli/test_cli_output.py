@@ -77,7 +77,7 @@ def test_a_command_says_the_same_in_the_list_and_in_its_own_help(command):
 def test_completion_knows_the_flags_of_the_settings():
     env = {"_TENSORHOST_COMPLETE": "complete_bash", "COMP_WORDS": "tensorhost serve --max-b", "COMP_CWORD": "2"}
     offered = CliRunner().invoke(app, [], env=env, prog_name="tensorhost").stdout.split()
-    assert offered == ["--max-batch-size", "--max-body-bytes"]
+    assert offered == ["--max-batch-size", "--max-body-bytes", "--max-buffered-body-bytes"]
 
 
 def test_a_spinner_shows_when_it_takes_long(monkeypatch):
