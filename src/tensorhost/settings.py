@@ -21,6 +21,9 @@ from tensorhost.core.errors import InvalidRequestError
 _PREFIX = "TENSORHOST_"
 _BARE = frozenset({"host", "port", "model_path", "max_batch_size", "warmup_iterations", "log_level"})
 
+_SEPARATORS = {"cors_origins": ",", "import_modules": ",", "allowed_roots": ":", "custom_op_libraries": ":"}
+"""What stands between the parts of a list that is given as text."""
+
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -105,6 +108,28 @@ class Settings(BaseSettings):
     load_attempts: int = Field(5, ge=1, description="Attempts, with back-off, at a version that fails to load.")
     load_backoff_s: float = Field(1.0, gt=0, description="Wait before the second attempt; doubled for each later one.")
     unload_timeout_s: float = Field(30.0, ge=0, description="How long unloading waits for requests in flight.")
+    trust: Literal["standard", "strict"] = Field(
+        "standard",
+        description="strict refuses models that could do more than compute: touch files, run Python, open sockets.",
+    )
+    import_modules: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Python modules to import before models are loaded, for the operations and Keras classes they "
+        "register, such as tensorflow_text; separated by commas.",
+    )
+    custom_op_libraries: Annotated[tuple[Path, ...], NoDecode] = Field(
+        (), description="Shared libraries with operations for TensorFlow; separated by colons."
+    )
+    allow_lambda: bool = Field(
+        False, description="Run the Python code that Keras files bring along (Lambda layers). Only for your own files."
+    )
+    probe: bool = Field(
+        True, description="Load and run each model in a child process first, so that one that crashes harms nothing."
+    )
+    probe_timeout_s: float = Field(300.0, gt=0, description="Longest time a model may take in the child process.")
+    probe_memory: ByteSize | None = Field(
+        None, gt=0, description="Most bytes a model may take in the child process; unset for what the machine has free."
+    )
     memory_budget: ByteSize | None = Field(
         None, gt=0, description="Most bytes that loaded models may take, such as 4GiB; unset for no limit."
     )
@@ -157,7 +182,7 @@ class Settings(BaseSettings):
     @classmethod
     def _split_lists(cls, data: Any) -> Any:
         if isinstance(data, dict):
-            for field, separator in (("cors_origins", ","), ("allowed_roots", ":")):
+            for field, separator in _SEPARATORS.items():
                 if isinstance(data.get(field), str):
                     data[field] = tuple(part.strip() for part in data[field].split(separator) if part.strip())
         return data

@@ -23,7 +23,8 @@ from tensorhost.core.errors import (
 )
 from tensorhost.inference import InferenceEngine
 from tensorhost.models import ModelManager, VersionState
-from tensorhost.runtimes import LoadOptions, prepare, tensorflow_process
+from tensorhost.runtimes import LoadOptions, prepare
+from tensorhost.runtimes.tensorflow import process as tensorflow_process
 from tensorhost.settings import Settings
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -25,6 +25,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 ARGUMENT_FIELD = "model_path"
 """The setting given as an argument without a flag."""
 
+_FLAGS = {"import_modules": "--import", "custom_op_libraries": "--custom-op-library"}
+"""Flags that are not called like their setting. Such a flag stands for one part of a list and may be repeated."""
+
 _PANEL_STARTS = {
     "host": "Essentials",
     "log_format": "Logging",
@@ -103,7 +106,7 @@ def _describe(field: str, info: FieldInfo, panel: str) -> SettingFlag:
     shown, metavar = _on_the_command_line(kind)
     return SettingFlag(
         field=field,
-        flag="--" + field.replace("_", "-") if has_flag else "",
+        flag=_FLAGS.get(field, "--" + field.replace("_", "-")) if has_flag else "",
         environment=environment_variable(field),
         default=_default_text(info.default),
         description=info.description or "",

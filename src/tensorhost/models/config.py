@@ -51,6 +51,31 @@ class WarmupConfig(_Table):
     examples: str | None = None
 
 
+class GraphConfig(_Table):
+    """What a frozen graph does not say of itself: the tensors to feed and to fetch, by public name.
+
+    A list of tensor names stands for a table of the same names without ``:0``.
+    """
+
+    inputs: dict[str, str] = Field(default_factory=dict)
+    outputs: dict[str, str] = Field(default_factory=dict)
+
+    @field_validator("inputs", "outputs", mode="before")
+    @classmethod
+    def _list_is_table(cls, value: Any) -> Any:
+        if not isinstance(value, list):
+            return value
+        if not all(isinstance(name, str) for name in value):
+            raise ValueError("must be a list of tensor names, or a table of names")
+        return {name.removesuffix(":0"): name for name in value}
+
+
+class TfliteConfig(_Table):
+    """Options of TensorFlow Lite models. ``dequantize``: quantised inputs and outputs become float32."""
+
+    dequantize: bool = False
+
+
 class ModelConfig(_Table):
     """Everything ``model.toml`` may say. Options of steps stay plain tables; the pipelines room reads them."""
 
@@ -62,6 +87,9 @@ class ModelConfig(_Table):
     version_labels: dict[str, str] = Field(default_factory=dict)
     batching: BatchingConfig = BatchingConfig()
     warmup: WarmupConfig = WarmupConfig()
+    imports: tuple[str, ...] = ()
+    graph: GraphConfig = GraphConfig()
+    tflite: TfliteConfig = TfliteConfig()
     preprocessing: dict[str, Any] = Field(default_factory=dict)
     postprocessing: dict[str, Any] = Field(default_factory=dict)
 
@@ -122,12 +150,15 @@ def read_config(folder: Path) -> ModelConfig:
 
 
 def loading_digest(config: ModelConfig, folder: Path) -> str:
-    """Differs when something differs that a loaded version was built with: labels, steps, batching, warm-up, and the
-    files in ``folder`` that these name (told by size and change time)."""
+    """Differs when something differs that a loaded version was built with: labels, steps, batching, warm-up, imports,
+    options of its format, and the files in ``folder`` that these name (told by size and change time)."""
     settings = [
         repr(config.labels),
         repr(config.batching),
         {"iterations": config.warmup.iterations, "examples": config.warmup.examples},
+        config.imports,
+        config.graph.model_dump(),
+        repr(config.tflite),
         config.preprocessing,
         config.postprocessing,
     ]

@@ -39,7 +39,7 @@ from tensorhost.models.records import ModelRecord, VersionRecord, used_bytes
 from tensorhost.models.servable import Servable
 from tensorhost.models.states import VersionState
 from tensorhost.models.warmup import WarmupOptions
-from tensorhost.runtimes.base import LoadOptions
+from tensorhost.runtimes.base import LoadOptions, Trust
 from tensorhost.settings import Settings
 from tensorhost.telemetry import MetricsCollector, available_memory_bytes, get_logger
 
@@ -159,12 +159,12 @@ class Lifecycle:
         try:
             await self._reserve(record)
             # From an ordinary thread: what a runtime starts for good must not inherit the loader's low priority.
-            await asyncio.to_thread(prepare_runtime, files.format, self._load_options())
+            await asyncio.to_thread(prepare_runtime, files.format, self._load_options(config))
             if self._stopping:
                 raise _stopped()
             log.info("loading", model=str(record.id), format=files.format and files.format.value)
             request = LoadRequest(
-                record.id, files, model.folder, config, self._load_options(), self._warmup_options(config)
+                record.id, files, model.folder, config, self._load_options(config), self._warmup_options(config)
             )
 
             def warming() -> None:
@@ -239,8 +239,20 @@ class Lifecycle:
         }
         return Servable(record.id, loaded, metrics, options, self._clock)
 
-    def _load_options(self) -> LoadOptions:
-        return LoadOptions(self._settings.intra_op_threads, self._settings.inter_op_threads)
+    def _load_options(self, config: ModelConfig) -> LoadOptions:
+        settings = self._settings
+        return LoadOptions(
+            intra_op_threads=settings.intra_op_threads,
+            inter_op_threads=settings.inter_op_threads,
+            modules=settings.import_modules,
+            model_modules=config.imports,
+            op_libraries=settings.custom_op_libraries,
+            allow_lambda=settings.allow_lambda,
+            trust=Trust(settings.trust),
+            graph_inputs=config.graph.inputs,
+            graph_outputs=config.graph.outputs,
+            dequantize=config.tflite.dequantize,
+        )
 
     def _warmup_options(self, config: ModelConfig) -> WarmupOptions:
         iterations = config.warmup.iterations

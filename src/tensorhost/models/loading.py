@@ -43,7 +43,7 @@ _NICENESS = 10
 _MAX_EXAMPLES_BYTES = 64 * 2**20
 _FIXED_OVERHEAD_BYTES = 64 * 2**20
 
-_TENSORFLOW_FORMATS = frozenset({ModelFormat.SAVED_MODEL, ModelFormat.KERAS})
+_TENSORFLOW_FORMATS = frozenset(ModelFormat) - {ModelFormat.TFLITE}
 _frozen = threading.Event()
 
 log = get_logger(__name__)

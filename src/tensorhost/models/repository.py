@@ -23,7 +23,7 @@ UNVERSIONED = "1"
 """The version of a model that lies in the repository without a version folder."""
 
 _VERSION_NAME = re.compile(r"[vV]?\d+([._-]\w+)*")
-_MODEL_FILE_SUFFIXES = frozenset({".keras", ".h5", ".hdf5", ".tflite"})
+_MODEL_FILE_SUFFIXES = frozenset({".keras", ".h5", ".hdf5", ".tflite", ".pb"})
 _NAMELESS_FILES = frozenset({"model", "saved_model"})
 """Files with these stems are named by their folder."""
 

@@ -2,7 +2,7 @@
 
 from tensorhost.runtimes.base import Loader, LoadOptions, ModelFormat, Runtime
 from tensorhost.runtimes.formats import detect_format, load, locate_model, missing_files
-from tensorhost.runtimes.tensorflow_process import prepare
+from tensorhost.runtimes.tensorflow.process import prepare
 
 __all__ = [
     "LoadOptions",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
@@ -20,14 +20,45 @@ class ModelFormat(StrEnum):
     KERAS_H5 = "keras_h5"
     TFJS = "tfjs"
     TFLITE = "tflite"
+    GRAPH_DEF = "graph_def"
+
+
+class Trust(StrEnum):
+    """How far models are trusted. ``strict`` refuses a model that could do more than compute."""
+
+    STANDARD = "standard"
+    STRICT = "strict"
 
 
 @dataclass(frozen=True, slots=True)
 class LoadOptions:
-    """What the operator may choose about loading. Thread counts of 0 mean one per core."""
+    """What the operator may choose about loading; never a client's request.
+
+    Attributes:
+        intra_op_threads, inter_op_threads: 0 means one per core.
+        modules: Python modules the operator has imported before any model is loaded, for the operations, layers and
+            functions that they register.
+        model_modules: the same, named by the model's own settings.
+        op_libraries: shared libraries with operations for TensorFlow.
+        allow_lambda: let Keras run the Python code that a file brings along.
+        trust: whether a model with findings is loaded.
+        graph_inputs, graph_outputs: of a frozen graph, which does not say: public name to tensor name. Empty to find
+            them by looking at the graph.
+        dequantize: quantised inputs and outputs of a TensorFlow Lite model become float32.
+        remapping: let TensorFlow fuse operations. Off for a model that crashes with it.
+    """
 
     intra_op_threads: int = 0
     inter_op_threads: int = 0
+    modules: tuple[str, ...] = ()
+    model_modules: tuple[str, ...] = ()
+    op_libraries: tuple[Path, ...] = ()
+    allow_lambda: bool = False
+    trust: Trust = Trust.STANDARD
+    graph_inputs: Mapping[str, str] = field(default_factory=dict)
+    graph_outputs: Mapping[str, str] = field(default_factory=dict)
+    dequantize: bool = False
+    remapping: bool = True
 
 
 class Runtime(Protocol):

@@ -112,6 +112,11 @@ def _tfjs(file: Path) -> Iterator[str]:
             yield name
 
 
+def _graph_def(file: Path) -> Iterator[str]:
+    if not _is_whole_message(file):
+        yield f"{file.name} (cut short)"
+
+
 def _tflite(file: Path) -> Iterator[str]:  # a flatbuffer does not tell its own length
     with file.open("rb") as opened:
         head = opened.read(16)
@@ -125,6 +130,7 @@ _CHECKS = {
     ModelFormat.KERAS_H5: _keras_h5,
     ModelFormat.TFJS: _tfjs,
     ModelFormat.TFLITE: _tflite,
+    ModelFormat.GRAPH_DEF: _graph_def,
 }
 
 

@@ -16,6 +16,7 @@ _SAVED_MODEL_FILES = ("saved_model.pb", "saved_model.pbtxt")
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 _ZIP_MAGIC = b"PK\x03\x04"
 TFLITE_MAGIC = b"TFL3"
+_GRAPH_DEF_START = b"\x0a"  # field 1, a node; a SavedModel starts with its schema version, field 1 as a number
 _TFJS_KEYS = (b'"modelTopology"', b'"weightsManifest"')
 _SUFFIXES = {
     ".keras": ModelFormat.KERAS,
@@ -68,6 +69,8 @@ def _file_format(path: Path) -> ModelFormat | None:
         return ModelFormat.TFLITE
     if head.startswith(_ZIP_MAGIC):
         return ModelFormat.KERAS if path.suffix.lower() == ".keras" or _holds_keras_config(path) else None
+    if path.suffix == ".pb" and path.name != "saved_model.pb" and head[:1] == _GRAPH_DEF_START:
+        return ModelFormat.GRAPH_DEF
     if path.suffix == ".json" and _mentions_all(path, _TFJS_KEYS):
         return ModelFormat.TFJS
     return None

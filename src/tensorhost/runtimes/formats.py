@@ -5,20 +5,27 @@ Imports no runtime until a model of its format is loaded.
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 
-from tensorhost.core.errors import ModelFailedError, UnsupportedModelError
-from tensorhost.runtimes.base import LoadOptions, ModelFormat, Runtime
+from tensorhost.core.errors import ModelFailedError
+from tensorhost.runtimes.base import Loader, LoadOptions, ModelFormat, Runtime
 from tensorhost.runtimes.completeness import missing_files
 from tensorhost.runtimes.detection import detect_format, locate_model
 
 __all__ = ["detect_format", "load", "locate_model", "missing_files"]
 
-_LOOKED_FOR = "a SavedModel folder (saved_model.pb), or one .keras, .h5, .tflite or TensorFlow.js model.json file"
-_TITLES = {
-    ModelFormat.KERAS_H5: "Keras HDF5",
-    ModelFormat.TFJS: "TensorFlow.js",
-    ModelFormat.TFLITE: "TensorFlow Lite",
+_LOOKED_FOR = (
+    "a SavedModel folder (saved_model.pb), a frozen graph (.pb), or one .keras, .h5, .tflite or TensorFlow.js "
+    "model.json file"
+)
+_LOADERS = {
+    ModelFormat.SAVED_MODEL: "tensorhost.runtimes.tensorflow.saved_model:load_saved_model",
+    ModelFormat.GRAPH_DEF: "tensorhost.runtimes.tensorflow.graph_def:load_graph_def",
+    ModelFormat.KERAS: "tensorhost.runtimes.keras.loader:load_keras_file",
+    ModelFormat.KERAS_H5: "tensorhost.runtimes.keras.h5:load_keras_h5",
+    ModelFormat.TFJS: "tensorhost.runtimes.tfjs.loader:load_tfjs",
+    ModelFormat.TFLITE: "tensorhost.runtimes.litert.loader:load_tflite",
 }
 
 
@@ -27,7 +34,6 @@ def load(path: Path, options: LoadOptions) -> Runtime:
 
     Raises:
         ModelFailedError: nothing recognised, or files the runtime refuses.
-        UnsupportedModelError: a format that is recognised and not executed yet.
         RuntimeMissingError: the package that executes the format is not installed.
         OutOfMemoryError: the model does not fit.
     """
@@ -35,16 +41,10 @@ def load(path: Path, options: LoadOptions) -> Runtime:
     if found is None:
         raise ModelFailedError(f"No model was found; expected {_LOOKED_FOR}.", log_detail=f"path: {path}")
     location, model_format = found
-    if model_format is ModelFormat.SAVED_MODEL:
-        from tensorhost.runtimes.saved_model import load_saved_model
+    return _loader(model_format)(location, options)
 
-        return load_saved_model(location, options)
-    if model_format is ModelFormat.KERAS:
-        from tensorhost.runtimes.keras_file import load_keras_file
 
-        return load_keras_file(location, options)
-    raise UnsupportedModelError(
-        f"This is a model in {_TITLES[model_format]} format: "
-        "this format is recognised but this version of tensorhost does not execute it.",
-        details={"format": model_format.value},
-    )
+def _loader(model_format: ModelFormat) -> Loader:
+    module, _, function = _LOADERS[model_format].partition(":")
+    loader: Loader = getattr(importlib.import_module(module), function)
+    return loader

@@ -8,7 +8,8 @@ import zipfile
 import pytest
 
 from tensorhost.core.errors import ModelFailedError, RuntimeMissingError
-from tensorhost.runtimes import ModelFormat, detect_format, load, missing_files, tensorflow_process
+from tensorhost.runtimes import ModelFormat, detect_format, load, missing_files
+from tensorhost.runtimes.tensorflow import process as tensorflow_process
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
 TFJS = b'{"modelTopology": {"node": []}, "weightsManifest": [{"paths": ["a.bin", "b.bin"], "weights": []}]}'
@@ -109,12 +110,6 @@ def test_nothing_found_says_what_was_looked_for(tmp_path, options):
     with pytest.raises(ModelFailedError, match=r"expected a SavedModel folder \(saved_model.pb\)") as caught:
         load(tmp_path, options)
     assert str(tmp_path) not in caught.value.message
-
-
-@pytest.mark.parametrize(("name", "content"), [("m.h5", hdf5(0, 64)), ("m.json", TFJS), ("m.tflite", b"\0\0\0\0TFL3")])
-def test_formats_not_executed_say_so(tmp_path, options, name, content):
-    with pytest.raises(ModelFailedError, match="is recognised but this version of tensorhost does not execute it"):
-        load(write(tmp_path / name, content), options)
 
 
 @pytest.mark.parametrize("name", ["saved_model.pb", "model.keras"])

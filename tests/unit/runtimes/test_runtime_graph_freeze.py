@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tensorhost.runtimes import graph_freeze, graph_import
-from tensorhost.runtimes.graph_freeze import freeze, import_frozen
-from tensorhost.runtimes.graph_import import import_in_pieces
+from tensorhost.runtimes.tensorflow import graph_freeze, graph_import
+from tensorhost.runtimes.tensorflow.graph_freeze import freeze, import_frozen
+from tensorhost.runtimes.tensorflow.graph_import import import_in_pieces
 
 
 def nodes_of(graph_def):

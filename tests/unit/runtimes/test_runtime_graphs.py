@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from tensorhost.core.errors import InvalidRequestError, ModelFailedError, OutOfMemoryError
-from tensorhost.runtimes.graph_rewrite import (
+from tensorhost.runtimes.tensorflow.errors import first_line, load_error, run_error
+from tensorhost.runtimes.tensorflow.graph_rewrite import (
     forget_cluster_devices,
     keep_only,
     pad_pointwise_convolutions,
     read_before_gathering,
 )
-from tensorhost.runtimes.graph_scan import changes_state, parameter_bytes, reached_from
-from tensorhost.runtimes.tensorflow_errors import first_line, load_error, run_error
+from tensorhost.runtimes.tensorflow.graph_scan import changes_state, parameter_bytes, reached_from
 
 
 def graph_of(tf, build):

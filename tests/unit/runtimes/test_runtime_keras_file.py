@@ -10,7 +10,8 @@ import pytest
 
 from tensorhost.core.dtypes import DType
 from tensorhost.core.errors import ModelFailedError
-from tensorhost.runtimes import keras_file, load
+from tensorhost.runtimes import load
+from tensorhost.runtimes.keras import tracing as keras_tracing
 
 BEST = "frozen graph, single-threaded session, prepared callable"
 RNG = np.random.default_rng(0)
@@ -102,7 +103,7 @@ def test_outputs_of_one_layer_are_numbered(loaded):
 @pytest.mark.parametrize("name", ["two_by_two", "text"])
 def test_what_cannot_be_exported_is_called_as_a_function(loaded, monkeypatch, name):
     best = loaded(name)
-    monkeypatch.setattr(keras_file, "_export", lambda *_: False)
+    monkeypatch.setattr(keras_tracing, "_export", lambda *_: False)
     plain = loaded(name)
     assert plain.call_path("serving_default") == "function call"
     assert plain.signatures == best.signatures

@@ -9,7 +9,8 @@ import tf2_models
 
 from tensorhost.core.dtypes import DType
 from tensorhost.core.errors import ErrorCode, InvalidRequestError, ModelFailedError
-from tensorhost.runtimes import load, saved_model
+from tensorhost.runtimes import load
+from tensorhost.runtimes.tensorflow import frozen_graph, saved_model
 
 BEST = "frozen graph, single-threaded session, prepared callable"
 
@@ -305,7 +306,7 @@ def test_without_any_session_the_function_serves(models, loaded, monkeypatch):
 
 
 def test_frugal_sessions_answer_alike(models, loaded, monkeypatch):
-    monkeypatch.setattr(saved_model, "FRUGAL_FROM_BYTES", 0)
+    monkeypatch.setattr(frozen_graph, "FRUGAL_FROM_BYTES", 0)
     runtime = loaded(models / "half_plus_two")
     assert runtime.run("serving_default", {"x": np.float32([2])})["y"].tolist() == [3.0]
     assert runtime.call_path("serving_default") == BEST

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from tensorhost.core.dtypes import DType
 from tensorhost.core.tensors import aligned_empty
 from tensorhost.runtimes import LoadOptions, load
-from tensorhost.runtimes.tensorflow_process import _without_noise
-from tensorhost.runtimes.tensorflow_session import settle
+from tensorhost.runtimes.tensorflow.process import _without_noise
+from tensorhost.runtimes.tensorflow.session import settle
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +165,8 @@ def test_a_pointwise_convolution_beside_a_pad_does_not_crash(models):
     done = _python(f"""
         from pathlib import Path
         import numpy as np
-        from tensorhost.runtimes import LoadOptions, load, saved_model
+        from tensorhost.runtimes import LoadOptions, load
+        from tensorhost.runtimes.tensorflow import saved_model
 
         def refuse(*arguments, **options):
             raise RuntimeError("no session")

@@ -8,8 +8,9 @@ import pytest
 from tensorhost.core.dtypes import DType
 from tensorhost.core.signatures import Signature
 from tensorhost.core.tensors import TensorSpec
-from tensorhost.runtimes import LoadOptions, load, tensorflow_session
-from tensorhost.runtimes.tensorflow_session import SessionCall
+from tensorhost.runtimes import LoadOptions, load
+from tensorhost.runtimes.tensorflow import session as tensorflow_session
+from tensorhost.runtimes.tensorflow.session import SessionCall
 
 SIGNATURE = Signature(
     "s", {"x": TensorSpec("x", DType.FLOAT32, (None, 2))}, {"y": TensorSpec("y", DType.FLOAT32, (None, 2))}

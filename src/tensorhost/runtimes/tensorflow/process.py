@@ -97,6 +97,9 @@ def session_config(options: LoadOptions, executor: str, *, frugal: bool = False)
     config.experimental.disable_output_partition_graphs = True
     # By default graphs under four nodes go unoptimised, and the function call left in one costs it a thread hop.
     config.graph_options.rewrite_options.min_graph_nodes = -1
+    if not options.remapping:
+        rewriter_config_pb2 = importlib.import_module("tensorflow.core.protobuf.rewriter_config_pb2")
+        config.graph_options.rewrite_options.remapping = rewriter_config_pb2.RewriterConfig.OFF
     config.graph_options.place_pruned_graph = frugal
     return config
 

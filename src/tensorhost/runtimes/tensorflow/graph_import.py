@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Container, Iterator, Sequence
 from typing import Any
 
-from tensorhost.runtimes.graph_scan import node_name
+from tensorhost.runtimes.tensorflow.graph_scan import node_name
 
 PIECE_BYTES = 2 * 2**20
 """Most bytes imported at once, but for a single node larger than that."""

@@ -10,22 +10,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tensorhost.core.errors import ModelFailedError, TensorhostError
 from tensorhost.runtimes.base import LoadOptions, Runtime
-from tensorhost.runtimes.function_calls import load_functions
-from tensorhost.runtimes.graph_freeze import FrozenGraph, freeze, import_frozen
-from tensorhost.runtimes.graph_import import empty_like, import_in_pieces
-from tensorhost.runtimes.graph_rewrite import (
+from tensorhost.runtimes.tensorflow.errors import first_line, is_out_of_memory, load_error
+from tensorhost.runtimes.tensorflow.frozen_graph import FrozenModel, nothing_to_serve, serve_frozen
+from tensorhost.runtimes.tensorflow.function_calls import load_functions
+from tensorhost.runtimes.tensorflow.graph_freeze import FrozenGraph, freeze
+from tensorhost.runtimes.tensorflow.graph_import import empty_like, import_in_pieces
+from tensorhost.runtimes.tensorflow.graph_rewrite import (
     forget_cluster_devices,
     keep_functional_control_flow,
     keep_only,
     pad_pointwise_convolutions,
 )
-from tensorhost.runtimes.graph_scan import (
+from tensorhost.runtimes.tensorflow.graph_scan import (
     REF_VARIABLE_OPS,
     Reached,
     changes_more_than,
@@ -35,25 +36,18 @@ from tensorhost.runtimes.graph_scan import (
     reached_from,
     variables_in,
 )
-from tensorhost.runtimes.signature_defs import INIT_SIGNATURE, Bindings, bind_signatures
-from tensorhost.runtimes.tensorflow_errors import first_line, is_out_of_memory, load_error
-from tensorhost.runtimes.tensorflow_process import (
+from tensorhost.runtimes.tensorflow.process import (
     DEFAULT_EXECUTOR,
     SINGLE_THREADED,
     new_session,
     session_config,
     tensorflow,
 )
-from tensorhost.runtimes.tensorflow_session import SessionRuntime, prepare_calls
+from tensorhost.runtimes.tensorflow.session import SessionRuntime, prepare_calls
+from tensorhost.runtimes.tensorflow.signature_defs import INIT_SIGNATURE, Bindings, bind_signatures
 
 MAX_FROZEN_BYTES = 1_900_000_000
 """Most parameter bytes in a frozen graph: a protocol buffer ends at 2 GB."""
-
-FRUGAL_FROM_BYTES = 64 * 2**20
-"""Models with at least this many parameter bytes run for so long that sparing memory costs them nothing."""
-
-SEQUENTIAL_UP_TO_BYTES = 8 * 2**20
-"""Most parameter bytes of a model that is also prepared to run in one thread: it holds the parameters twice."""
 
 _SERVE = "serve"
 _INIT_COLLECTIONS = ("saved_model_main_op", "legacy_init_op")
@@ -150,7 +144,7 @@ def _read(tf: Any, path: Path, rebind: Rebind | None) -> _Model:
     for name, reason in bindings.refused.items():
         _log.warning("signature '%s' is left out: %s", name, reason)
     if not bindings.bound:
-        raise _nothing_to_serve(bindings.refused)
+        raise nothing_to_serve(bindings.refused)
     graph_def = meta_graph.graph_def
     keep_functional_control_flow(graph_def)
     forget_cluster_devices(graph_def)
@@ -174,13 +168,6 @@ def _choose(meta_graphs: list[Any]) -> Any:
     )
 
 
-def _nothing_to_serve(refused: Any) -> ModelFailedError:
-    if not refused:
-        return ModelFailedError("The SavedModel has no signature, so there is nothing to call.")
-    reasons = "; ".join(f"'{name}': {reason}" for name, reason in refused.items())
-    return ModelFailedError(f"No signature can be served: {reasons}.", details={"refused": dict(refused)})
-
-
 def _init_op(meta_graph: Any) -> str | None:
     """The node that fills tables and other resources after variables are restored."""
     if INIT_SIGNATURE in meta_graph.signature_def:
@@ -198,51 +185,28 @@ def _roots(bindings: Bindings, init_op: str | None) -> list[str]:
 
 
 def _load(tf: Any, model: _Model, options: LoadOptions, attempt: _Attempt, *, last: bool) -> Runtime:
-    sessions = [
-        _restore(tf, model, options, DEFAULT_EXECUTOR if attempt.frozen else attempt.executor, plain=attempt.frozen)
-    ]
+    if attempt.frozen:
+        session = _restore(tf, model, options, DEFAULT_EXECUTOR, plain=True)
+        try:
+            frozen = _freeze(tf, model, session)
+        finally:
+            session.close()
+        bound = FrozenModel(
+            frozen, model.bindings, lambda session: _initialise(tf, model, session), parameter_bytes(model.reached)
+        )
+        return serve_frozen(tf, bound, options, attempt.executor, last=last)
+    session = _restore(tf, model, options, attempt.executor, plain=False)
     try:
-        if attempt.frozen:
-            frozen = _freeze(tf, model, sessions[0])
-            sessions.pop().close()
-            sessions.extend(_frozen_sessions(tf, model, options, attempt.executor, frozen))
-            del frozen
-        kind = "frozen graph" if attempt.frozen else "graph with variables"
         calls, refused = prepare_calls(
-            tf,
-            sessions[0],
-            model.bindings,
-            kind,
-            attempt.executor,
-            skip_refused=last,
-            sequential=sessions[1] if len(sessions) > 1 else None,
+            tf, session, model.bindings, "graph with variables", attempt.executor, skip_refused=last
         )
         refused |= model.bindings.refused
         if not calls:
-            raise _nothing_to_serve(refused)
+            raise nothing_to_serve(refused)
     except BaseException:
-        for session in sessions:
-            session.close()
+        session.close()
         raise
-    return SessionRuntime(tf, sessions, calls, refused, parameter_bytes(model.reached))
-
-
-def _frozen_sessions(tf: Any, model: _Model, options: LoadOptions, executor: str, frozen: Any) -> Iterator[Any]:
-    """Sessions of the frozen graph: one with as many threads as asked for, for small models another with one."""
-    size_bytes = parameter_bytes(model.reached)
-    session = _session(tf, options, executor, frugal=size_bytes >= FRUGAL_FROM_BYTES)
-    yield session
-    with session.graph.as_default():
-        import_frozen(tf, frozen)
-    _initialise(tf, model, session)
-    if options.intra_op_threads == 0 and size_bytes <= SEQUENTIAL_UP_TO_BYTES:
-        sequential = _session(tf, replace(options, intra_op_threads=1), executor, graph=session.graph)
-        yield sequential
-        _initialise(tf, model, sequential)
-
-
-def _session(tf: Any, options: LoadOptions, executor: str, *, frugal: bool = False, graph: Any = None) -> Any:
-    return new_session(tf, graph or tf.Graph(), session_config(options, executor, frugal=frugal))
+    return SessionRuntime(tf, [session], calls, refused, parameter_bytes(model.reached))
 
 
 def _restore(tf: Any, model: _Model, options: LoadOptions, executor: str, *, plain: bool) -> Any:

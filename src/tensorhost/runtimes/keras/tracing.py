@@ -1,9 +1,8 @@
-"""Loading ``.keras`` files (Keras 3), which then run as any SavedModel does.
+"""A Keras model in memory becomes a runtime: whatever file it came from.
 
 The model is traced once for inference and written to a temporary SavedModel, without Keras and its bookkeeping, that
 the SavedModel loader reads: one way to freeze, to fill vocabulary tables and to call, for both formats. Where that
-cannot be written, the traced function is called directly. Safe mode is always on and nothing a request or a file says
-can turn it off; the archive is checked before Keras opens it.
+cannot be written, the traced function is called directly.
 
 Names: an input is called what the author called its ``Input`` (or the key where inputs are a dictionary), an output
 what the author called its layer (or its key); ``output_0``, ``output_1`` where names are missing or not distinct.
@@ -13,25 +12,21 @@ own: a fixed one stays fixed.
 
 from __future__ import annotations
 
-import importlib
-import os
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tensorhost.core.dtypes import DType
-from tensorhost.core.errors import ModelFailedError, RuntimeMissingError
+from tensorhost.core.errors import ModelFailedError
 from tensorhost.core.signatures import DEFAULT_SIGNATURE, Signature
 from tensorhost.core.tensors import Shape, Tensors, TensorSpec
 from tensorhost.runtimes.base import LoadOptions, Runtime
-from tensorhost.runtimes.function_calls import Function, FunctionRuntime
-from tensorhost.runtimes.keras_archive import check_archive
-from tensorhost.runtimes.saved_model import load_saved_model
-from tensorhost.runtimes.signature_defs import Bindings, BoundSignature
-from tensorhost.runtimes.tensorflow_errors import is_out_of_memory, load_error
-from tensorhost.runtimes.tensorflow_process import tensorflow
+from tensorhost.runtimes.tensorflow.errors import load_error
+from tensorhost.runtimes.tensorflow.function_calls import Function, FunctionRuntime
+from tensorhost.runtimes.tensorflow.saved_model import load_saved_model
+from tensorhost.runtimes.tensorflow.signature_defs import Bindings, BoundSignature
 
 
 class _Traced(NamedTuple):
@@ -43,20 +38,20 @@ class _Traced(NamedTuple):
     weights_bytes: int
 
 
-def load_keras_file(path: Path, options: LoadOptions) -> Runtime:
-    """Load the ``.keras`` file at ``path``.
+def serve_keras_model(tf: Any, keras: Any, make: Callable[[], Any], options: LoadOptions) -> Runtime:
+    """A runtime that computes what the Keras model does in inference.
+
+    Args:
+        tf, keras: the modules.
+        make: gives the model; called once. Nothing else may hold the model, or its memory stays taken.
+        options: thread counts.
 
     Raises:
-        ModelFailedError: the archive is damaged or too large unpacked, needs code that safe mode refuses, or was
-            written by legacy Keras.
-        RuntimeMissingError: TensorFlow or Keras is not installed.
-        OutOfMemoryError: the model does not fit.
+        ModelFailedError: the model cannot be traced or has inputs no request can carry.
+        OutOfMemoryError: it does not fit.
     """
-    check_archive(path)
-    tf = tensorflow(options)
-    keras = _import_keras()
     try:
-        traced = _trace(tf, keras, _deserialise(tf, keras, path))
+        traced = _trace(tf, keras, make())
         with tempfile.TemporaryDirectory(prefix="tensorhost-") as folder:
             if not _export(tf, traced, Path(folder)):
                 return _function_runtime(tf, traced)
@@ -66,40 +61,6 @@ def load_keras_file(path: Path, options: LoadOptions) -> Runtime:
             return load_saved_model(Path(folder), options, lambda bindings: _rename(bindings, signature))
     finally:
         keras.backend.clear_session()
-
-
-def _import_keras() -> Any:
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    try:
-        keras = importlib.import_module("keras")
-    except ImportError as error:
-        raise RuntimeMissingError(
-            "Loading a .keras file needs Keras 3: pip install 'tensorhost[tensorflow]'."
-        ) from error
-    if keras.backend.backend() != "tensorflow":
-        raise ModelFailedError(f"Keras is set to run on {keras.backend.backend()}; tensorhost needs it on tensorflow.")
-    return keras
-
-
-def _deserialise(tf: Any, keras: Any, path: Path) -> Any:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except Exception as error:  # what a hostile archive makes Keras raise is not enumerable
-        if is_out_of_memory(tf, error):
-            raise load_error(tf, error) from error
-        raise ModelFailedError(_explain(str(error)), log_detail=f"{type(error).__name__}: {error}") from error
-
-
-def _explain(message: str) -> str:
-    """One sentence for what Keras says in many."""
-    lowered = message.lower()
-    if "lambda" in lowered or "safe_mode" in lowered or "unsafe" in lowered:
-        return "The model holds Python code (such as a Lambda layer), which tensorhost does not run."
-    if "could not locate class" in lowered or "custom" in lowered or "could not locate function" in lowered:
-        return "The model uses a class or function that Keras itself does not have; tensorhost loads no custom code."
-    return "Keras cannot load the file: it is damaged or made by an incompatible version."
 
 
 def _trace(tf: Any, keras: Any, model: Any) -> _Traced:

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from tensorhost.core.tensors import Array
-from tensorhost.runtimes.graph_import import PIECE_BYTES, empty_like, import_in_pieces, scopes
-from tensorhost.runtimes.graph_rewrite import keep_only, read_before_gathering
-from tensorhost.runtimes.graph_scan import reached_from
+from tensorhost.runtimes.tensorflow.graph_import import PIECE_BYTES, empty_like, import_in_pieces, scopes
+from tensorhost.runtimes.tensorflow.graph_rewrite import keep_only, read_before_gathering
+from tensorhost.runtimes.tensorflow.graph_scan import reached_from
 
 FETCH_BYTES = 4 * 2**20
 """Most bytes of variables fetched at once, but for a single variable larger than that."""

@@ -13,9 +13,9 @@ import numpy as np
 
 from tensorhost.core.signatures import Signature
 from tensorhost.core.tensors import Array, Tensors
-from tensorhost.runtimes.signature_defs import Bindings
-from tensorhost.runtimes.tensorflow_errors import run_error
-from tensorhost.runtimes.tensorflow_session import settle
+from tensorhost.runtimes.tensorflow.errors import run_error
+from tensorhost.runtimes.tensorflow.session import settle
+from tensorhost.runtimes.tensorflow.signature_defs import Bindings
 
 Function = Callable[[Tensors], Mapping[str, Any]]
 """Takes arrays by input name, gives tensors by output name."""

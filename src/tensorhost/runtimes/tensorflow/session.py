@@ -17,9 +17,9 @@ import numpy as np
 
 from tensorhost.core.signatures import Signature
 from tensorhost.core.tensors import Array, Tensors
-from tensorhost.runtimes.signature_defs import Bindings, BoundSignature
-from tensorhost.runtimes.tensorflow_errors import first_line, run_error
-from tensorhost.runtimes.tensorflow_process import SINGLE_THREADED
+from tensorhost.runtimes.tensorflow.errors import first_line, run_error
+from tensorhost.runtimes.tensorflow.process import SINGLE_THREADED
+from tensorhost.runtimes.tensorflow.signature_defs import Bindings, BoundSignature
 
 Run = Callable[..., Sequence[Any]]
 """A prepared callable."""

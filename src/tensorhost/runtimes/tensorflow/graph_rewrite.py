@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from itertools import chain, count
 from typing import Any
 
-from tensorhost.runtimes.graph_scan import VARIABLE_OPS, Reached, functions_named_by, node_name, shape_of
+from tensorhost.runtimes.tensorflow.graph_scan import VARIABLE_OPS, Reached, functions_named_by, node_name, shape_of
 
 _SAME_TENSOR = frozenset({"Identity", "ReadVariableOp", "StopGradient", "PreventGradient"})
 _CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})

@@ -13,7 +13,7 @@ from tensorhost.core.dtypes import DType
 from tensorhost.core.ids import version_key
 from tensorhost.core.signatures import DEFAULT_SIGNATURE, Signature
 from tensorhost.core.tensors import TensorSpec
-from tensorhost.runtimes.graph_scan import shape_of
+from tensorhost.runtimes.tensorflow.graph_scan import shape_of
 
 INIT_SIGNATURE = "__saved_model_init_op"
 _HIDDEN = frozenset({INIT_SIGNATURE, "__saved_model_train_op"})

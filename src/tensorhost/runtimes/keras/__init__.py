@@ -1,0 +1,1 @@
+"""Models that Keras saved: read by Keras 3, executed by TensorFlow."""

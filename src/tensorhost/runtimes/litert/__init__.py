@@ -1,0 +1,1 @@
+"""TensorFlow Lite models, executed by LiteRT; works without TensorFlow."""

@@ -1,0 +1,1 @@
+"""Models of TensorFlow.js: read by our own loader, executed by TensorFlow."""
