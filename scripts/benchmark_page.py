@@ -82,6 +82,15 @@ by {growth_mib:.1f} MiB (the target is at most {target_growth_mib:.0f}); the hig
 {most_unloaded_mib:.1f} MiB. The loaded model takes {model_mib:.1f} MiB.
 """
 
+_FORMATS = """\
+## TensorFlow Lite and TensorFlow.js
+
+A convolution network (1.1 million parameters, rows of 32×32×3), {rows} rows a call. A format's own runtime is called in
+a loop in a process of its own, doing nothing else; tensorhost is asked over HTTP, {rows} rows of JSON a request
+({body_bytes:,} bytes). Rows a second: the median and, in brackets, the lowest and the highest of {rounds} rounds.
+*Times loop* is tensorhost's over the fastest loop's of the same round (the target is at least {target}).
+"""
+
 _CODECS = """\
 ## JSON to arrays and back
 
@@ -109,6 +118,7 @@ def render() -> str:
     """The whole page."""
     parts = [_HEAD, *http_section(_read("http_servers")), *loading_section(_read("load_interference"))]
     parts += [*startup_section(_read("startup")), *engine_section(_read("engine")), *unload_section(_read("unload"))]
+    parts += [*formats_section(_read("formats"))]
     parts += [*codecs_section(_read("codecs")), *threads_section(_read("threads"))]
     return "\n".join([*parts, *call_paths_section(_read("call_paths"))]).rstrip() + "\n"
 
@@ -187,6 +197,24 @@ def engine_section(saved: dict[str, Any]) -> list[str]:
         *rows,
         "",
     ]
+
+
+def formats_section(saved: dict[str, Any]) -> list[str]:
+    """The table of ``formats.json``, and the time a TensorFlow.js model takes to load."""
+    how = saved["how"]
+    parts = [_FORMATS.format(**how, body_bytes=saved["cases"][0]["body_bytes"]), f"{_machine(saved)}.\n"]
+    parts += ["| format | runtime | rows/s | times loop |", "|---|---|--:|--:|"]
+    for case in saved["cases"]:
+        for name, rows_s in case["rows_s"].items():
+            ratio = case["ratios"].get(name)
+            shown = f"{rows_s['median']:,.0f} ({rows_s['lowest']:,.0f} to {rows_s['highest']:,.0f})"
+            parts.append(f"| {case['title']} | {name} | {shown} | {_ratio(ratio, 2) if ratio else ''} |")
+    loading = saved["loading"]
+    parts.append(
+        f"\nA TensorFlow.js model of {loading['size_mb']:.1f} MB loads in {loading['median_s']:.2f} s "
+        f"({loading['first_s']:.2f} s the first time), TensorFlow being imported already.\n"
+    )
+    return parts
 
 
 def unload_section(saved: dict[str, Any]) -> list[str]:
@@ -277,8 +305,9 @@ def _plural(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def _ratio(spread: dict[str, float]) -> str:
-    return f"**{spread['median']:.1f}×** ({spread['lowest']:.1f}–{spread['highest']:.1f})"
+def _ratio(spread: dict[str, float], digits: int = 1) -> str:
+    median, lowest, highest = (f"{spread[name]:.{digits}f}" for name in ("median", "lowest", "highest"))
+    return f"**{median}×** ({lowest}–{highest})"
 
 
 def _read(name: str) -> dict[str, Any]:

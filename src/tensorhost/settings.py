@@ -21,7 +21,7 @@ from tensorhost.core.errors import InvalidRequestError
 _PREFIX = "TENSORHOST_"
 _BARE = frozenset({"host", "port", "model_path", "max_batch_size", "warmup_iterations", "log_level"})
 
-_SEPARATORS = {"cors_origins": ",", "import_modules": ",", "allowed_roots": ":", "custom_op_libraries": ":"}
+LIST_SEPARATORS = {"cors_origins": ",", "import_modules": ",", "allowed_roots": ":", "custom_op_libraries": ":"}
 """What stands between the parts of a list that is given as text."""
 
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -182,7 +182,7 @@ class Settings(BaseSettings):
     @classmethod
     def _split_lists(cls, data: Any) -> Any:
         if isinstance(data, dict):
-            for field, separator in _SEPARATORS.items():
+            for field, separator in LIST_SEPARATORS.items():
                 if isinstance(data.get(field), str):
                     data[field] = tuple(part.strip() for part in data[field].split(separator) if part.strip())
         return data

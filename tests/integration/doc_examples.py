@@ -23,7 +23,9 @@ import httpx
 ROOT = Path(__file__).resolve().parents[2]
 WRITTEN_URL = "http://localhost:3000"
 _FENCE = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-_VARIES = frozenset({"requestId", "loadedAt", "memoryBytes", "inlineRows", "callPath", "queueRows", "uptime"})
+_VARIES = frozenset(
+    {"requestId", "loadedAt", "memoryBytes", "peakMemoryBytes", "inlineRows", "callPath", "queueRows", "uptime"}
+)
 _TOLERANCE = 0.02
 
 

@@ -61,7 +61,14 @@ async def serve(root):
     async with contextlib.AsyncExitStack() as stack:
 
         async def start(**settings) -> InferenceEngine:
-            defaults = {"poll_interval_s": 0.05, "settle_s": 0.0, "load_backoff_s": 0.05, "warmup_iterations": 1}
+            # What is tried in child processes first is in test_probe.py.
+            defaults = {
+                "poll_interval_s": 0.05,
+                "settle_s": 0.0,
+                "load_backoff_s": 0.05,
+                "warmup_iterations": 1,
+                "probe": False,
+            }
             manager = ModelManager(Settings(**(defaults | settings)), repository=root)
             await stack.enter_async_context(manager)
             async with asyncio.timeout(60):
@@ -236,7 +243,7 @@ async def test_the_python_api_by_path_and_by_url(made, tmp_path, monkeypatch):
     place(made / "add3", tmp_path / "models" / "classifier" / "7")
     place(made / "add1.keras", tmp_path / "models" / "add.keras")
     monkeypatch.chdir(tmp_path)
-    manager = ModelManager(Settings(warmup_iterations=1))
+    manager = ModelManager(Settings(warmup_iterations=1, probe=False))
     await manager.load_model("my-classifier", "file://./models/classifier/7", "v1")
     await manager.load_model("my-keras", tmp_path / "models" / "add.keras")
     engine = InferenceEngine(manager)

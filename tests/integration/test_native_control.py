@@ -112,7 +112,7 @@ def open_repository(tf, tmp_path_factory):
 
 def test_a_server_open_to_the_network_controls_nothing_without_a_token(open_repository):
     for environment in ({}, {"TENSORHOST_ADMIN_TOKEN": ""}):
-        with RunningServer(open_repository / "models", "--host", "0.0.0.0", **environment) as server:
+        with RunningServer(open_repository / "models", "--no-probe", "--host", "0.0.0.0", **environment) as server:
             server.wait_for("listening")
             for action in ("load", "unload"):
                 for headers in ({}, {"Authorization": "Bearer "}, {"Authorization": "Bearer x"}):
@@ -122,7 +122,9 @@ def test_a_server_open_to_the_network_controls_nothing_without_a_token(open_repo
 
 def test_a_token_opens_the_control_routes_and_symlinks_are_followed_before_paths_are_judged(open_repository):
     environment = {"TENSORHOST_ADMIN_TOKEN": TOKEN}
-    with RunningServer(open_repository / "linked", "--host", "0.0.0.0", "--settle-s", 0, **environment) as server:
+    with RunningServer(
+        open_repository / "linked", "--no-probe", "--host", "0.0.0.0", "--settle-s", 0, **environment
+    ) as server:
         server.wait_for("ready")
         for wrong in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": TOKEN}, {"Authorization": "Basic x"}):
             answer = control(server, "unload", "one", **wrong)

@@ -85,7 +85,7 @@ class Load:
 
 def test_sigterm_under_load_loses_nothing():
     image = samples()["digits"][0]["input"]
-    with RunningServer(demo_models_path() / "digits", "--settle-s", 0, "--drain-window-s", 0.5) as server:
+    with RunningServer(demo_models_path() / "digits", "--no-probe", "--settle-s", 0, "--drain-window-s", 0.5) as server:
         server.wait_for("ready")
         load = Load(server, {"modelName": "digits", "inputs": [image]})
         with ThreadPoolExecutor(KEPT_ALIVE + NEW) as pool:
@@ -166,7 +166,7 @@ def test_a_custom_step_that_never_ends_does_not_keep_the_process_alive(tf, tmp_p
     write_constant(tf, root / "stuck" / "1", 1.0)
     (root / "stuck" / "model.toml").write_text('[preprocessing]\nentry_point = "hanging_step:hang"\n')
     (tmp_path / "hanging_step.py").write_text(HANGING_STEP)
-    with RunningServer(root, "--drain-window-s", 0, PYTHONPATH=str(tmp_path)) as server:
+    with RunningServer(root, "--no-probe", "--drain-window-s", 0, PYTHONPATH=str(tmp_path)) as server:
         server.wait_for("ready")
         body = {"modelName": "stuck", "inputs": [0.0], "timeoutMs": 100}
         assert server.request("POST", "/predict", body).status == 504

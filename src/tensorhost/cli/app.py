@@ -11,7 +11,6 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from tensorhost.cli.inspect import inspect
 from tensorhost.cli.models import models_app
 from tensorhost.cli.outcome import EXIT_CODES_HELP, ExitCode
 from tensorhost.cli.predict import predict
@@ -30,9 +29,26 @@ def _demo() -> Callable[..., None]:
     return demo
 
 
+def _convert() -> Callable[..., None]:
+    from tensorhost.cli.convert import convert
+
+    return convert
+
+
+def _inspect() -> Callable[..., None]:
+    from tensorhost.cli.inspect import inspect
+
+    return inspect
+
+
 _NEED_SETTINGS = {
     "serve": (_serve, "Serve models over HTTP until SIGTERM or Ctrl-C."),
     "demo": (_demo, "Serve the demo models that come with tensorhost, and print requests to try."),
+    "inspect": (_inspect, "Show what lies at a path: versions, signatures, operations, findings and problems."),
+    "convert": (
+        _convert,
+        "Write a model as a SavedModel or a TensorFlow Lite file, and compare both.",
+    ),
 }
 """Commands with a flag per setting. Reading the settings takes as long as all the rest of showing help."""
 
@@ -69,7 +85,6 @@ for _name, (_, _summary) in _NEED_SETTINGS.items():
     app.command(_name, help=_summary)(_stand_in)
 app.add_typer(models_app, epilog=EXIT_CODES_HELP)
 app.command(epilog=EXIT_CODES_HELP)(predict)
-app.command(epilog=EXIT_CODES_HELP)(inspect)
 app.command()(version)
 
 

@@ -1,5 +1,6 @@
 """Command-line flags, generated from the settings.
 
+A flag of a list may be given several times, and each time name several parts with the list's separator between them.
 A flag not given is None and therefore never hides the environment or the settings file. Values are checked in one
 place, the settings; here only their form is told to the command line, for the help and for completion. Settings
 that hold a secret have no flag: the process list is public.
@@ -18,7 +19,7 @@ import typer
 from pydantic import ByteSize, SecretStr
 from pydantic.fields import FieldInfo
 
-from tensorhost.settings import environment_variable, setting_fields
+from tensorhost.settings import LIST_SEPARATORS, environment_variable, setting_fields
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -26,7 +27,7 @@ ARGUMENT_FIELD = "model_path"
 """The setting given as an argument without a flag."""
 
 _FLAGS = {"import_modules": "--import", "custom_op_libraries": "--custom-op-library"}
-"""Flags that are not called like their setting. Such a flag stands for one part of a list and may be repeated."""
+"""Flags that are not called like their setting, since each stands for one part of the list that the setting is."""
 
 _PANEL_STARTS = {
     "host": "Essentials",
@@ -94,10 +95,20 @@ def _option(setting: SettingFlag) -> inspect.Parameter:
         metavar=setting.metavar,
         rich_help_panel=setting.panel,
         show_default=False,
+        callback=_parts(LIST_SEPARATORS[setting.field]) if setting.field in LIST_SEPARATORS else None,
     )
     return inspect.Parameter(
         setting.field, inspect.Parameter.KEYWORD_ONLY, default=option, annotation=setting.kind | None
     )
+
+
+def _parts(separator: str) -> Callable[[list[str] | None], list[str] | None]:
+    """Reads the values of a flag that may be repeated; None where it was not given."""
+
+    def read(values: list[str] | None) -> list[str] | None:
+        return [part.strip() for value in values for part in value.split(separator) if part.strip()] if values else None
+
+    return read
 
 
 def _describe(field: str, info: FieldInfo, panel: str) -> SettingFlag:
@@ -127,7 +138,7 @@ def _on_the_command_line(kind: Any) -> tuple[Any, str | None]:
     if kind is ByteSize:
         return str, "<size>"
     if get_origin(kind) is tuple:
-        return str, "<list>"
+        return list[str], "<list>"
     return kind, None
 
 

@@ -2,122 +2,66 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from tensorhost.cli.flags import takes_settings
+from tensorhost.cli.inspection import inspect_path
 from tensorhost.cli.outcome import CommandError, ExitCode, reports_errors
-from tensorhost.cli.output import JsonOption, console, plain, print_json, size_text, specs_text, spinner, table
+from tensorhost.cli.output import JsonOption, console, plain, print_json, size_text, specs_text, table
+from tensorhost.settings import load_settings
 
-if TYPE_CHECKING:
-    from tensorhost.core.tensors import TensorSpec
-    from tensorhost.models.repository import ModelOnDisk, VersionOnDisk
+_FLAGS = (
+    "import_modules",
+    "custom_op_libraries",
+    "allow_lambda",
+    "trust",
+    "probe",
+    "probe_timeout_s",
+    "probe_memory",
+)
+_MOST_OPERATIONS = 10
+
+_COULD = {
+    "runs_python": ("run Python", "bold red"),
+    "unknown_code": ("run unknown code", "bold red"),
+    "writes_files": ("write files", "red"),
+    "uses_network": ("use the network", "red"),
+    "reads_files": ("read files", "yellow"),
+    "ends_process": ("end the process", "yellow"),
+}
+"""What a finding's kind means, in words, and its colour."""
 
 
 @reports_errors
+@takes_settings(_FLAGS)
 def inspect(
     path: Annotated[
         Path, typer.Argument(help="A repository root, a model's folder, a version or a file.", show_default=False)
     ],
     as_json: JsonOption = False,
+    **flags: Any,
 ) -> None:
-    """Show the format, versions, signatures, shapes and problems of what lies at PATH.
+    """Show the format, versions, signatures, operations, findings and problems of what lies at PATH.
 
-    Every version is loaded once. The exit code is 1 when anything there could not be served.
+    Every version is loaded and run once, in a child process. The exit code is 1 when anything there could not be
+    served with these settings.
     """
+    from tensorhost.telemetry import configure_logging
+
+    settings = load_settings(None, **flags)
     if not path.exists():
         raise CommandError(f"{path} does not exist.", ExitCode.USAGE)
-    report = examine(path)
+    configure_logging("error")  # what is worth saying is in the report
+    report = inspect_path(path, settings)
     if as_json:
         print_json(report)
     else:
         _show(report)
     if not report["servable"]:
         raise typer.Exit(ExitCode.FAILED)
-
-
-def examine(path: Path) -> dict[str, Any]:
-    """What lies at ``path``, JSON-ready: ``servable`` (nothing is wrong), ``models`` and ``problems`` by name.
-
-    Loads every version that is whole, one after the other.
-    """
-    from tensorhost.models.repository import scan
-
-    found = scan(path, now=time.time(), settle_s=0.0)
-    models = [_examine_model(model) for model in found.models.values()]
-    problems = dict(found.problems)
-    if not models and not problems:
-        problems[path.name] = "There is no model here."
-    sound = not problems and not any(part["problem"] for model in models for part in (model, *model["versions"]))
-    return {"servable": sound, "models": models, "problems": problems}
-
-
-def _examine_model(model: ModelOnDisk) -> dict[str, Any]:
-    from tensorhost.core.ids import version_key
-
-    versions = [model.versions[version] for version in sorted(model.versions, key=version_key)]
-    return {
-        "name": model.name,
-        "problem": model.problem,
-        "versions": [_examine_version(model.name, version) for version in versions],
-    }
-
-
-def _examine_version(name: str, version: VersionOnDisk) -> dict[str, Any]:
-    report: dict[str, Any] = {
-        "version": version.version,
-        "format": version.format,
-        "sizeBytes": version.size_bytes,
-        "problem": version.problem,
-        "runtime": None,
-        "weightsBytes": None,
-        "signatures": [],
-    }
-    if not version.problem:
-        with spinner(f"Loading {name}, version {version.version}…"):
-            report |= _load(version.path)
-    return report
-
-
-def _load(path: Path) -> dict[str, Any]:
-    from tensorhost.core.errors import TensorhostError
-    from tensorhost.runtimes.base import LoadOptions
-    from tensorhost.runtimes.formats import load
-
-    try:
-        runtime = load(path, LoadOptions())
-    except TensorhostError as error:
-        return {"problem": error.message}
-    try:
-        return {
-            "runtime": runtime.name,
-            "weightsBytes": runtime.weights_bytes,
-            "signatures": [
-                {
-                    "name": name,
-                    "inputs": _specs(signature.inputs),
-                    "outputs": _specs(signature.outputs),
-                    "callPath": runtime.call_path(name),
-                }
-                for name, signature in runtime.signatures.items()
-            ],
-        }
-    finally:
-        runtime.close()
-
-
-def _specs(specs: Mapping[str, TensorSpec]) -> list[dict[str, Any]]:
-    return [
-        {
-            "name": name,
-            "dtype": spec.dtype.value,
-            "shape": None if spec.shape is None else list(spec.shape),
-        }
-        for name, spec in specs.items()
-    ]
 
 
 def _show(report: dict[str, Any]) -> None:
@@ -136,18 +80,60 @@ def _show(report: dict[str, Any]) -> None:
 def _show_version(version: dict[str, Any]) -> None:
     screen = console()
     facts = [f"version {version['version']}", str(version["format"] or "no model"), size_text(version["sizeBytes"])]
+    if version["parameters"] is not None:
+        facts.append(f"{version['parameters']:,} parameters")
     if version["runtime"]:
-        facts.append(f"runs on {version['runtime']}")
+        facts += [f"{size_text(version['weightsBytes'])} of weights", f"runs on {version['runtime']}"]
     screen.print(plain("  " + ", ".join(facts)))
     if version["problem"]:
         screen.print(plain(f"  {version['problem']}", "red"))
+    for disabled in version["disabledOptimizations"]:
+        screen.print(plain(f"  Served without {disabled['name']}: {disabled['reason']}", "yellow"))
+    _show_signatures(version)
+    _show_operations(version["operations"])
+    _show_findings(version)
+
+
+def _show_signatures(version: dict[str, Any]) -> None:
+    screen = console()
+    if version["signatures"]:
+        signatures = table("Signature", "Inputs", "Outputs", "Called through")
+        for signature in version["signatures"]:
+            signatures.add_row(
+                plain(signature["name"]),
+                plain(specs_text(signature["inputs"])),
+                plain(specs_text(signature["outputs"])),
+                plain(signature["callPath"]),
+            )
+        screen.print(signatures)
+    for name, reason in version["refusedSignatures"].items():
+        screen.print(plain(f"  Signature '{name}' cannot be served: {reason}.", "yellow"))
+
+
+def _show_operations(operations: dict[str, int]) -> None:
+    if not operations:
         return
-    signatures = table("Signature", "Inputs", "Outputs", "Called through")
-    for signature in version["signatures"]:
-        signatures.add_row(
-            plain(signature["name"]),
-            plain(specs_text(signature["inputs"])),
-            plain(specs_text(signature["outputs"])),
-            plain(signature["callPath"]),
-        )
-    screen.print(signatures)
+    counts = table("Operation or layer", "Count")
+    counts.columns[-1].justify = "right"
+    for name, count in list(operations.items())[:_MOST_OPERATIONS]:
+        counts.add_row(plain(name), str(count))
+    others = list(operations.values())[_MOST_OPERATIONS:]
+    if others:
+        counts.add_row(plain(f"{len(others)} other kinds", "dim"), str(sum(others)))
+    counts.add_row(plain("all", "bold"), plain(sum(operations.values()), "bold"))
+    console().print(counts)
+
+
+def _show_findings(version: dict[str, Any]) -> None:
+    screen = console()
+    if version["findings"]:
+        findings = table("It could", "With", "Times", "Why")
+        findings.columns[2].justify = "right"
+        for finding in version["findings"]:
+            could, style = _COULD.get(finding["kind"], (finding["kind"], "red"))
+            findings.add_row(
+                plain(could, style), plain(finding["subject"]), str(finding["count"]), plain(finding["explanation"])
+            )
+        screen.print(findings)
+    elif version["operations"]:
+        screen.print(plain("  Nothing was found that does more than compute.", "green"))

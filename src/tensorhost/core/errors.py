@@ -281,6 +281,10 @@ class MisconfiguredModelError(ModelFailedError):
     """A model whose own settings do not fit it: no further attempt can succeed until they or its files change."""
 
 
+class UntrustedModelError(ModelFailedError):
+    """A model that could do more than compute, where the operator wants none: no further attempt can succeed."""
+
+
 class RuntimeMissingError(TensorhostError):
     """The package that executes this format is not installed; the message names the extra."""
 

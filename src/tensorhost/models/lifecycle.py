@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
-from tensorhost.batching.queue import QueueOptions
 from tensorhost.core.errors import (
     MisconfiguredModelError,
     OutOfMemoryError,
@@ -20,30 +20,35 @@ from tensorhost.core.errors import (
     ShuttingDownError,
     TensorhostError,
     UnsupportedModelError,
+    UntrustedModelError,
 )
 from tensorhost.core.ids import ModelId
-from tensorhost.models.budget import Evictable, make_room
 from tensorhost.models.catalog import RETRY_AFTER_S, Catalog
-from tensorhost.models.config import ModelConfig
 from tensorhost.models.loading import (
     LoadedVersion,
     LoadRequest,
     as_failure,
+    expected_need,
     load_version,
     lower_priority,
     prepare_runtime,
     release_memory,
 )
+from tensorhost.models.overrides import first_runs, load_options, queue_options, warmup_options
+from tensorhost.models.probe import SUPPORTED, Prober, ProbeReport
 from tensorhost.models.reconcile import backoff_s
-from tensorhost.models.records import ModelRecord, VersionRecord, used_bytes
+from tensorhost.models.records import ModelRecord, Probed, VersionRecord
+from tensorhost.models.reservations import Reservations
 from tensorhost.models.servable import Servable
 from tensorhost.models.states import VersionState
-from tensorhost.models.warmup import WarmupOptions
-from tensorhost.runtimes.base import LoadOptions, Trust
 from tensorhost.settings import Settings
-from tensorhost.telemetry import MetricsCollector, available_memory_bytes, get_logger
+from tensorhost.telemetry import MetricsCollector, get_logger
 
 _LONGEST_WAIT_FOR_MEMORY_S = 30.0
+_IDLE_MARGIN_S = 1.0
+
+_HOPELESS = (RuntimeMissingError, UnsupportedModelError, MisconfiguredModelError, UntrustedModelError)
+"""No further attempt at the same files can succeed."""
 
 log = get_logger(__name__)
 
@@ -73,21 +78,32 @@ class Lifecycle:
         self._on_change = on_change
         self._clock = clock
         self._threads: ThreadPoolExecutor | None = None
+        # Of their own, so that one model is tried while another is loaded.
+        self._probe_threads: ThreadPoolExecutor | None = None
+        memory_bytes = None if settings.probe_memory is None else int(settings.probe_memory)
+        self._prober = Prober(settings.probe_timeout_s, memory_bytes)
+        self._clearing: asyncio.TimerHandle | None = None
         self._stopping = False
-        # One at a time: what one load evicts must be gone before the next one counts what there is.
-        self._reserving = asyncio.Lock()
+        budget_bytes = None if settings.memory_budget is None else int(settings.memory_budget)
+        self._memory = Reservations(catalog, budget_bytes, self._evict)
 
     def stop_loading(self) -> None:
-        """Begin no load any more; those that wait for a thread end with SHUTTING_DOWN, those that run finish."""
+        """Begin no load any more, and end the child processes. Loads that wait for a thread or for a child end with
+        SHUTTING_DOWN, those that run finish."""
         self._stopping = True
-        if self._threads is not None:
-            self._threads.shutdown(wait=False, cancel_futures=True)
+        if self._clearing is not None:
+            self._clearing.cancel()
+        self._prober.close()
+        for threads in (self._threads, self._probe_threads):
+            if threads is not None:
+                threads.shutdown(wait=False, cancel_futures=True)
 
     def close(self) -> None:
         """End the loader's threads, after what they are doing. Blocks."""
-        if self._threads is not None:
-            self._threads.shutdown(wait=True)
-            self._threads = None
+        for threads in (self._threads, self._probe_threads):
+            if threads is not None:
+                threads.shutdown(wait=True)
+        self._threads = self._probe_threads = None
 
     async def load(self, record: VersionRecord) -> None:
         """Load a version and let it serve. A failure is kept in the record, not raised."""
@@ -107,7 +123,7 @@ class Lifecycle:
         self._install(record, loaded)
         record.move(VersionState.AVAILABLE)
         self._refresh(model)
-        await self._shrink(record)
+        await self._memory.shrink(record)
 
     async def replace(self, record: VersionRecord) -> None:
         """Load the changed files or settings of a version that serves, then swap. On failure the old go on serving."""
@@ -125,7 +141,7 @@ class Lifecycle:
         if old is not None:
             await self._drain(old)
             await asyncio.to_thread(_close, old)
-        await self._shrink(record)
+        await self._memory.shrink(record)
 
     async def unload(self, record: VersionRecord, to: VersionState = VersionState.END) -> None:
         """Take a version out of sight, wait for its requests, give its memory back."""
@@ -155,17 +171,20 @@ class Lifecycle:
     async def _read(self, model: ModelRecord, record: VersionRecord, on_warming: Callable[[], None]) -> LoadedVersion:
         # Taken together, before anything is waited for: a look may change both meanwhile.
         files, config = record.on_disk, model.config
+        request = LoadRequest(
+            record.id,
+            files,
+            model.folder,
+            config,
+            load_options(self._settings, config),
+            warmup_options(self._settings, config),
+        )
         loop = asyncio.get_running_loop()
         try:
-            await self._reserve(record)
-            # From an ordinary thread: what a runtime starts for good must not inherit the loader's low priority.
-            await asyncio.to_thread(prepare_runtime, files.format, self._load_options(config))
-            if self._stopping:
-                raise _stopped()
+            need_bytes = max(files.size_bytes, record.known_bytes)
+            await self._memory.reserve(record, need_bytes, need_bytes)
             log.info("loading", model=str(record.id), format=files.format and files.format.value)
-            request = LoadRequest(
-                record.id, files, model.folder, config, self._load_options(config), self._warmup_options(config)
-            )
+            request = replace(request, probe=await self._probe(record, request))
 
             def warming() -> None:
                 loop.call_soon_threadsafe(on_warming)
@@ -182,6 +201,46 @@ class Lifecycle:
         record.served_fingerprint = files.fingerprint
         return loaded
 
+    async def _probe(self, record: VersionRecord, request: LoadRequest) -> ProbeReport | None:
+        """Try the version in a child process, unless the same passed before, and import its runtime meanwhile; then
+        set aside the memory it turned out to need."""
+        runs = first_runs(self._settings, request.config, request.folder)
+        passed = record.probed
+        if passed is not None and passed.covers(request.on_disk, request.load, runs):
+            trying: Awaitable[ProbeReport | None] = _ready(replace(passed.report, probe_s=0.0))
+        elif self._settings.probe and SUPPORTED:
+            if self._probe_threads is None:
+                self._probe_threads = ThreadPoolExecutor(self._settings.load_threads, thread_name_prefix="load-probe")
+            trying = asyncio.get_running_loop().run_in_executor(
+                self._probe_threads, self._prober.probe, request.on_disk.path, request.load, runs
+            )
+        else:
+            trying = _ready(None)
+        # From an ordinary thread: what a runtime starts for good must not inherit the loader's low priority. The
+        # model's own modules are its code, and wait until it has passed.
+        preparing = asyncio.to_thread(prepare_runtime, request.on_disk.format, replace(request.load, model_modules=()))
+        report, prepared = await asyncio.gather(trying, preparing, return_exceptions=True)
+        self._clear_idle_later()
+        for failure in (report, prepared):
+            if isinstance(failure, BaseException):
+                raise failure
+        if self._stopping:
+            raise _stopped()
+        if report is None or isinstance(report, BaseException):
+            return None
+        record.probed = Probed(request.on_disk.fingerprint, request.load, runs, report)
+        await self._memory.reserve(record, max(record.known_bytes, expected_need(report)), report.peak_bytes)
+        return report
+
+    def _clear_idle_later(self) -> None:
+        """Have children that end themselves, being idle, cleared away."""
+        if self._stopping:
+            return
+        if self._clearing is not None:
+            self._clearing.cancel()
+        after_s = self._prober.idle_s + _IDLE_MARGIN_S
+        self._clearing = asyncio.get_running_loop().call_later(after_s, self._prober.end_idle)
+
     def _install(self, record: VersionRecord, loaded: LoadedVersion) -> None:
         record.servable = self._make_servable(record, loaded)
         record.known_bytes = loaded.memory_bytes
@@ -192,15 +251,18 @@ class Lifecycle:
             "available",
             model=str(record.id),
             load_s=round(loaded.load_s, 3),
+            probe_s=round(loaded.probe_s, 3),
             warmup_s=round(loaded.warmup_s, 3),
             memory_mib=round(loaded.memory_bytes / 2**20, 1),
         )
+        for name, reason in loaded.disabled_optimizations.items():
+            log.warning("served without an optimisation", model=str(record.id), optimization=name, reason=reason)
 
     def _note_failure(self, record: VersionRecord, error: TensorhostError) -> bool:
         """Keep the error and set the next attempt; True when this was the last."""
         record.error = as_failure(error)
         record.attempts += 1
-        hopeless = isinstance(error, RuntimeMissingError | UnsupportedModelError | MisconfiguredModelError)
+        hopeless = isinstance(error, _HOPELESS)
         given_up = hopeless or record.attempts >= self._settings.load_attempts
         wait_s = backoff_s(record.attempts, self._settings.load_backoff_s)
         if isinstance(error, OutOfMemoryError):
@@ -224,91 +286,13 @@ class Lifecycle:
         metrics = self._metrics.version(*record.id)
         metrics.load_s, metrics.warmup_s = loaded.load_s, loaded.warmup_s
         metrics.weights_bytes, metrics.memory_bytes = loaded.runtime.weights_bytes, loaded.memory_bytes
-        batching = loaded.config.batching
-        timeout_ms = self._settings.batch_timeout_ms if batching.batch_timeout_ms is None else batching.batch_timeout_ms
-        options = {
-            name: QueueOptions(
-                batched=found.batched,
-                max_batch_rows=batching.max_batch_size or self._settings.max_batch_size,
-                batch_timeout_s=timeout_ms / 1000,
-                max_queue_rows=batching.max_queue_rows or self._settings.max_queue_rows,
-                inline_rows=found.inline_rows,
-                inline_elements=found.inline_elements,
-            )
-            for name, found in loaded.plans.items()
-        }
+        options = {name: queue_options(self._settings, loaded.config, plan) for name, plan in loaded.plans.items()}
         return Servable(record.id, loaded, metrics, options, self._clock)
 
-    def _load_options(self, config: ModelConfig) -> LoadOptions:
-        settings = self._settings
-        return LoadOptions(
-            intra_op_threads=settings.intra_op_threads,
-            inter_op_threads=settings.inter_op_threads,
-            modules=settings.import_modules,
-            model_modules=config.imports,
-            op_libraries=settings.custom_op_libraries,
-            allow_lambda=settings.allow_lambda,
-            trust=Trust(settings.trust),
-            graph_inputs=config.graph.inputs,
-            graph_outputs=config.graph.outputs,
-            dequantize=config.tflite.dequantize,
-        )
-
-    def _warmup_options(self, config: ModelConfig) -> WarmupOptions:
-        iterations = config.warmup.iterations
-        return WarmupOptions(
-            iterations=self._settings.warmup_iterations if iterations is None else iterations,
-            max_batch_rows=config.batching.max_batch_size or self._settings.max_batch_size,
-            batching=config.batching.enabled,
-            threshold_s=self._settings.inline_threshold_ms / 1000,
-        )
-
-    # -- memory ----------------------------------------------------------------------------------------------------
-
-    async def _reserve(self, record: VersionRecord) -> None:
-        """Set memory aside for a load, evicting idle lazy versions if need be. Raises OutOfMemoryError."""
-        need = max(record.on_disk.size_bytes, record.known_bytes)
-        if need > available_memory_bytes():
-            raise OutOfMemoryError(
-                f"Loading '{record.id}' needs at least {need} bytes, more than the machine has free.",
-                details={"neededBytes": need},
-            )
-        async with self._reserving:
-            if not await self._make_room(need, record):
-                used, budget = used_bytes(self._catalog.models.values()), self._budget_bytes()
-                raise OutOfMemoryError(
-                    f"Loading '{record.id}' needs at least {need} bytes; {used} of a budget of {budget} are in use.",
-                    details={"neededBytes": need, "usedBytes": used, "budgetBytes": budget},
-                )
-            record.reserved_bytes = need
-
-    async def _shrink(self, record: VersionRecord) -> None:
-        """Keep to the budget when a load took more than was foreseen."""
-        async with self._reserving:
-            fits = await self._make_room(0, record)
-        if not fits:
-            log.warning("over the memory budget", model=str(record.id), used=used_bytes(self._catalog.models.values()))
-
-    async def _make_room(self, need_bytes: int, record: VersionRecord) -> bool:
-        # Asked anew after each: what was idle may be in use by the time the one before it is gone.
-        while going := self._to_evict(need_bytes, record):
-            await self._evict(going[0], f"room for {record.id}")
-        return going is not None
-
-    def _to_evict(self, need_bytes: int, record: VersionRecord) -> list[ModelId] | None:
-        models = self._catalog.models.values()
-        evictable = [
-            Evictable(other.id, other.memory_bytes, other.servable.last_used)
-            for model in models
-            for other in model.versions.values()
-            if model.lazy and other.available and not (other.busy or other.pinned or other.waiters or other is record)
-            if other.servable is not None and other.servable.leases == 0
-        ]
-        return make_room(
-            need_bytes, used_bytes=used_bytes(models), budget_bytes=self._budget_bytes(), evictable=evictable
-        )
+    # -- unloading -------------------------------------------------------------------------------------------------
 
     async def _evict(self, model_id: ModelId, reason: str) -> None:
+        """Unload an idle lazy version until it is asked for again."""
         log.info("evicting", model=str(model_id), reason=reason)
         record = self._catalog.models[model_id.name].versions[model_id.version]
         record.busy = True
@@ -317,11 +301,6 @@ class Lifecycle:
         finally:
             record.busy = False
             self._on_change()
-
-    def _budget_bytes(self) -> int | None:
-        return None if self._settings.memory_budget is None else int(self._settings.memory_budget)
-
-    # -- unloading -------------------------------------------------------------------------------------------------
 
     async def _drain(self, servable: Servable) -> None:
         """Wait for the leases, up to the time allowed, and refuse what still waits then."""
@@ -339,6 +318,10 @@ class Lifecycle:
                 self._settings.load_threads, thread_name_prefix="load", initializer=lower_priority
             )
         return self._threads
+
+
+async def _ready(report: ProbeReport | None) -> ProbeReport | None:
+    return report
 
 
 def _stopped() -> ShuttingDownError:

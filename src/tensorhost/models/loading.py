@@ -1,7 +1,7 @@
 """One attempt at loading one version, on the loader's thread: files in, warmed runtime and findings out.
 
-The border of a load: whatever goes wrong in a file, a runtime or a custom step becomes one TensorhostError here,
-and nothing else of the server is touched.
+``attempt`` is the border of a load: whatever goes wrong in a file, a runtime or a custom step becomes one
+TensorhostError there, and nothing else of the server is touched.
 """
 
 from __future__ import annotations
@@ -11,23 +11,23 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
-from tensorhost.codecs import JsonObject, decode_inputs
 from tensorhost.core.errors import (
     InvalidPostprocessingError,
     InvalidPreprocessingError,
-    InvalidRequestError,
     MisconfiguredModelError,
     ModelFailedError,
     OutOfMemoryError,
     TensorhostError,
 )
 from tensorhost.core.ids import ModelId
-from tensorhost.core.signatures import DEFAULT_SIGNATURE, Signature
-from tensorhost.core.tensors import Tensors
-from tensorhost.models.config import FILE_NAME, ModelConfig, resolve_inside
+from tensorhost.core.signatures import DEFAULT_SIGNATURE
+from tensorhost.models.config import FILE_NAME, ModelConfig
+from tensorhost.models.examples import read_examples
+from tensorhost.models.probe import ProbeReport
 from tensorhost.models.repository import VersionOnDisk
 from tensorhost.models.warmup import SignaturePlan, WarmupOptions, warm_up
 from tensorhost.pipelines import (
@@ -36,12 +36,24 @@ from tensorhost.pipelines import (
     PreprocessingOptions,
     PreprocessingPipeline,
 )
-from tensorhost.runtimes import LoadOptions, ModelFormat, Runtime, load, prepare
+from tensorhost.runtimes import (
+    Contents,
+    LoadOptions,
+    ModelFormat,
+    Runtime,
+    examine,
+    load,
+    prepare,
+    refuse_untrusted,
+)
 from tensorhost.telemetry import get_logger, process_memory, trim
 
 _NICENESS = 10
-_MAX_EXAMPLES_BYTES = 64 * 2**20
 _FIXED_OVERHEAD_BYTES = 64 * 2**20
+
+_MOST_LOGGED = 20
+
+_T = TypeVar("_T")
 
 _TENSORFLOW_FORMATS = frozenset(ModelFormat) - {ModelFormat.TFLITE}
 _frozen = threading.Event()
@@ -51,7 +63,7 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class LoadRequest:
-    """What to load and how."""
+    """What to load and how. ``probe`` is what trying it in a child process has shown; None when it was not tried."""
 
     id: ModelId
     on_disk: VersionOnDisk
@@ -59,6 +71,7 @@ class LoadRequest:
     config: ModelConfig
     load: LoadOptions
     warmup: WarmupOptions
+    probe: ProbeReport | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +83,11 @@ class LoadedVersion:
         config: its model.toml.
         plans: what warm-up found, by signature.
         preprocessing, postprocessing: the model's own pipelines, by signature.
-        load_s, warmup_s: seconds taken.
-        memory_bytes: what loading it added to the process, at least its weights.
+        load_s, warmup_s: seconds taken, ``probe_s`` of ``load_s`` in a child process.
+        memory_bytes: what loading it added to the process, at least its weights and what it took in a child process.
+        peak_bytes: the most it took in the child process; None when it was not tried there.
+        contents: what it is made of.
+        disabled_optimizations: what it is served without, with the reason.
     """
 
     runtime: Runtime
@@ -82,6 +98,10 @@ class LoadedVersion:
     load_s: float
     warmup_s: float
     memory_bytes: int
+    probe_s: float = 0.0
+    peak_bytes: int | None = None
+    contents: Contents = field(default_factory=Contents)
+    disabled_optimizations: Mapping[str, str] = field(default_factory=dict)
 
 
 def lower_priority() -> None:
@@ -103,6 +123,19 @@ def prepare_runtime(model_format: ModelFormat | None, options: LoadOptions) -> N
         _frozen.set()
 
 
+def attempt(load_model: Callable[[], _T]) -> _T:
+    """The border of a load attempt: run ``load_model``, turn whatever it raises into a TensorhostError.
+
+    When one is raised nothing of the model stays in memory.
+    """
+    try:
+        return load_model()
+    except Exception as error:  # noqa: BLE001 - any failure is this version's alone
+        failure = as_failure(error)
+    release_memory()
+    raise failure
+
+
 def load_version(request: LoadRequest, on_warming: Callable[[], None]) -> LoadedVersion:
     """Load, build the model's pipelines, warm up. Blocks for as long as that takes.
 
@@ -113,18 +146,18 @@ def load_version(request: LoadRequest, on_warming: Callable[[], None]) -> Loaded
     Raises:
         TensorhostError: why it cannot serve; nothing of it stays in memory.
     """
-    try:
-        return _attempt(request, on_warming)
-    except Exception as error:  # noqa: BLE001 - border of a load attempt: any failure is this version's alone
-        failure = as_failure(error)
-    release_memory()
-    raise failure
+    return attempt(lambda: _load(request, on_warming))
 
 
-def _attempt(request: LoadRequest, on_warming: Callable[[], None]) -> LoadedVersion:
+def _load(request: LoadRequest, on_warming: Callable[[], None]) -> LoadedVersion:
+    probe = request.probe
     rss_before = process_memory().rss
     started = time.perf_counter()
-    runtime = load(request.on_disk.path, request.load)
+    options = request.load if probe is None or not probe.crash else replace(request.load, remapping=False)
+    contents = examine(request.on_disk.path, options) if probe is None else probe.contents
+    refuse_untrusted(contents, options)
+    _log_findings(request.id, contents)
+    runtime = load(request.on_disk.path, options)
     try:
         pre, post = _own_pipelines(request, runtime)
         load_s = time.perf_counter() - started
@@ -136,9 +169,33 @@ def _attempt(request: LoadRequest, on_warming: Callable[[], None]) -> LoadedVers
         runtime.close()
         raise
     grown = process_memory().rss - rss_before
+    need_bytes = _memory_need(runtime.weights_bytes, grown)
+    probe_s = 0.0 if probe is None else probe.probe_s
     return LoadedVersion(
-        runtime, request.config, plans, pre, post, load_s, warmup_s, _memory_need(runtime.weights_bytes, grown)
+        runtime,
+        request.config,
+        plans,
+        pre,
+        post,
+        load_s + probe_s,
+        warmup_s,
+        # Memory that other models gave back may be used again, so that the process hardly grows.
+        need_bytes if probe is None else max(need_bytes, expected_need(probe)),
+        probe_s,
+        None if probe is None else probe.peak_bytes,
+        contents,
+        {"remapping": probe.crash} if probe is not None and probe.crash else {},
     )
+
+
+def _log_findings(model_id: ModelId, contents: Contents) -> None:
+    if contents.findings:
+        log.warning(
+            "the model could do more than compute",
+            model=str(model_id),
+            findings="; ".join(f"{found.subject}: {found.explanation}" for found in contents.findings[:_MOST_LOGGED]),
+            count=len(contents.findings),
+        )
 
 
 def release_memory() -> None:
@@ -155,6 +212,11 @@ def as_failure(error: Exception) -> TensorhostError:
     if isinstance(error, MemoryError):
         return OutOfMemoryError("There was not enough memory to load the model.")
     return ModelFailedError("The model could not be loaded.", log_detail=f"{type(error).__name__}: {error}")
+
+
+def expected_need(probe: ProbeReport) -> int:
+    """Bytes the version will count for once it is loaded, from what it took in a child process."""
+    return _memory_need(probe.weights_bytes, probe.memory_bytes)
 
 
 def _memory_need(weights_bytes: int, grown_bytes: int) -> int:
@@ -203,7 +265,7 @@ def _pipelines(
 
 
 def _warm_up(request: LoadRequest, runtime: Runtime) -> dict[str, SignaturePlan]:
-    examples = _read_examples(request, runtime.signatures)
+    examples = read_examples(request.folder, request.config.warmup.examples, runtime.signatures)
     plans: dict[str, SignaturePlan] = {}
     failures: dict[str, TensorhostError] = {}
     for name, signature in runtime.signatures.items():
@@ -219,27 +281,3 @@ def _warm_up(request: LoadRequest, runtime: Runtime) -> dict[str, SignaturePlan]
         if plan.problem:
             log.warning("warm-up incomplete", model=str(request.id), signature=name, reason=plan.problem)
     return plans
-
-
-def _read_examples(request: LoadRequest, signatures: Mapping[str, Signature]) -> dict[str, list[Tensors]]:
-    """Warm-up examples the model ships: a JSON list of ``{"signatureName"?, "inputs"}``."""
-    if request.config.warmup.examples is None:
-        return {}
-    file = resolve_inside(request.folder, request.config.warmup.examples, "warmup.examples", _MAX_EXAMPLES_BYTES)
-    try:
-        document = JsonObject.parse(b'{"examples":' + file.read_bytes() + b"}")
-        examples: dict[str, list[Tensors]] = {}
-        for item in document.items("examples", max_items=1000):
-            if isinstance(item, InvalidRequestError):
-                raise item
-            name = item.fields({"signatureName"}).get("signatureName", next(iter(signatures)))
-            tensors = decode_inputs(item, signatures[name].inputs, max_elements=2**27)
-            examples.setdefault(name, []).append(tensors)
-    except (KeyError, TypeError) as error:
-        raise ModelFailedError("A warm-up example names a signature that the model does not have.") from error
-    except TensorhostError as error:
-        raise ModelFailedError(
-            "The warm-up examples must be a JSON list of objects with 'inputs' and, optionally, 'signatureName': "
-            + error.message
-        ) from error
-    return examples

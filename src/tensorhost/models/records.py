@@ -11,9 +11,25 @@ from tensorhost.core.errors import TensorhostError
 from tensorhost.core.ids import ModelId, version_key
 from tensorhost.models.config import ModelConfig
 from tensorhost.models.policy import VersionPolicy
+from tensorhost.models.probe import FirstRuns, ProbeReport
 from tensorhost.models.repository import VersionOnDisk
 from tensorhost.models.servable import Servable
 from tensorhost.models.states import VersionState, advance
+from tensorhost.runtimes.base import LoadOptions
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """A version that passed in a child process: the files and settings, how it was loaded and run, and the report."""
+
+    fingerprint: tuple[str, int, float, str]
+    options: LoadOptions
+    runs: FirstRuns
+    report: ProbeReport
+
+    def covers(self, files: VersionOnDisk, options: LoadOptions, runs: FirstRuns) -> bool:
+        """Whether trying this again would show the same."""
+        return (self.fingerprint, self.options, self.runs) == (files.fingerprint, options, runs)
 
 
 @dataclass(slots=True, eq=False)
@@ -32,6 +48,7 @@ class VersionRecord:
         stopped: an operator unloaded it; only an operator brings it back.
         busy: a load or unload is under way.
         served_fingerprint: the files and settings that the servable was loaded from.
+        probed: what trying it in a child process showed, when it passed.
         known_bytes: memory it took when it was last loaded.
         reserved_bytes: set aside while it loads.
     """
@@ -51,6 +68,7 @@ class VersionRecord:
     busy: bool = False
     servable: Servable | None = None
     served_fingerprint: tuple[str, int, float, str] | None = None
+    probed: Probed | None = None
     known_bytes: int = 0
     reserved_bytes: int = 0
 

@@ -79,4 +79,8 @@ def _fill(dtype: DType, shape: tuple[int, ...], rng: np.random.Generator, text: 
     if dtype.is_complex:
         # Both parts from one draw: two would depend on how many rows there are.
         return rng.random((*shape, 2)).view(np.complex128).reshape(shape).astype(dtype.numpy)
-    return rng.random(shape).astype(dtype.numpy)
+    values = rng.random(shape)
+    if values.ndim:
+        # Every third row is negative: a model may decide by the sign of a sum over all rows, which shows only then.
+        values[2::3] *= -1
+    return values.astype(dtype.numpy)

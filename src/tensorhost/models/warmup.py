@@ -6,6 +6,7 @@ plan per signature, and the plan says why.
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 import time
 from collections.abc import Sequence
@@ -133,6 +134,19 @@ def warm_up(
         call_s=call_s,
         warmed=True,
     )
+
+
+def run_first(runtime: Runtime, signature: Signature, options: WarmupOptions, examples: Sequence[Tensors] = ()) -> None:
+    """Run ``signature`` as warm-up will first: with each example or made-up input, then with the largest batch.
+
+    For finding out whether that crashes and how much memory it takes; nothing is proved or timed. Arguments and
+    errors are those of ``warm_up``.
+    """
+    source = _find_source(runtime, signature, examples)
+    if isinstance(source, str) or _batching_refused(signature, options):
+        return
+    with contextlib.suppress(TensorhostError):  # a model that refuses rows together is served row by row
+        runtime.run(signature.name, source.rows(_affordable_rows(source, options.max_batch_rows)))
 
 
 def _batching_refused(signature: Signature, options: WarmupOptions) -> str:

@@ -19,6 +19,7 @@ import orjson
 
 from tensorhost.runtimes.base import ModelFormat
 from tensorhost.runtimes.detection import HDF5_MAGIC, TFLITE_MAGIC, locate_model
+from tensorhost.runtimes.wire_format import fields
 
 _SHARD = re.compile(r"variables\.data-(\d{5})-of-(\d{5})")
 _INDEX = "variables/variables.index"
@@ -26,7 +27,6 @@ _TABLE_MAGIC = struct.pack("<Q", 0xDB4775248B80FB57)
 _VARIABLE_OPS = (b"VarHandleOp", b"VariableV2")
 _MOST_SHARDS = 10_000
 _DAMAGED = "(damaged or incomplete)"
-_LENGTH_DELIMITED, _VARINT = 2, 0
 
 
 def missing_files(path: Path, model_format: ModelFormat) -> list[str]:
@@ -136,31 +136,15 @@ _CHECKS = {
 
 def _is_whole_message(file: Path) -> bool:
     """Whether the top-level fields of a protocol buffer end exactly where the file ends."""
-    size = file.stat().st_size
-    position = 0
-    with file.open("rb") as opened:
-        while position < size:
-            opened.seek(position)
-            head = opened.read(20)
-            key, used = _varint(head, 0)
-            kind = key & 7
-            if kind not in (_LENGTH_DELIMITED, _VARINT) or used == 0:
-                return False
-            value, length_used = _varint(head, used)
-            if length_used == 0:
-                return False
-            position += used + length_used + (value if kind == _LENGTH_DELIMITED else 0)
-    return position == size and size > 0
-
-
-def _varint(data: bytes, start: int) -> tuple[int, int]:
-    """The value of a base-128 number and the bytes it took; 0 bytes where it is not whole."""
-    value = 0
-    for index, byte in enumerate(data[start : start + 10]):
-        value |= (byte & 0x7F) << (7 * index)
-        if byte < 0x80:
-            return value, index + 1
-    return 0, 0
+    if file.stat().st_size == 0:
+        return False
+    with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        try:
+            for _ in fields(data):
+                pass
+        except ValueError:
+            return False
+    return True
 
 
 def _ends_with(file: Path, ending: bytes) -> bool:

@@ -44,6 +44,7 @@ def example(setting):
         "log_level": "debug",
         "log_format": "json",
         "loading": "lazy",
+        "trust": "strict",
         "version_policy": "all",
         "max_json_depth": "65",
         "load_threads": "2",
@@ -55,13 +56,15 @@ def example(setting):
         if setting.field == "memory_budget":
             return setting.flag, text, 4 * 2**30
         return setting.flag, text, type(default)(text)
-    if isinstance(default, ByteSize):
+    if isinstance(default, ByteSize) or setting.field == "probe_memory":
         return setting.flag, "1MiB", 2**20
     if isinstance(default, int | float):
         return setting.flag, str(default + 1), default + 1
     if setting.field == "cors_origins":
         return setting.flag, "http://a,http://b", ("http://a", "http://b")
-    if setting.field == "allowed_roots":
+    if setting.field == "import_modules":
+        return setting.flag, "tensorflow_text,layers.own", ("tensorflow_text", "layers.own")
+    if setting.field in ("allowed_roots", "custom_op_libraries"):
         return setting.flag, "/srv/a:/srv/b", (Path("/srv/a"), Path("/srv/b"))
     return setting.flag, "some.pem", Path("some.pem")
 
@@ -83,6 +86,30 @@ def test_a_flag_reaches_the_settings(serve, setting):
     settings, result = serve(flag, *([] if text is None else [text]), *extra)
     assert result.exit_code == 0, result.output
     assert getattr(settings, setting.field) == expected
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--import", "a", "--import", "b.c", "--import", "d"],
+        ["--import", "a,b.c", "--import", "d"],
+        ["--import", "a, b.c,d,"],
+    ],
+)
+def test_a_flag_of_a_list_may_be_repeated(serve, arguments):
+    assert serve(*arguments)[0].import_modules == ("a", "b.c", "d")
+
+
+def test_each_list_keeps_its_own_separator(serve):
+    settings, _ = serve("--custom-op-library", "/a,1.so", "--custom-op-library", "/b.so:/c.so", "--cors-origins", "*")
+    assert settings.custom_op_libraries == (Path("/a,1.so"), Path("/b.so"), Path("/c.so"))
+    assert settings.cors_origins == ("*",)
+
+
+def test_a_repeated_flag_beats_the_environment_as_a_whole(serve, monkeypatch):
+    monkeypatch.setenv("TENSORHOST_IMPORT_MODULES", "x,y")
+    assert serve()[0].import_modules == ("x", "y")
+    assert serve("--import", "a")[0].import_modules == ("a",)
 
 
 def test_without_flags_everything_is_the_default(serve, tmp_path):

@@ -3,7 +3,7 @@ from __future__ import annotations
 import contextlib
 
 import pytest
-from model_fakes import World
+from model_fakes import FakeProber, World
 
 from tensorhost.models import ModelManager, lifecycle, loading
 from tensorhost.settings import Settings
@@ -16,6 +16,8 @@ def world(tmp_path, monkeypatch) -> World:
     world.root.mkdir()
     monkeypatch.setattr(lifecycle, "prepare_runtime", lambda _format, _options: None)
     monkeypatch.setattr(loading, "load", world.load)
+    monkeypatch.setattr(loading, "examine", lambda _path, _options: world.contents)
+    monkeypatch.setattr(lifecycle, "Prober", lambda *_limits: FakeProber(world))
     monkeypatch.setattr(loading, "process_memory", lambda: MemoryUsage(0, 0, 0))
     monkeypatch.setattr(loading, "release_memory", lambda: None)
     monkeypatch.setattr(lifecycle, "release_memory", lambda: None)

@@ -11,9 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from tensorhost.core.dtypes import DType
+from tensorhost.core.errors import ShuttingDownError
 from tensorhost.core.signatures import DEFAULT_SIGNATURE, Signature
 from tensorhost.core.tensors import TensorSpec
 from tensorhost.models import ModelManager
+from tensorhost.models.probe import FirstRuns, ProbeReport
+from tensorhost.runtimes import Contents, LoadOptions
 
 EMPTY_SAVED_MODEL = b"\x08\x01"
 """A whole protocol buffer: schema version 1 and no graph."""
@@ -66,6 +69,11 @@ class World:
     runtimes: dict[str, list[FakeRuntime]] = field(default_factory=dict)
     weights_bytes: int = 100
     signatures: tuple[Signature, ...] = ()
+    options: list[LoadOptions] = field(default_factory=list)
+    contents: Contents = field(default_factory=Contents)
+    probes: list[tuple[str, LoadOptions, FirstRuns]] = field(default_factory=list)
+    reports: dict[str, ProbeReport | Exception] = field(default_factory=dict)
+    probe_gates: dict[str, threading.Event] = field(default_factory=dict)
 
     def write(self, key: str, constant: float = 0.0, padding_bytes: int = 0) -> Path:
         """A version that answers its input plus ``constant``, complete at once as after a rename."""
@@ -84,9 +92,10 @@ class World:
         new.write_text(text)
         new.rename(self.root / model / "model.toml")
 
-    def load(self, path: Path, _options) -> FakeRuntime:
+    def load(self, path: Path, options: LoadOptions) -> FakeRuntime:
         key = f"{path.parent.name}/{path.name}"
         self.loads.append(key)
+        self.options.append(options)
         if key in self.gates:
             assert self.gates[key].wait(20)
         if key in self.failures:
@@ -96,6 +105,51 @@ class World:
         runtime = FakeRuntime(run, *self.signatures, weights_bytes=self.weights_bytes)
         self.runtimes.setdefault(key, []).append(runtime)
         return runtime
+
+
+class FakeProber:
+    """Passes every model, or reports what the world says of it."""
+
+    idle_s = 30.0
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.closed = threading.Event()
+
+    def probe(self, path: Path, options: LoadOptions, runs: FirstRuns) -> ProbeReport:
+        key = f"{path.parent.name}/{path.name}"
+        self._world.probes.append((key, options, runs))
+        if key in self._world.probe_gates:
+            assert self.closed.wait(20)
+            raise ShuttingDownError("The server is shutting down.")
+        report = self._world.reports.get(key, probe_report())
+        if isinstance(report, Exception):
+            raise report
+        return report
+
+    def end_idle(self) -> None:
+        raise AssertionError("half a minute has not passed")
+
+    def close(self) -> None:
+        self.closed.set()
+
+
+def probe_report(**changes) -> ProbeReport:
+    """What trying a model that passes shows."""
+    facts = {
+        "contents": Contents(),
+        "runtime": "fake",
+        "weights_bytes": 100,
+        "signatures": {},
+        "call_paths": {},
+        "refused_signatures": {},
+        "memory_bytes": 100,
+        "peak_bytes": 200,
+        "load_s": 0.5,
+        "run_s": 0.5,
+        "probe_s": 2.0,
+    }
+    return ProbeReport(**(facts | changes))
 
 
 async def until(manager: ModelManager, condition: Callable[[], bool]) -> None:

@@ -19,7 +19,7 @@ from tensorhost.models.config import ModelConfig
 from tensorhost.models.loading import LoadRequest, as_failure, load_version
 from tensorhost.models.repository import VersionOnDisk
 from tensorhost.models.warmup import WarmupOptions
-from tensorhost.runtimes import LoadOptions, ModelFormat
+from tensorhost.runtimes import Contents, LoadOptions, ModelFormat
 from tensorhost.telemetry import MemoryUsage
 
 ROWS = signature((None, 2))
@@ -29,6 +29,7 @@ ROWS = signature((None, 2))
 def attempt(tmp_path, monkeypatch):
     """Loads a runtime as the lifecycle would; ``**config`` is the model's model.toml."""
     monkeypatch.setattr(loading, "release_memory", lambda: None)
+    monkeypatch.setattr(loading, "examine", lambda _path, _options: Contents())
 
     def load(runtime, on_warming=lambda: None, **config):
         monkeypatch.setattr(loading, "load", lambda _path, _options: runtime)

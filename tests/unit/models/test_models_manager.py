@@ -28,7 +28,7 @@ from tensorhost.core.errors import (
 )
 from tensorhost.core.tensors import TensorSpec
 from tensorhost.inference import InferenceEngine
-from tensorhost.models import ModelManager, lifecycle, loading, repository
+from tensorhost.models import ModelManager, lifecycle, loading, repository, reservations
 from tensorhost.models.states import VersionState
 from tensorhost.settings import Settings
 
@@ -495,7 +495,7 @@ async def test_what_cannot_fit_is_refused_before_it_is_tried(world, tight):
 
 
 async def test_more_than_the_machine_has_is_refused_without_a_budget(world, managed, monkeypatch):
-    monkeypatch.setattr(lifecycle, "available_memory_bytes", lambda: 500)
+    monkeypatch.setattr(reservations, "available_memory_bytes", lambda: 500)
     world.write("m/1", padding_bytes=600)
     manager = await managed()
     with pytest.raises(OutOfMemoryError, match="more than the machine has free"):

@@ -52,8 +52,9 @@ def test_gathering_from_variables_in_functions_is_frozen_and_right(tf, models, l
         assert array.dtype == expected[name].numpy().dtype
         np.testing.assert_array_equal(array, expected[name].numpy())
     assert runtime.run("serving_default", {"ids": ids[:0]})["batched"].shape == (2, 0, 5)
+    # Which of the gathering operations refuses first is up to TensorFlow, and so are the words.
     for wrong in (-1, 300):
-        with pytest.raises(InvalidRequestError, match=rf"= {wrong} is not in \[0, 300\)"):
+        with pytest.raises(InvalidRequestError, match=rf"= \[?{wrong}\]? (is not in|does not index into)"):
             runtime.run("serving_default", {"ids": np.array([wrong], np.int64)})
 
 
@@ -299,6 +300,7 @@ def test_without_any_session_the_function_serves(models, loaded, monkeypatch):
     out = runtime.run("serving_default", {"text": np.array([b"a"], object)})
     assert out["upper"].tolist() == [b"A"]
     assert out["id"].tolist() == [1]
+    assert out["first"].dtype == object
     assert out["first"].item() == b"A"
     pick = loaded(models / "shapes")
     with pytest.raises(InvalidRequestError, match="refused the input"):

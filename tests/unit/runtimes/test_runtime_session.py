@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from tensorhost.core.dtypes import DType
 from tensorhost.core.tensors import aligned_empty
 from tensorhost.runtimes import LoadOptions, load
-from tensorhost.runtimes.tensorflow.process import _without_noise
+from tensorhost.runtimes.noise import without_noise
 from tensorhost.runtimes.tensorflow.session import settle
 
 
@@ -234,7 +234,7 @@ def test_loading_the_demo_models_prints_no_error():
 
 
 def test_what_else_is_printed_while_importing_is_passed_on(capfd):
-    with _without_noise():
+    with without_noise():
         os.write(2, b"I0 port.cc:153] oneDNN custom operations are on.\nsomething of interest\n")
         assert capfd.readouterr().err == ""
     assert capfd.readouterr().err == "something of interest\n"

@@ -92,8 +92,15 @@ def _describe_servable(servable: Servable) -> dict[str, Any]:
         "warmupComplete": all(plan.warmed for plan in plans.values()),
         "runtime": loaded.runtime.name,
         "memoryBytes": loaded.memory_bytes,
+        "peakMemoryBytes": loaded.peak_bytes,
         "weightsBytes": loaded.runtime.weights_bytes,
+        "parameters": loaded.contents.parameters,
+        "findings": [finding.to_json() for finding in loaded.contents.findings],
+        "disabledOptimizations": [
+            {"name": name, "reason": reason} for name, reason in loaded.disabled_optimizations.items()
+        ],
         "loadTimeMs": round(loaded.load_s * 1000, 1),
+        "probeTimeMs": round(loaded.probe_s * 1000, 1),
         "warmupTimeMs": round(loaded.warmup_s * 1000, 1),
         "signatures": {
             name: _describe_signature(servable, signature, plans[name])

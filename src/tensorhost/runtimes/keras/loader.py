@@ -1,55 +1,57 @@
-"""Loading ``.keras`` files (Keras 3), which ``tracing`` then turns into a runtime.
+"""Loading ``.keras`` files, which ``tracing`` then turns into a runtime.
 
-Safe mode is always on and nothing a request or a file says can turn it off; the archive is checked before Keras opens
-it.
+The archive and the weights within are looked through before Keras opens them, and the configuration walked for code.
+A model of Keras 3 is left to Keras; one of Keras 2 is rebuilt from a translated configuration and given its weights.
+What must stay true: nothing a request or a file says can turn Keras's safe mode off.
 """
 
 from __future__ import annotations
 
-import warnings
+import tempfile
 from pathlib import Path
 from typing import Any
 
-from tensorhost.core.errors import ModelFailedError
-from tensorhost.runtimes.base import LoadOptions, Runtime
-from tensorhost.runtimes.keras.archive import check_archive
+from tensorhost.runtimes.base import LoadOptions, ModelFormat, Runtime
+from tensorhost.runtimes.keras.archive import opened_archive, unpack_member
+from tensorhost.runtimes.keras.configuration import read_saved
+from tensorhost.runtimes.keras.hdf5 import opened
+from tensorhost.runtimes.keras.legacy_archive import load_weights
 from tensorhost.runtimes.keras.package import keras_module
+from tensorhost.runtimes.keras.reading import legacy_model, read_model
+from tensorhost.runtimes.keras.safety import refuse_code
 from tensorhost.runtimes.keras.tracing import serve_keras_model
-from tensorhost.runtimes.tensorflow.errors import is_out_of_memory, load_error
 from tensorhost.runtimes.tensorflow.process import tensorflow
+
+_WEIGHTS = "model.weights.h5"
+_WEIGHTS_SHOWN = "The file of weights in the .keras file"
 
 
 def load_keras_file(path: Path, options: LoadOptions) -> Runtime:
     """Load the ``.keras`` file at ``path``.
 
     Raises:
-        ModelFailedError: the archive is damaged or too large unpacked, needs code that safe mode refuses, or was
-            written by legacy Keras.
+        ModelFailedError: the archive is damaged, far too large unpacked or leads to other files, or its weights do
+            not fit its model.
+        UnsupportedModelError: it needs code the operator has not allowed, or a layer that Keras 3 cannot compute.
         RuntimeMissingError: TensorFlow or Keras is not installed.
         OutOfMemoryError: the model does not fit.
     """
-    check_archive(path)
+    saved = read_saved(path, ModelFormat.KERAS)
     tf = tensorflow(options)
     keras = keras_module()
-    return serve_keras_model(tf, keras, lambda: _deserialise(tf, keras, path), options)
+    custom_objects = refuse_code(saved.configuration, keras, options)
 
+    def read() -> Any:
+        with tempfile.TemporaryDirectory(prefix="tensorhost-") as folder, opened_archive(path) as archive:
+            weights = Path(folder, _WEIGHTS)
+            unpack_member(archive, _WEIGHTS, weights)
+            with opened(weights, _WEIGHTS_SHOWN) as file:
+                if saved.is_legacy:
+                    model = legacy_model(keras, saved, options)
+                    load_weights(model, saved.configuration, archive, file, Path(folder))
+                    return model
+        return keras.saving.load_model(
+            path, custom_objects=custom_objects, compile=False, safe_mode=not options.allow_lambda
+        )
 
-def _deserialise(tf: Any, keras: Any, path: Path) -> Any:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except Exception as error:  # what a hostile archive makes Keras raise is not enumerable
-        if is_out_of_memory(tf, error):
-            raise load_error(tf, error) from error
-        raise ModelFailedError(_explain(str(error)), log_detail=f"{type(error).__name__}: {error}") from error
-
-
-def _explain(message: str) -> str:
-    """One sentence for what Keras says in many."""
-    lowered = message.lower()
-    if "lambda" in lowered or "safe_mode" in lowered or "unsafe" in lowered:
-        return "The model holds Python code (such as a Lambda layer), which tensorhost does not run."
-    if "could not locate class" in lowered or "custom" in lowered or "could not locate function" in lowered:
-        return "The model uses a class or function that Keras itself does not have; tensorhost loads no custom code."
-    return "Keras cannot load the file: it is damaged or made by an incompatible version."
+    return serve_keras_model(tf, keras, lambda: read_model(tf, options, read), options)

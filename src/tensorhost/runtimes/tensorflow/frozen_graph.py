@@ -15,6 +15,7 @@ from tensorhost.core.errors import ModelFailedError, TensorhostError
 from tensorhost.runtimes.base import LoadOptions, Runtime
 from tensorhost.runtimes.tensorflow.errors import is_out_of_memory, load_error
 from tensorhost.runtimes.tensorflow.graph_freeze import FrozenGraph, import_frozen
+from tensorhost.runtimes.tensorflow.graph_rewrite import stop_fusing_in_calls
 from tensorhost.runtimes.tensorflow.process import DEFAULT_EXECUTOR, SINGLE_THREADED, new_session, session_config
 from tensorhost.runtimes.tensorflow.session import SessionRuntime, prepare_calls
 from tensorhost.runtimes.tensorflow.signature_defs import Bindings
@@ -81,6 +82,8 @@ def serve_frozen(tf: Any, model: FrozenModel, options: LoadOptions, executor: st
         ModelFailedError: no signature is left.
         Exception: what TensorFlow raises.
     """
+    if not options.remapping:
+        stop_fusing_in_calls(model.graph.graph_def)
     sessions: list[Any] = []
     try:
         sessions.extend(_sessions(tf, model, options, executor))
@@ -100,7 +103,7 @@ def serve_frozen(tf: Any, model: FrozenModel, options: LoadOptions, executor: st
         for session in sessions:
             session.close()
         raise
-    return SessionRuntime(tf, sessions, calls, refused, model.weights_bytes)
+    return SessionRuntime(tf, sessions, calls, refused, model.weights_bytes, model.bindings, model.initialise)
 
 
 def nothing_to_serve(refused: Any) -> ModelFailedError:

@@ -70,7 +70,7 @@ class FunctionRuntime:
         try:
             values = self._functions[signature](inputs)
             outputs = self._signatures[signature].outputs
-            return {name: settle(np.array(values[name].numpy()), ()) for name in outputs}
+            return {name: settle(_own(values[name].numpy()), ()) for name in outputs}
         except (self._tf.errors.OpError, MemoryError, ValueError, TypeError, RuntimeError) as error:
             raise run_error(self._tf, error) from error
 
@@ -78,6 +78,11 @@ class FunctionRuntime:
         """Drop the functions and what they hold."""
         self._functions.clear()
         self._owner = None
+
+
+def _own(value: Any) -> Any:
+    """A copy of an array, which may lie on the tensor's memory. A single string is bytes already."""
+    return np.array(value) if isinstance(value, np.ndarray) else value
 
 
 def load_functions(tf: Any, path: Path, bindings: Bindings, weights_bytes: int) -> FunctionRuntime:

@@ -81,6 +81,21 @@ def pad_pointwise_convolutions(graph_def: Any) -> int:
     return changed + sum(_pad(function.node_def, arguments[name]) for name, function in library.items())
 
 
+def stop_fusing_in_calls(graph_def: Any) -> None:
+    """Switch TensorFlow's pass that fuses operations off in functions called at run time, as ``remapping`` asks for.
+
+    Such a call optimises its function by a configuration of its own and does not ask that of the Session.
+    """
+    from tensorflow.core.protobuf import config_pb2, rewriter_config_pb2
+
+    for nodes in (graph_def.node, *(function.node_def for function in graph_def.library.function)):
+        for node in nodes:
+            if node.op in _CALLS:
+                config = config_pb2.ConfigProto.FromString(node.attr["config_proto"].s)
+                config.graph_options.rewrite_options.remapping = rewriter_config_pb2.RewriterConfig.OFF
+                node.attr["config_proto"].s = config.SerializeToString()
+
+
 def _gather_values(nodes: Any, arguments: set[str], *, function: bool) -> None:
     """The same for one body. In a function's, a source names the output too, and must not be named as an argument."""
     from tensorflow.core.framework import types_pb2

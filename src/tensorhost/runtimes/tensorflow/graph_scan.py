@@ -70,11 +70,15 @@ def node_name(source: str) -> str:
 
 
 def functions_named_by(node: Any) -> Iterator[str]:
-    """The functions ``node`` may call: its operation and what its attributes name."""
+    """The functions ``node`` may call: its operation and what its attributes name, however deep in each other."""
     yield node.op
-    for value in node.attr.values():
+    waiting = list(node.attr.values())
+    while waiting:
+        value = waiting.pop()
         for function in (value.func, *value.list.func):
-            yield function.name
+            if function.name:
+                yield function.name
+                waiting.extend(function.attr.values())
 
 
 def changes_state(reached: Reached) -> str | None:

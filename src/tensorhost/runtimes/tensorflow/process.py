@@ -11,9 +11,7 @@ import contextlib
 import importlib
 import importlib.util
 import os
-import re
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,21 +19,21 @@ from typing import Any
 
 from tensorhost.core.errors import RuntimeMissingError
 from tensorhost.runtimes.base import LoadOptions
+from tensorhost.runtimes.noise import without_noise
+from tensorhost.runtimes.tensorflow.extensions import register_extensions
 
 SINGLE_THREADED = "SINGLE_THREADED_EXECUTOR"
 DEFAULT_EXECUTOR = ""
 
-_NOISE = re.compile(
-    rb"oneDNN custom operations|before absl::InitializeLog|cpu_feature_guard|To enable the following instructions"
-    rb"|Could not find cuda|TF-TRT Warning|Unable to register cu|oneDNN supports DT_HALF only"
-)
 _lock = threading.Lock()
 _prepared = threading.Event()
 _ordinary = ThreadPoolExecutor(1, thread_name_prefix="tensorflow sessions")
 
 
 def prepare(options: LoadOptions) -> None:
-    """Import TensorFlow and start its thread pools with the sizes in ``options``. Only the first call does anything.
+    """Import TensorFlow, start its thread pools with the sizes in ``options``, add the operator's extensions.
+
+    Only the first call does anything, but for extensions that were not there before.
 
     Models load in a thread of low priority, and the pools' threads would inherit that for ever if they were born
     there. So a server calls this once from an ordinary thread before it starts loading. ``load`` calls it too, for
@@ -43,7 +41,13 @@ def prepare(options: LoadOptions) -> None:
 
     Raises:
         RuntimeMissingError: TensorFlow is not installed.
+        MisconfiguredModelError: a module or library that the operator named is missing or fails.
     """
+    _prepare_once(options)
+    register_extensions(sys.modules["tensorflow"], options)
+
+
+def _prepare_once(options: LoadOptions) -> None:
     with _lock:
         if _prepared.is_set():
             return
@@ -59,14 +63,14 @@ def prepare(options: LoadOptions) -> None:
         _ordinary.submit(int).result()
         # Of float16, since the first graph with any makes TensorFlow print that this processor has no fast kernels
         # for it. That is printed once in a process, so here, held back, and never when a model loads.
-        with _without_noise():
+        with without_noise():
             for executor in (DEFAULT_EXECUTOR, SINGLE_THREADED):
                 _run_once(tf, session_config(options, executor))
         _prepared.set()
 
 
 def tensorflow(options: LoadOptions) -> Any:
-    """The ``tensorflow`` module, prepared. Raises RuntimeMissingError when it is not installed."""
+    """The ``tensorflow`` module, prepared, with the extensions in ``options``. Raises what ``prepare`` raises."""
     prepare(options)
     return sys.modules["tensorflow"]
 
@@ -116,7 +120,7 @@ def _import_quietly() -> Any:
     # Every session gets threads of its own, as many as its model is best served with; otherwise the first session of
     # the process decides for all. Read by TensorFlow once.
     os.environ.setdefault("TF_OVERRIDE_GLOBAL_THREADPOOL", "1")
-    with _without_keras(), _without_noise():
+    with _without_keras(), without_noise():
         tf = importlib.import_module("tensorflow")
     tf.get_logger().setLevel("ERROR")  # deprecation warnings about calls that have no successor
     return tf
@@ -138,25 +142,3 @@ def _without_keras() -> Iterator[None]:
         yield
     finally:
         os.environ.pop(variable, None)
-
-
-@contextlib.contextmanager
-def _without_noise() -> Iterator[None]:
-    """Hold back what is written to standard error, then pass on all but the lines TensorFlow prints on every start.
-
-    Those lines ignore TensorFlow's own log level, so they can only be caught at the file descriptor.
-    """
-    sys.stderr.flush()
-    with tempfile.TemporaryFile() as held:
-        original = os.dup(2)
-        os.dup2(held.fileno(), 2)
-        try:
-            yield
-        finally:
-            sys.stderr.flush()
-            os.dup2(original, 2)
-            os.close(original)
-            held.seek(0)
-            for line in held:
-                if not _NOISE.search(line):
-                    os.write(2, line)

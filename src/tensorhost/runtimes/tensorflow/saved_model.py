@@ -25,6 +25,7 @@ from tensorhost.runtimes.tensorflow.graph_rewrite import (
     keep_functional_control_flow,
     keep_only,
     pad_pointwise_convolutions,
+    stop_fusing_in_calls,
 )
 from tensorhost.runtimes.tensorflow.graph_scan import (
     REF_VARIABLE_OPS,
@@ -36,6 +37,9 @@ from tensorhost.runtimes.tensorflow.graph_scan import (
     reached_from,
     variables_in,
 )
+from tensorhost.runtimes.tensorflow.meta_graph import initialiser_of, read_meta_graph
+from tensorhost.runtimes.tensorflow.object_checkpoint import restore_left_out
+from tensorhost.runtimes.tensorflow.op_packages import refuse_unknown_operations
 from tensorhost.runtimes.tensorflow.process import (
     DEFAULT_EXECUTOR,
     SINGLE_THREADED,
@@ -44,13 +48,11 @@ from tensorhost.runtimes.tensorflow.process import (
     tensorflow,
 )
 from tensorhost.runtimes.tensorflow.session import SessionRuntime, prepare_calls
-from tensorhost.runtimes.tensorflow.signature_defs import INIT_SIGNATURE, Bindings, bind_signatures
+from tensorhost.runtimes.tensorflow.signature_defs import Bindings, bind_signatures
 
 MAX_FROZEN_BYTES = 1_900_000_000
 """Most parameter bytes in a frozen graph: a protocol buffer ends at 2 GB."""
 
-_SERVE = "serve"
-_INIT_COLLECTIONS = ("saved_model_main_op", "legacy_init_op")
 _log = logging.getLogger(__name__)
 
 Rebind = Callable[[Bindings], Bindings]
@@ -88,6 +90,8 @@ def load_saved_model(path: Path, options: LoadOptions, rebind: Rebind | None = N
     """
     tf = tensorflow(options)
     model = _read(tf, path, rebind)
+    if not options.remapping:
+        stop_fusing_in_calls(model.meta_graph.graph_def)
     reason: Exception | None = None
     attempts = list(_attempts(model))
     for attempt in attempts:
@@ -131,13 +135,7 @@ def _initialiser_variables(model: _Model) -> frozenset[str]:
 
 
 def _read(tf: Any, path: Path, rebind: Rebind | None) -> _Model:
-    from tensorflow.python.saved_model import loader_impl
-
-    try:
-        meta_graphs = list(loader_impl.parse_saved_model(str(path)).meta_graphs)
-    except (OSError, ValueError, tf.errors.OpError) as error:
-        raise ModelFailedError("saved_model.pb cannot be read: it is damaged.", log_detail=str(error)) from error
-    meta_graph = _choose(meta_graphs)
+    meta_graph = read_meta_graph(tf, path)
     bindings = bind_signatures(meta_graph.signature_def)
     if rebind is not None:
         bindings = rebind(bindings)
@@ -149,33 +147,10 @@ def _read(tf: Any, path: Path, rebind: Rebind | None) -> _Model:
     keep_functional_control_flow(graph_def)
     forget_cluster_devices(graph_def)
     pad_pointwise_convolutions(graph_def)
-    init_op = _init_op(meta_graph)
-    return _Model(path, meta_graph, bindings, init_op, reached_from(graph_def, _roots(bindings, init_op)))
-
-
-def _choose(meta_graphs: list[Any]) -> Any:
-    """The meta graph tagged ``serve`` and nothing else, else with ``serve`` among its tags, else the only one."""
-    tags = [sorted(meta_graph.meta_info_def.tags) for meta_graph in meta_graphs]
-    for fits in (lambda tag: tag == [_SERVE], lambda tag: _SERVE in tag, lambda _: len(tags) == 1):
-        for meta_graph, tag in zip(meta_graphs, tags, strict=True):
-            if fits(tag):
-                return meta_graph
-    if not tags:
-        raise ModelFailedError("saved_model.pb holds no graph.")
-    listed = "; ".join(", ".join(tag) or "(none)" for tag in tags)
-    raise ModelFailedError(
-        f"None of the model's {len(tags)} graphs is tagged 'serve'; their tags are: {listed}.", details={"tags": tags}
-    )
-
-
-def _init_op(meta_graph: Any) -> str | None:
-    """The node that fills tables and other resources after variables are restored."""
-    if INIT_SIGNATURE in meta_graph.signature_def:
-        return node_name(meta_graph.signature_def[INIT_SIGNATURE].outputs[INIT_SIGNATURE].name)
-    for key in _INIT_COLLECTIONS:
-        if key in meta_graph.collection_def and (values := meta_graph.collection_def[key].node_list.value):
-            return node_name(values[0])
-    return None
+    init_op = initialiser_of(meta_graph)
+    reached = reached_from(graph_def, _roots(bindings, init_op))
+    refuse_unknown_operations(reached)
+    return _Model(path, meta_graph, bindings, init_op, reached)
 
 
 def _roots(bindings: Bindings, init_op: str | None) -> list[str]:
@@ -191,9 +166,7 @@ def _load(tf: Any, model: _Model, options: LoadOptions, attempt: _Attempt, *, la
             frozen = _freeze(tf, model, session)
         finally:
             session.close()
-        bound = FrozenModel(
-            frozen, model.bindings, lambda session: _initialise(tf, model, session), parameter_bytes(model.reached)
-        )
+        bound = FrozenModel(frozen, model.bindings, _initialiser(tf, model), parameter_bytes(model.reached))
         return serve_frozen(tf, bound, options, attempt.executor, last=last)
     session = _restore(tf, model, options, attempt.executor, plain=False)
     try:
@@ -206,7 +179,8 @@ def _load(tf: Any, model: _Model, options: LoadOptions, attempt: _Attempt, *, la
     except BaseException:
         session.close()
         raise
-    return SessionRuntime(tf, [session], calls, refused, parameter_bytes(model.reached))
+    initialise = _initialiser(tf, model)
+    return SessionRuntime(tf, [session], calls, refused, parameter_bytes(model.reached), model.bindings, initialise)
 
 
 def _restore(tf: Any, model: _Model, options: LoadOptions, executor: str, *, plain: bool) -> Any:
@@ -219,10 +193,12 @@ def _restore(tf: Any, model: _Model, options: LoadOptions, executor: str, *, pla
             saver = _import(tf, model)
             if (model.path / "variables" / "variables.index").is_file():
                 if saver is not None:
-                    saver.restore(session, str(model.path / "variables" / "variables"))
+                    prefix = str(model.path / "variables" / "variables")
+                    saver.restore(session, prefix)
+                    restore_left_out(tf, session, model.meta_graph, prefix, variables_in(model.reached))
             elif variables_in(model.reached) - _initialiser_variables(model):
                 raise ModelFailedError("The SavedModel's file variables/variables.index is missing.")
-        _initialise(tf, model, session)
+        _initialiser(tf, model)(session)
     except BaseException:
         session.close()
         raise
@@ -231,12 +207,14 @@ def _restore(tf: Any, model: _Model, options: LoadOptions, executor: str, *, pla
 
 def _import(tf: Any, model: _Model) -> Any:
     """Import what signatures, initialiser and restoring need into the default graph; a Saver, or None without one."""
-    if not model.meta_graph.HasField("saver_def"):
+    has_saver = model.meta_graph.HasField("saver_def")
+    if not has_saver and variables_in(model.reached):
         return tf.compat.v1.train.import_meta_graph(model.meta_graph)
     saver_def = model.meta_graph.saver_def
     names = _roots(model.bindings, model.init_op)
-    names += [node_name(name) for name in (saver_def.restore_op_name, saver_def.filename_tensor_name)]
-    names += [f"{name}/Read/ReadVariableOp" for name in variables_in(model.reached)]  # freezing reads these
+    if has_saver:
+        names += [node_name(name) for name in (saver_def.restore_op_name, saver_def.filename_tensor_name)]
+    names += [f"{name}/Read/ReadVariableOp" for name in sorted(variables_in(model.reached))]  # freezing reads these
     graph_def = model.meta_graph.graph_def
     reached = reached_from(graph_def, names)
     part = empty_like(graph_def)
@@ -244,23 +222,28 @@ def _import(tf: Any, model: _Model) -> Any:
     part.library.CopyFrom(graph_def.library)
     keep_only(part, reached)
     import_in_pieces(tf, part, model.meta_graph.meta_info_def.stripped_op_list)
-    return tf.compat.v1.train.Saver(saver_def=saver_def)
+    return tf.compat.v1.train.Saver(saver_def=saver_def) if has_saver else None
 
 
-def _initialise(tf: Any, model: _Model, session: Any) -> None:
-    """Run the model's own initialiser, assets fed by their paths."""
-    if model.init_op is None:
-        return
+def _initialiser(tf: Any, model: _Model) -> Callable[[Any], None]:
+    """Runs the model's own initialiser in a Session, assets fed by their paths. Holds nothing of the model's graph."""
     from tensorflow.python.saved_model import loader_impl
 
-    assets = loader_impl.get_asset_tensors(str(model.path), model.meta_graph)
-    try:
+    init_op = model.init_op
+    assets = {} if init_op is None else loader_impl.get_asset_tensors(str(model.path), model.meta_graph)
+
+    def initialise(session: Any) -> None:
+        if init_op is None:
+            return
         known = {name: asset for name, asset in assets.items() if _has_node(session.graph, node_name(name))}
-        session.run(session.graph.get_operation_by_name(model.init_op), feed_dict=known)
-    except tf.errors.NotFoundError as error:
-        raise ModelFailedError(f"A file the model needs is missing: {first_line(error)}", log_detail=str(error)) from (
-            error
-        )
+        try:
+            session.run(session.graph.get_operation_by_name(init_op), feed_dict=known)
+        except tf.errors.NotFoundError as error:
+            raise ModelFailedError(
+                f"A file the model needs is missing: {first_line(error)}", log_detail=str(error)
+            ) from error
+
+    return initialise
 
 
 def _has_node(graph: Any, name: str) -> bool:

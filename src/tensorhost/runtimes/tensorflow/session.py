@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -29,6 +29,20 @@ _RACE_TURNS = 9
 _LONGEST_RACE_S = 0.2
 
 
+class ServedGraph(NamedTuple):
+    """What a runtime calls, for writing it to disk again.
+
+    Attributes:
+        session: holds the graph, its variables and tables.
+        bindings: the signatures that are served and the tensors behind them.
+        initialise: fills tables and other resources in a Session of the graph.
+    """
+
+    session: Any
+    bindings: Bindings
+    initialise: Callable[[Any], None]
+
+
 class SessionRuntime:
     """A loaded model whose signatures are called through one Session, or two of the same graph. See ``Runtime``."""
 
@@ -41,10 +55,15 @@ class SessionRuntime:
         calls: Mapping[str, SessionCall],
         refused: Mapping[str, str],
         weights_bytes: int,
+        bindings: Bindings,
+        initialise: Callable[[Any], None],
     ) -> None:
-        """``sessions`` are owned by the runtime from now on."""
+        """``sessions`` are owned by the runtime from now on; ``bindings`` and ``initialise`` belong to their graph."""
         self._tf = tf
         self._sessions = list(sessions)
+        bound = tuple(bound for bound in bindings.bound if bound.signature.name in calls)
+        self._bindings = Bindings(bound, refused)
+        self._initialise = initialise
         self._calls = dict(calls)
         self._signatures = {name: call.signature for name, call in calls.items()}
         self._refused = dict(refused)
@@ -82,6 +101,11 @@ class SessionRuntime:
             return self._calls[signature](inputs)
         except (self._tf.errors.OpError, MemoryError, ValueError, TypeError, RuntimeError) as error:
             raise run_error(self._tf, error) from error
+
+    @property
+    def served_graph(self) -> ServedGraph:
+        """What is served, to be written to disk before the first call."""
+        return ServedGraph(self._sessions[0], self._bindings, self._initialise)
 
     def close(self) -> None:
         """Close the Sessions and drop their graphs. No call may be running or follow."""

@@ -1,0 +1,187 @@
+"""Whether two runtimes compute the same: run on the same inputs, one signature after the other.
+
+What must stay true: inputs go to both in the same order, so that models that keep state can be compared; a model that
+does not repeat itself is never called equal on the strength of its values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import islice
+
+import numpy as np
+
+from tensorhost.core.dtypes import DType
+from tensorhost.core.errors import InvalidRequestError, ModelFailedError, TensorhostError
+from tensorhost.core.signatures import Signature
+from tensorhost.core.tensors import Array, Tensors, format_shape
+from tensorhost.models.synthesis import candidates
+from tensorhost.models.warmup import ExampleRows, RowSource
+from tensorhost.runtimes.base import Runtime
+
+BATCH_ROWS = (1, 3, 8)
+"""Batch sizes compared where a signature has any; where it has none, as many different inputs are."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutputDifference:
+    """How far an output of one runtime is from that of the other.
+
+    Attributes:
+        largest: largest absolute difference; 0 where the values are not numbers.
+        scale: largest magnitude of the reference's values.
+    """
+
+    largest: float = 0.0
+    scale: float = 0.0
+
+    def joined(self, other: OutputDifference) -> OutputDifference:
+        """The worse of both."""
+        return OutputDifference(max(self.largest, other.largest), max(self.scale, other.scale))
+
+
+@dataclass(frozen=True, slots=True)
+class SignatureComparison:
+    """What comparing one signature has shown.
+
+    Attributes:
+        signature: its name.
+        calls: inputs on which both gave the same answer; 0 where no input could be made up.
+        outputs: by name, how far apart they are.
+        note: why values were not compared; empty when they were.
+    """
+
+    signature: str
+    calls: int
+    outputs: Mapping[str, OutputDifference] = field(default_factory=dict)
+    note: str = ""
+
+
+def compare(
+    reference: Runtime, other: Runtime, signature: Signature, examples: Sequence[Tensors], tolerance: float
+) -> SignatureComparison:
+    """Run ``signature`` on both.
+
+    Args:
+        reference: the runtime that is right.
+        other: the runtime to be judged; it must have the signature.
+        signature: one of ``reference``'s.
+        examples: inputs shipped with the model; without any they are made up.
+        tolerance: largest difference allowed, relative to a value and to an output's largest value.
+
+    Raises:
+        ModelFailedError: they differ; the message says where and by how much.
+    """
+    found = _sources(reference, other, signature, examples)
+    if isinstance(found, str):
+        return SignatureComparison(signature.name, 0, note=found)
+    outputs: dict[str, OutputDifference] = {}
+    calls = 0
+    note = ""
+    for inputs in found:
+        expected = reference.run(signature.name, inputs)
+        try:
+            actual = other.run(signature.name, inputs)
+        except TensorhostError as error:
+            raise _differs(signature, f"one answers and the other says: {error.message}") from error
+        for name, array in expected.items():
+            _check_kind(signature, name, array, actual)
+            difference = difference_of(array, actual[name])
+            if not agree(array, actual[name], tolerance):
+                if _repeats(reference, signature, inputs, name, array):
+                    raise _differs(signature, _by_how_much(name, array, difference, tolerance))
+                note = "the model gives another answer each time; only element types and shapes were compared"
+            outputs[name] = outputs.get(name, OutputDifference()).joined(difference)
+        calls += 1
+    return SignatureComparison(signature.name, calls, outputs, note)
+
+
+def agree(expected: Array, actual: Array, tolerance: float) -> bool:
+    """Whether two arrays of one dtype and shape are equal, floating-point numbers within ``tolerance``."""
+    dtype = DType.of(expected)
+    if not (dtype.is_floating or dtype.is_complex):
+        return bool(np.array_equal(expected, actual))
+    first, second = _wide(expected), _wide(actual)
+    allowed = tolerance * _scale(first)
+    return bool(np.allclose(second, first, rtol=tolerance, atol=allowed, equal_nan=True))
+
+
+def difference_of(expected: Array, actual: Array) -> OutputDifference:
+    """Largest difference and scale of two arrays of one dtype and shape; both 0 for strings."""
+    if DType.of(expected) is DType.STRING:
+        return OutputDifference()
+    first, second = _wide(expected), _wide(actual)
+    both = np.isfinite(first) & np.isfinite(second)
+    gaps = np.abs(first[both] - second[both])
+    return OutputDifference(float(gaps.max(initial=0.0)), _scale(first))
+
+
+def _sources(
+    reference: Runtime, other: Runtime, signature: Signature, examples: Sequence[Tensors]
+) -> Iterator[Tensors] | str:
+    """Inputs for both, or why there are none."""
+    if examples:
+        return _rows([ExampleRows(examples, signature)] * len(BATCH_ROWS), signature)
+    refusal = ""
+    for index, candidate in enumerate(candidates(signature)):
+        inputs = candidate.rows(1)
+        with suppress(TensorhostError):  # it is judged later; state that a call changes must change in both
+            other.run(signature.name, inputs)
+        try:
+            reference.run(signature.name, inputs)
+        except InvalidRequestError as error:
+            refusal = refusal or error.message
+            continue
+        seeds = range(1, len(BATCH_ROWS) + 1)
+        return _rows([next(islice(candidates(signature, seed), index, None)) for seed in seeds], signature)
+    return f"the model refused every made-up input; add warm-up examples ({refusal or 'too large'})"
+
+
+def _rows(sources: Sequence[RowSource], signature: Signature) -> Iterator[Tensors]:
+    batched = any(spec.is_batchable for spec in signature.inputs.values())
+    for source, rows in zip(sources, BATCH_ROWS, strict=True):
+        yield source.rows(rows if batched else 1)
+
+
+def _check_kind(signature: Signature, name: str, expected: Array, actual: Tensors) -> None:
+    if name not in actual:
+        raise _differs(signature, f"output '{name}' is missing")
+    other = actual[name]
+    if expected.dtype != other.dtype or expected.shape != other.shape:
+        raise _differs(
+            signature,
+            f"output '{name}' is {expected.dtype} {format_shape(expected.shape)} in one and {other.dtype} "
+            f"{format_shape(other.shape)} in the other",
+        )
+
+
+def _repeats(reference: Runtime, signature: Signature, inputs: Tensors, name: str, before: Array) -> bool:
+    """Whether the reference answers the same again. One that keeps state may not, and is told by its call path."""
+    if "variables" in reference.call_path(signature.name):
+        return True
+    again = reference.run(signature.name, inputs)[name]
+    return again.shape == before.shape and agree(before, again, 0.0)
+
+
+def _by_how_much(name: str, expected: Array, difference: OutputDifference, tolerance: float) -> str:
+    dtype = DType.of(expected)
+    if not (dtype.is_floating or dtype.is_complex):
+        return f"output '{name}' has other values"
+    return (
+        f"output '{name}' is off by up to {difference.largest:.3g} where its largest value is {difference.scale:.3g} "
+        f"(allowed: {tolerance:g} of it)"
+    )
+
+
+def _differs(signature: Signature, what: str) -> ModelFailedError:
+    return ModelFailedError(f"The result differs from the model in signature '{signature.name}': {what}.")
+
+
+def _wide(array: Array) -> Array:
+    return array.astype(np.complex128 if DType.of(array).is_complex else np.float64)
+
+
+def _scale(wide: Array) -> float:
+    return float(np.abs(wide[np.isfinite(wide)]).max(initial=0.0))

@@ -1,0 +1,62 @@
+"""The server's settings with what one model's ``model.toml`` says otherwise. Pure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tensorhost.batching.queue import QueueOptions
+from tensorhost.models.config import ModelConfig
+from tensorhost.models.probe import FirstRuns
+from tensorhost.models.warmup import SignaturePlan, WarmupOptions
+from tensorhost.runtimes.base import LoadOptions, Trust
+from tensorhost.settings import Settings
+
+
+def load_options(settings: Settings, config: ModelConfig) -> LoadOptions:
+    """How the model is loaded."""
+    return LoadOptions(
+        intra_op_threads=settings.intra_op_threads,
+        inter_op_threads=settings.inter_op_threads,
+        modules=settings.import_modules,
+        model_modules=config.imports,
+        op_libraries=settings.custom_op_libraries,
+        allow_lambda=settings.allow_lambda,
+        trust=Trust(settings.trust),
+        graph_inputs=config.graph.inputs,
+        graph_outputs=config.graph.outputs,
+        dequantize=config.tflite.dequantize,
+    )
+
+
+def first_runs(settings: Settings, config: ModelConfig, folder: Path) -> FirstRuns:
+    """What the model is run with in a child process."""
+    return FirstRuns(folder, config.warmup.examples, _max_batch_rows(settings, config), config.batching.enabled)
+
+
+def warmup_options(settings: Settings, config: ModelConfig) -> WarmupOptions:
+    """How the model is warmed up."""
+    iterations = config.warmup.iterations
+    return WarmupOptions(
+        iterations=settings.warmup_iterations if iterations is None else iterations,
+        max_batch_rows=_max_batch_rows(settings, config),
+        batching=config.batching.enabled,
+        threshold_s=settings.inline_threshold_ms / 1000,
+    )
+
+
+def queue_options(settings: Settings, config: ModelConfig, plan: SignaturePlan) -> QueueOptions:
+    """How requests for a signature are batched, given what warm-up found out about it."""
+    batching = config.batching
+    timeout_ms = settings.batch_timeout_ms if batching.batch_timeout_ms is None else batching.batch_timeout_ms
+    return QueueOptions(
+        batched=plan.batched,
+        max_batch_rows=_max_batch_rows(settings, config),
+        batch_timeout_s=timeout_ms / 1000,
+        max_queue_rows=batching.max_queue_rows or settings.max_queue_rows,
+        inline_rows=plan.inline_rows,
+        inline_elements=plan.inline_elements,
+    )
+
+
+def _max_batch_rows(settings: Settings, config: ModelConfig) -> int:
+    return config.batching.max_batch_size or settings.max_batch_size

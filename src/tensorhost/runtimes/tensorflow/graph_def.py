@@ -1,0 +1,179 @@
+"""Loading a frozen TensorFlow 1 graph: a ``.pb`` file that holds a GraphDef and nothing else.
+
+The file says neither what to feed nor what to fetch; ``model.toml`` does, or else they are looked for. It is read node
+by node and its large constants are taken out while reading, since parsing it in one go would hold the interpreter lock
+for as long and the weights twice. What must stay true: no count or length in the file is believed before it is checked
+against the file's size.
+"""
+
+from __future__ import annotations
+
+import importlib
+import mmap
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tensorhost.core.errors import ModelFailedError, TensorhostError, UnsupportedModelError
+from tensorhost.core.tensors import Array
+from tensorhost.runtimes.base import LoadOptions, Runtime
+from tensorhost.runtimes.tensorflow.errors import load_error
+from tensorhost.runtimes.tensorflow.frozen_graph import FrozenModel, load_frozen
+from tensorhost.runtimes.tensorflow.graph_freeze import SET_ASIDE_FROM_BYTES, FrozenGraph
+from tensorhost.runtimes.tensorflow.graph_import import scopes
+from tensorhost.runtimes.tensorflow.graph_rewrite import (
+    forget_cluster_devices,
+    keep_functional_control_flow,
+    keep_only,
+    pad_pointwise_convolutions,
+)
+from tensorhost.runtimes.tensorflow.graph_scan import VARIABLE_OPS, Reached, node_name, parameter_bytes, reached_from
+from tensorhost.runtimes.tensorflow.inferred_bindings import bind_graph
+from tensorhost.runtimes.tensorflow.op_packages import refuse_unknown_operations
+from tensorhost.runtimes.tensorflow.process import tensorflow
+from tensorhost.runtimes.tensorflow.signature_defs import Bindings
+from tensorhost.runtimes.wire_format import fields
+
+MAX_GRAPH_BYTES = 2**31 - 1
+"""Most bytes a protocol buffer can have."""
+
+_NODE = 1
+_FILLS_A_TABLE = ("InitializeTable", "LookupTableImport")
+
+
+def load_graph_def(path: Path, options: LoadOptions) -> Runtime:
+    """Load the frozen graph in the file ``path``.
+
+    Args:
+        path: the file.
+        options: thread counts; ``graph_inputs`` and ``graph_outputs``, empty to take every placeholder and what no
+            node reads.
+
+    Raises:
+        ModelFailedError: the file is cut short, damaged or no graph.
+        UnsupportedModelError: the graph is not frozen or too large.
+        MisconfiguredModelError: the inputs or outputs asked for do not fit the graph.
+        RuntimeMissingError: TensorFlow is not installed.
+        OutOfMemoryError: the model does not fit.
+    """
+    if path.stat().st_size > MAX_GRAPH_BYTES:
+        raise UnsupportedModelError("The graph file is larger than 2 GB, which no frozen graph can be.")
+    tf = tensorflow(options)
+    frozen = _read(tf, path)
+    refuse_unknown_operations(Reached(tuple(frozen.graph_def.node), tuple(frozen.graph_def.library.function)))
+    try:
+        bindings = bind_graph(tf, frozen, options.graph_inputs, options.graph_outputs)
+    except TensorhostError:
+        raise
+    except Exception as error:  # the border of a load attempt: a damaged graph raises anything
+        raise load_error(tf, error) from error
+    return load_frozen(tf, _model(frozen, bindings), options)
+
+
+def _model(frozen: FrozenGraph, bindings: Bindings) -> FrozenModel:
+    """``frozen`` without what neither the signature nor its tables need."""
+    graph_def = frozen.graph_def
+    fill_tables = [node.name for node in graph_def.node if node.op.startswith(_FILLS_A_TABLE)]
+    tensors = [name for bound in bindings.bound for name in (*bound.feeds, *bound.fetches)]
+    reached = reached_from(graph_def, [*fill_tables, *map(node_name, tensors)])
+    _refuse_variables(reached.nodes)
+    used = {node_name(source) for node in reached.nodes for source in node.input} | set(map(node_name, tensors))
+    kept = {node.name for node in reached.nodes}
+    for index in range(len(graph_def.node) - 1, -1, -1):
+        if graph_def.node[index].name not in kept:
+            del graph_def.node[index]
+    keep_only(graph_def, reached)
+    weights = {name: weight for name, weight in frozen.weights.items() if name in used}
+
+    def initialise(session: Any) -> None:
+        session.run(fill_tables)
+
+    weights_bytes = parameter_bytes(reached) + sum(weight.nbytes for weight in weights.values())
+    return FrozenModel(FrozenGraph(graph_def, weights), bindings, initialise, weights_bytes)
+
+
+def _refuse_variables(nodes: Any) -> None:
+    names = sorted(node.name for node in nodes if node.op in VARIABLE_OPS)
+    if names:
+        raise UnsupportedModelError(
+            f"The graph is not frozen: it has {len(names)} variables, such as '{names[0]}', whose values are not in "
+            "the file. Freeze it, or export a SavedModel.",
+            details={"variables": len(names)},
+        )
+
+
+def _read(tf: Any, path: Path) -> FrozenGraph:
+    """The graph in the file, rewritten, its large constants apart. Raises ModelFailedError."""
+    if path.stat().st_size == 0:
+        raise ModelFailedError("The graph file is empty.")
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        try:
+            graph_def, weights = _parse(tf, data)
+        except (_decode_error(), ValueError) as error:
+            raise ModelFailedError(
+                "The graph file is damaged, cut short or no TensorFlow graph.", log_detail=str(error)
+            ) from error
+    if not graph_def.node or not all(node.name and node.op for node in graph_def.node):
+        raise ModelFailedError("The file holds no TensorFlow graph.")
+    if len({node.name for node in graph_def.node}) < len(graph_def.node):
+        raise ModelFailedError("The graph file is damaged: two nodes have the same name.")
+    keep_functional_control_flow(graph_def)
+    forget_cluster_devices(graph_def)
+    pad_pointwise_convolutions(graph_def)
+    return _apart(graph_def, weights)
+
+
+def _decode_error() -> type[Exception]:
+    error: type[Exception] = importlib.import_module("google.protobuf.message").DecodeError
+    return error
+
+
+def _parse(tf: Any, data: mmap.mmap) -> tuple[Any, dict[str, Array]]:
+    """The graph, without the values of its large constants, and these by name. Raises ValueError or DecodeError."""
+    graph_def = tf.compat.v1.GraphDef()
+    weights: dict[str, Array] = {}
+    for field in fields(data):
+        if field.number != _NODE:
+            graph_def.MergeFromString(data[field.key : field.end])
+            continue
+        node = tf.compat.v1.NodeDef.FromString(data[field.start : field.end])
+        weight = _weight(node)
+        if weight is not None:
+            weights[node.name] = weight
+            node.attr["value"].tensor.ClearField("tensor_content")
+        graph_def.node.append(node)
+    return graph_def, weights
+
+
+def _weight(node: Any) -> Array | None:
+    """The value of a large constant, where it lies in the file as it lies in memory."""
+    from tensorflow.python.framework import dtypes
+
+    if node.op != "Const" or node.input:
+        return None
+    tensor = node.attr["value"].tensor
+    content = tensor.tensor_content
+    if len(content) < SET_ASIDE_FROM_BYTES:
+        return None
+    shape = [int(dimension.size) for dimension in tensor.tensor_shape.dim]
+    dtype = np.dtype(dtypes.as_dtype(tensor.dtype).as_numpy_dtype)
+    if dtype.fields or dtype.hasobject or min(shape, default=0) < 0:
+        return None
+    if prod(shape) * dtype.itemsize != len(content):
+        return None
+    return np.frombuffer(content, dtype).reshape(shape)
+
+
+def _apart(graph_def: Any, weights: dict[str, Array]) -> FrozenGraph:
+    """Take the constants in ``weights`` out of the graph, but for those that cannot be imported before all others."""
+    rest = {node.name for node in graph_def.node} - weights.keys()
+    fixed = {name for name in weights if not rest.isdisjoint(scopes(name))}  # TensorFlow would rename the scope's node
+    for index in range(len(graph_def.node) - 1, -1, -1):
+        node = graph_def.node[index]
+        if node.name in fixed:
+            node.attr["value"].tensor.tensor_content = weights[node.name].tobytes()
+        elif node.name in weights:
+            del graph_def.node[index]
+    return FrozenGraph(graph_def, {name: weights[name] for name in sorted(weights.keys() - fixed)})

@@ -1,0 +1,78 @@
+"""After ``close``: memory, threads, files and descriptors are given back, and the files may go."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+import psutil
+from contract_case import assert_equal
+from contract_memory import MODEL_BYTES
+
+from tensorhost.runtimes import ModelFormat, locate_model
+
+
+def private_copy(bench, case, folder):
+    """A copy of the model's files that may be deleted."""
+    location, _ = locate_model(bench.path(case))
+    if location.is_dir():
+        return Path(shutil.copytree(location, folder / "copy"))
+    if case.format is ModelFormat.TFJS:
+        return Path(shutil.copytree(location.parent, folder / "copy")) / location.name
+    (folder / "copy").mkdir()
+    return Path(shutil.copy(location, folder / "copy"))
+
+
+def test_the_files_may_go_and_nothing_is_left_behind(bench, case, tmp_path, monkeypatch):
+    path = private_copy(bench, case, tmp_path)
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    inputs = case.inputs(case.default, case.rows[-1], 6)
+    expected = bench.expected(case, case.default, inputs)
+    bench.runtime(case)  # what the first load of a format starts, it keeps
+    shutil.copytree(tmp_path / "copy", tmp_path / "kept")
+    files = sorted(file.name for file in (tmp_path / "copy").rglob("*"))
+    process = psutil.Process()
+    threads, native_threads, descriptors = threading.active_count(), process.num_threads(), process.num_fds()
+    for _ in range(2):
+        runtime = bench.load(case, path)
+        assert sorted(file.name for file in (tmp_path / "copy").rglob("*")) == files
+        shutil.rmtree(tmp_path / "copy")
+        answer = runtime.run(case.default, inputs)
+        runtime.close()
+        shutil.copytree(tmp_path / "kept", tmp_path / "copy")
+        for name, array in answer.items():
+            assert_equal(array, expected[name], case.tolerance)
+    del runtime
+    gc.collect()
+    assert threading.active_count() == threads
+    assert process.num_threads() <= native_threads
+    assert process.num_fds() <= descriptors
+    assert not [entry.path for entry in process.memory_maps(grouped=False) if str(tmp_path) in entry.path]
+    assert list(scratch.iterdir()) == []
+
+
+def test_memory_is_given_back(tmp_path):
+    """Four cycles that kept the weights would keep four times as much as is allowed here."""
+    here = Path(__file__).parent
+    done = subprocess.run(
+        [sys.executable, str(here / "contract_memory.py"), str(tmp_path)],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(here), str(here.parent)])},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    grown = {line["name"]: line["grown_bytes"] for line in lines}
+    assert grown.keys() == {"saved_model", "graph_def", "keras", "tflite", "tfjs", "tfjs layers"}
+    assert all(grown_bytes < MODEL_BYTES for grown_bytes in grown.values()), grown
