@@ -15,13 +15,13 @@ import typer
 from tensorhost.cli.flags import takes_settings
 from tensorhost.cli.outcome import CommandError, ExitCode, reports_errors
 from tensorhost.cli.output import JsonOption, console, plain, print_json, size_text, table
-from tensorhost.settings import load_settings
+from tensorhost.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from tensorhost.models.comparison import OutputDifference
     from tensorhost.models.conversion import ConversionReport, ConversionRequest
 
-_FLAGS = ("import_modules", "custom_op_libraries", "allow_lambda", "trust")
+_FLAGS = ("import_modules", "custom_op_libraries", "allow_lambda", "trust", "probe", "probe_timeout_s", "probe_memory")
 
 
 @reports_errors
@@ -53,11 +53,13 @@ def convert(
     """
     from tensorhost.models.conversion import STEPS
     from tensorhost.models.conversion import convert as convert_model
+    from tensorhost.models.probe import Prober
 
-    request = _request(source, target, version, force, flags)
+    settings = load_settings(**flags)
+    request = _request(source, target, version, force, settings)
     started = time.perf_counter()
-    with _steps(len(STEPS)) as progress:
-        report = convert_model(request, progress)
+    with _steps(len(STEPS)) as progress, Prober.of(settings) as prober:
+        report = convert_model(request, progress, prober)
     took_s = time.perf_counter() - started
     if as_json:
         print_json(_as_json(report, request, took_s))
@@ -65,7 +67,7 @@ def convert(
         _show(report, request, took_s)
 
 
-def _request(source: Path, target: Path, version: str | None, force: bool, flags: dict[str, Any]) -> ConversionRequest:
+def _request(source: Path, target: Path, version: str | None, force: bool, settings: Settings) -> ConversionRequest:
     from tensorhost.core.ids import version_key
     from tensorhost.models.conversion import ConversionRequest
     from tensorhost.models.overrides import load_options
@@ -83,7 +85,6 @@ def _request(source: Path, target: Path, version: str | None, force: bool, flags
     found = model.versions[chosen]
     if found.problem:
         raise CommandError(f"{found.path}: {found.problem}")
-    settings = load_settings(**flags)
     return ConversionRequest(
         source=found.path,
         target=target,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,24 +31,17 @@ def inspect_path(path: Path, settings: Settings) -> dict[str, Any]:
         path: a repository root, a model's folder, a version or a file.
         settings: what a server would be started with.
     """
+    from tensorhost.models.probe import Prober
     from tensorhost.models.repository import scan
 
     found = scan(path, now=time.time(), settle_s=0.0)
-    with _prober(settings) as prober:
+    with Prober.of(settings) as prober:
         models = [_model(model, settings, prober) for model in found.models.values()]
     problems = dict(found.problems)
     if not models and not problems:
         problems[path.name] = "There is no model here."
     sound = not problems and not any(part["problem"] for model in models for part in (model, *model["versions"]))
     return {"servable": sound, "models": models, "problems": problems}
-
-
-def _prober(settings: Settings) -> Prober | nullcontext[None]:
-    from tensorhost.models.probe import SUPPORTED, Prober
-
-    if not (settings.probe and SUPPORTED):
-        return nullcontext()
-    return Prober(settings.probe_timeout_s, None if settings.probe_memory is None else int(settings.probe_memory))
 
 
 def _model(model: ModelOnDisk, settings: Settings, prober: Prober | None) -> dict[str, Any]:

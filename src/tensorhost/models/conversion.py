@@ -11,19 +11,27 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tensorhost.core.errors import InvalidRequestError, ModelFailedError
 from tensorhost.core.tensors import Tensors
 from tensorhost.models.comparison import SignatureComparison, compare
 from tensorhost.models.examples import read_examples
+from tensorhost.models.probe import Prober
 from tensorhost.runtimes.base import LoadOptions, ModelFormat, Runtime, Trust
 from tensorhost.runtimes.conversion import refuse_source, write_saved_model, write_tflite, written_format
 from tensorhost.runtimes.examination import examine, refuse_untrusted
 from tensorhost.runtimes.formats import detect_format, load, missing_files
 
-STEPS = ("Loading the model", "Writing it", "Loading the result", "Comparing both", "Putting it in place")
+STEPS = (
+    "Trying the model in a child process",
+    "Loading it",
+    "Writing it",
+    "Loading the result",
+    "Comparing both",
+    "Putting it in place",
+)
 """What is told as progress, in this order."""
 
 _TOLERANCE = {ModelFormat.SAVED_MODEL: 1e-5, ModelFormat.TFLITE: 1e-3}
@@ -71,12 +79,15 @@ class ConversionReport:
     left_out: Mapping[str, str]
 
 
-def convert(request: ConversionRequest, progress: Callable[[str], None]) -> ConversionReport:
+def convert(
+    request: ConversionRequest, progress: Callable[[str], None], prober: Prober | None = None
+) -> ConversionReport:
     """Convert a model. Blocks for as long as that takes.
 
     Args:
         request: what to convert.
         progress: told each of STEPS as it begins.
+        prober: tries the source before it is loaded here, where a model that crashes its runtime would end the program.
 
     Raises:
         InvalidRequestError: the target is there already, cannot be replaced, or has a name of another format.
@@ -85,9 +96,14 @@ def convert(request: ConversionRequest, progress: Callable[[str], None]) -> Conv
     """
     source_format = _check(request)
     target_format = written_format(request.target)
+    progress(STEPS[0])
+    if request.options.trust is Trust.STRICT:
+        refuse_untrusted(examine(request.source, request.options), request.options)
+    if prober is not None and prober.probe(request.source, request.options).crash:
+        request = replace(request, options=replace(request.options, remapping=False))
     with _workplace(request.target) as folder:
         result, report = _convert(request, source_format, target_format, folder, progress)
-        progress(STEPS[4])
+        progress(STEPS[5])
         _put_in_place(result, request.target, folder)
     return report
 
@@ -126,18 +142,16 @@ def _convert(
     progress: Callable[[str], None],
 ) -> tuple[Path, ConversionReport]:
     """The result in ``folder``, compared."""
-    progress(STEPS[0])
-    if request.options.trust is Trust.STRICT:
-        refuse_untrusted(examine(request.source, request.options), request.options)
+    progress(STEPS[1])
     with contextlib.ExitStack() as stack:
         reference = load(request.source, request.options)
         stack.callback(reference.close)
-        progress(STEPS[1])
-        result = _write(reference, request.options, target_format, folder)
         progress(STEPS[2])
+        result = _write(reference, request.options, target_format, folder)
+        progress(STEPS[3])
         other = load(result, request.options)
         stack.callback(other.close)
-        progress(STEPS[3])
+        progress(STEPS[4])
         tolerance = _TOLERANCE[target_format]
         comparisons = _compare(reference, other, _examples(request, reference), tolerance)
         report = ConversionReport(

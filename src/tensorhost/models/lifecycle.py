@@ -36,6 +36,7 @@ from tensorhost.models.loading import (
 )
 from tensorhost.models.overrides import first_runs, load_options, queue_options, warmup_options
 from tensorhost.models.probe import SUPPORTED, Prober, ProbeReport
+from tensorhost.models.probe_trial import ModelCrashedError
 from tensorhost.models.reconcile import backoff_s
 from tensorhost.models.records import ModelRecord, Probed, VersionRecord
 from tensorhost.models.reservations import Reservations
@@ -47,7 +48,14 @@ from tensorhost.telemetry import MetricsCollector, get_logger
 _LONGEST_WAIT_FOR_MEMORY_S = 30.0
 _IDLE_MARGIN_S = 1.0
 
-_HOPELESS = (RuntimeMissingError, UnsupportedModelError, MisconfiguredModelError, UntrustedModelError)
+_HOPELESS = (
+    RuntimeMissingError,
+    UnsupportedModelError,
+    MisconfiguredModelError,
+    UntrustedModelError,
+    ModelCrashedError,
+)
+"""Failures that the next attempt at the same files would only repeat."""
 """No further attempt at the same files can succeed."""
 
 log = get_logger(__name__)

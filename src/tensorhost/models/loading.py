@@ -46,6 +46,7 @@ from tensorhost.runtimes import (
     prepare,
     refuse_untrusted,
 )
+from tensorhost.runtimes.litert.interpreter import prepare as prepare_litert
 from tensorhost.telemetry import get_logger, process_memory, trim
 
 _NICENESS = 10
@@ -113,9 +114,12 @@ def lower_priority() -> None:
 def prepare_runtime(model_format: ModelFormat | None, options: LoadOptions) -> None:
     """Import what executes a format, if it has not been yet. Blocks. Raises RuntimeMissingError.
 
-    What the import leaves in memory stays for the life of the process, a million objects in TensorFlow's case: it
-    is taken out of the garbage collector's sight, so that collecting after an unload takes milliseconds.
+    Threads that runtimes start for good are started here, too, with ordinary priority. What the import leaves in memory
+    stays for the life of the process, in TensorFlow's case a million objects: it is taken out of the collector's
+    sight, so that collecting garbage after an unload takes milliseconds.
     """
+    if model_format is ModelFormat.TFLITE:
+        prepare_litert()
     if model_format in _TENSORFLOW_FORMATS and not _frozen.is_set():
         prepare(options)
         gc.collect()

@@ -10,7 +10,8 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +23,7 @@ from tensorhost.models.probe_messages import Failed, FirstRuns, Passed, ProbeReq
 from tensorhost.models.probe_process import SUPPORTED, WorkerProcess
 from tensorhost.models.probe_trial import Limits, ModelCrashedError, NotHeardError, Outcome, Trial
 from tensorhost.runtimes import Contents, LoadOptions, ModelFormat, detect_format
+from tensorhost.settings import Settings
 from tensorhost.telemetry import get_logger
 
 __all__ = ["SUPPORTED", "FirstRuns", "ProbeReport", "Prober"]
@@ -93,6 +95,17 @@ class Prober:
         self._idle: list[WorkerProcess] = []
         self._busy: set[WorkerProcess] = set()
         self._closed = False
+
+    @classmethod
+    @contextmanager
+    def of(cls, settings: Settings) -> Iterator[Self | None]:
+        """A prober with the limits of ``settings``; None where it is switched off, or cannot work on this system."""
+        if not (settings.probe and SUPPORTED):
+            yield None
+            return
+        memory_bytes = None if settings.probe_memory is None else int(settings.probe_memory)
+        with cls(settings.probe_timeout_s, memory_bytes) as prober:
+            yield prober
 
     def __enter__(self) -> Self:
         return self

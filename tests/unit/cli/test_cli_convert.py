@@ -27,7 +27,7 @@ def asked(monkeypatch):
     """The requests a stand-in for the conversion was given."""
     requests = []
 
-    def convert(request, progress):
+    def convert(request, progress, prober):
         requests.append(request)
         for step in STEPS:
             progress(step)
@@ -129,7 +129,7 @@ def test_a_report_for_programs(asked, model, tmp_path):
     ("error", "exit_code"), [(ModelFailedError("It differs."), 1), (InvalidRequestError("No."), 2)]
 )
 def test_failures_are_one_sentence(asked, model, tmp_path, monkeypatch, error, exit_code):
-    def fail(request, progress):
+    def fail(request, progress, prober):
         raise error
 
     monkeypatch.setattr(conversion, "convert", fail)

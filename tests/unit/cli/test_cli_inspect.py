@@ -13,7 +13,7 @@ from tensorhost.core.dtypes import DType
 from tensorhost.core.errors import ModelFailedError, RuntimeMissingError, UntrustedModelError
 from tensorhost.core.signatures import Signature
 from tensorhost.core.tensors import TensorSpec
-from tensorhost.models.probe import ProbeReport
+from tensorhost.models.probe import Prober, ProbeReport
 from tensorhost.runtimes import Contents, Finding, FindingKind
 from tensorhost.runtimes.base import ModelFormat, Trust
 
@@ -40,7 +40,7 @@ class Runtime:
         self.closed = True
 
 
-class Prober:
+class StandIn(Prober):
     """Stands in for the child process. ``tried`` is what it was asked; ``failures``, ``contents`` are by version."""
 
     tried: list
@@ -49,13 +49,8 @@ class Prober:
     crash = ""
 
     def __init__(self, timeout_s, memory_bytes=None):
+        super().__init__(timeout_s, memory_bytes)
         self.limits = (timeout_s, memory_bytes)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *reason):
-        return None
 
     def probe(self, path, options, runs=None):
         self.tried.append((path, options, runs, self.limits))
@@ -79,13 +74,13 @@ class Prober:
 @pytest.fixture(autouse=True)
 def prober(monkeypatch):
     """The stand-in, and scanning that takes any bytes for a SavedModel."""
-    Prober.tried, Prober.failures, Prober.contents, Prober.crash = [], {}, {}, ""
-    monkeypatch.setattr("tensorhost.models.probe.Prober", Prober)
+    StandIn.tried, StandIn.failures, StandIn.contents, StandIn.crash = [], {}, {}, ""
+    monkeypatch.setattr("tensorhost.models.probe.Prober", StandIn)
     monkeypatch.setattr("tensorhost.models.probe.SUPPORTED", True)
     monkeypatch.setattr("tensorhost.telemetry.configure_logging", lambda level: None)
     monkeypatch.setattr("tensorhost.models.repository.detect_format", _format)
     monkeypatch.setattr("tensorhost.models.repository.missing_files", lambda path, model_format: [])
-    return Prober
+    return StandIn
 
 
 @pytest.fixture

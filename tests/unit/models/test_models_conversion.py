@@ -24,6 +24,7 @@ class Stand:
 
     def __init__(self):
         self.opened = []
+        self.options = []
         self.closed = 0
         self.factors = [1.0, 1.0]
         self.signatures = [("serving_default",), ("serving_default",)]
@@ -32,6 +33,7 @@ class Stand:
     def load(self, path, options):
         index = min(len(self.opened), 1)
         self.opened.append((path, path.exists()))
+        self.options.append(options)
         spec = {"x": TensorSpec("x", DType.FLOAT32, (None,))}
         factor = self.factors[index]
         return SimpleNamespace(
@@ -259,3 +261,35 @@ def test_strict_trust_refuses_before_anything_is_loaded(stand, source, place, mo
         convert(asked, lambda _: None)
     assert stand.opened == []
     assert list(place.iterdir()) == []
+
+
+class Prober:
+    """Stands in for the child process, in which the model crashes unless told otherwise."""
+
+    def __init__(self, crash="", error=None):
+        self.crash = crash
+        self.error = error
+        self.tried = []
+
+    def probe(self, path, options):
+        self.tried.append((path, options))
+        if self.error is not None:
+            raise self.error
+        return SimpleNamespace(crash=self.crash)
+
+
+@pytest.mark.parametrize(("crash", "remapping"), [("signal 11", False), ("", True)])
+def test_a_model_that_crashes_its_runtime_is_tried_first_and_loaded_as_it_survives(
+    stand, source, place, crash, remapping
+):
+    prober = Prober(crash)
+    convert(request(source, place / "m"), lambda _: None, prober)
+    assert prober.tried == [(source, LoadOptions())]
+    assert [options.remapping for options in stand.options] == [remapping, remapping]
+
+
+def test_a_model_that_crashes_all_the_same_is_never_loaded(stand, source, place):
+    with pytest.raises(ModelFailedError, match="crashed its runtime"):
+        convert(request(source, place / "m"), lambda _: None, Prober(error=ModelFailedError("It crashed its runtime.")))
+    assert not stand.opened
+    assert not list(place.iterdir())

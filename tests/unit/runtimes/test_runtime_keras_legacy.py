@@ -100,7 +100,7 @@ def drop_a_layer(file):
             del file[path]
     if "model_weights" in file:
         weights = file["model_weights"]
-        kept = [name for name in weights.attrs["layer_names"] if name != b"dense"]
+        kept = [name for name in weights.attrs["layer_names"] if name != "dense"]
         del weights.attrs["layer_names"]
         weights.attrs["layer_names"] = kept
 
@@ -164,7 +164,7 @@ def test_layers_with_other_names_are_filled_in_order(changed, references, option
     def rename(file):
         weights = file["model_weights"]
         weights.move("dense", "renamed")
-        weights.attrs["layer_names"] = [name.replace(b"dense", b"renamed") for name in weights.attrs["layer_names"]]
+        weights.attrs["layer_names"] = [name.replace("dense", "renamed") for name in weights.attrs["layer_names"]]
 
     inputs, wanted = recorded(references / "sentences.h5")
     runtime = load(changed("sentences.h5", rename), options)

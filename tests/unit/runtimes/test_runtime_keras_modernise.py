@@ -135,11 +135,23 @@ def test_settings_become_those_of_keras_3(described, key, value):
     assert only(modernise(sequential(described)), described["class_name"])[key] == value
 
 
-@pytest.mark.parametrize("class_name", ["BatchNormalizationV1", "SyncBatchNormalization", "UnifiedLSTM"])
-def test_classes_have_their_present_names(class_name):
-    (modern,) = modernise(sequential(layer(class_name)))["config"]["layers"]
-    assert modern["module"] == "keras.layers"
-    assert modern["class_name"] in ("BatchNormalization", "LSTM")
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("BatchNormalizationV1", "BatchNormalization"),
+        ("SyncBatchNormalization", "BatchNormalization"),
+        ("UnifiedLSTM", "LSTM"),
+        ("CuDNNGRU", "GRU"),
+        ("ThresholdedReLU", "ReLU"),
+        ("AddLoss", "Identity"),
+        ("RandomFlip", "Rescaling"),
+        ("RandomCrop", "Resizing"),
+    ],
+)
+def test_classes_are_those_of_keras_3(keras, written, read):
+    (modern,) = modernise(sequential(layer(written)))["config"]["layers"]
+    assert (modern["module"], modern["class_name"]) == ("keras.layers", read)
+    assert hasattr(keras.layers, read)
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ _FREE_BYTES = 64 * 2**20
 _MAX_EXPANSION = 20
 _MAX_OBJECTS = 1_000_000
 _MAX_TEXT_BYTES = 64 * 2**20
-_MAX_NAMES_BYTES = 2**30
+_MAX_NAMES_BYTES = 16 * 2**30  # no more than a guess: all names of a list may be one text, and it as long as any
 _DEFLATE, _SHUFFLE, _FLETCHER32, _LZF = 1, 2, 3, 32000
 _FILTERS = frozenset({_DEFLATE, _SHUFFLE, _FLETCHER32, _LZF})
 
@@ -101,10 +101,6 @@ def _h5py() -> Any:
 
 
 def _names(group: Any, name: str) -> list[str]:
-    identity = group.attrs.get_id(name)
-    count = math.prod(identity.shape)
-    if identity.dtype.kind == "O" and count * group.file.id.get_filesize() > _MAX_NAMES_BYTES:
-        raise ValueError(f"the attribute {name} is too large")
     values = np.asarray(group.attrs[name]).ravel().tolist()
     return [value.decode("utf-8") if isinstance(value, bytes) else str(value) for value in values]
 
@@ -113,7 +109,7 @@ def _look_through(h5py: Any, file: Any, file_bytes: int, shown: str) -> None:
     """Visit every object once; see the module's description for what is refused."""
     seen: set[Any] = set()
     pending = [file]
-    unpacked_bytes = 0
+    unpacked_bytes = stored_bytes = most_names = 0
     while pending:
         found = pending.pop()
         identity = h5py.h5o.get_info(found.id).addr
@@ -122,8 +118,9 @@ def _look_through(h5py: Any, file: Any, file_bytes: int, shown: str) -> None:
         seen.add(identity)
         if len(seen) > _MAX_OBJECTS:
             raise ValueError("too many objects")
-        _check_attributes(found, file_bytes)
+        most_names = max(most_names, _checked_names(found, file_bytes))
         if isinstance(found, h5py.Dataset):
+            stored_bytes += found.id.get_storage_size()
             unpacked_bytes += _checked_bytes(found, shown)
             if unpacked_bytes > _FREE_BYTES + _MAX_EXPANSION * file_bytes:
                 raise ModelFailedError(
@@ -133,6 +130,8 @@ def _look_through(h5py: Any, file: Any, file_bytes: int, shown: str) -> None:
                 )
         elif isinstance(found, h5py.Group):
             pending += _members(h5py, found, shown)
+    if most_names * (file_bytes - stored_bytes) > _MAX_NAMES_BYTES:
+        raise ValueError("too many names")
 
 
 def _members(h5py: Any, group: Any, shown: str) -> Iterator[Any]:
@@ -161,9 +160,14 @@ def _checked_bytes(dataset: Any, shown: str) -> int:
     return int(elements) * int(dataset.dtype.itemsize)
 
 
-def _check_attributes(owner: Any, file_bytes: int) -> None:
-    """An attribute lies in the file as it is, so it cannot be larger."""
+def _checked_names(owner: Any, file_bytes: int) -> int:
+    """The length of the longest list of texts among the attributes, none of which can be larger than the file."""
+    most = 0
     for name in owner.attrs:
         identity = owner.attrs.get_id(name)
-        if math.prod(identity.shape or ()) * identity.dtype.itemsize > file_bytes:
+        count = math.prod(identity.shape or ())
+        if count * identity.dtype.itemsize > file_bytes:
             raise ValueError(f"the attribute {name} is larger than the file")
+        if identity.dtype.kind == "O" and identity.shape:
+            most = max(most, count)
+    return most

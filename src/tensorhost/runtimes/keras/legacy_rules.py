@@ -84,7 +84,8 @@ def _ungrouped(class_name: str, config: Config) -> tuple[str, Config]:
 
 def _discretization(class_name: str, config: Config) -> tuple[str, Config]:
     """Keras 2 gives the dtype of the output, to which Keras 3 would cast the input."""
-    return class_name, _without(config, "trainable", "dtype")
+    boundaries = config.get("bin_boundaries", config.get("bins"))
+    return class_name, {**_without(config, "trainable", "dtype", "bins"), "bin_boundaries": boundaries}
 
 
 def _without_trainable(class_name: str, config: Config) -> tuple[str, Config]:

@@ -51,7 +51,8 @@ def serve_keras_model(tf: Any, keras: Any, make: Callable[[], Any], options: Loa
         OutOfMemoryError: it does not fit.
     """
     try:
-        traced = _trace(tf, keras, make())
+        # Some of Keras's own functions ask for AutoGraph, which writes a file for each and keeps it until Python ends.
+        traced = tf.autograph.experimental.do_not_convert(lambda: _trace(tf, keras, make()))()
         with tempfile.TemporaryDirectory(prefix="tensorhost-") as folder:
             if not _export(tf, traced, Path(folder)):
                 return _function_runtime(tf, traced)

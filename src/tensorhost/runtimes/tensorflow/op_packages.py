@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from tensorhost.core.errors import UnsupportedModelError
+from tensorhost.runtimes.contents import shown
 from tensorhost.runtimes.tensorflow.graph_scan import Reached
 
 _MOST_NAMED = 10
@@ -75,10 +76,12 @@ def unknown_operations(names: Collection[str], log_detail: str | None = None) ->
     cures = [f"--import {package} (install the package first)" for package in sorted(packages)]
     if any(package_of(name) is None for name in names):
         cures.append("--import MODULE or --custom-op-library FILE, naming what registers it")
-    listed = ", ".join(list(names)[:_MOST_NAMED]) + (" and others" if len(names) > _MOST_NAMED else "")
+    listed = ", ".join([shown(name) for name in names][:_MOST_NAMED]) + (
+        " and others" if len(names) > _MOST_NAMED else ""
+    )
     return UnsupportedModelError(
         f"The model needs the operation{'' if len(names) == 1 else 's'} {listed}, which TensorFlow itself does not "
         f"have; start with {' and '.join(cures)}.",
-        details={"operations": list(names), "packages": sorted(packages)},
+        details={"operations": [shown(name) for name in names], "packages": sorted(packages)},
         log_detail=log_detail,
     )

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import contract_models
 import pytest
+from contract_background import Done, begin
 from contract_case import Ask, Case
 from contract_cases import CASES, DATA, MIXING
 
@@ -69,6 +72,14 @@ def bench(request, options) -> Iterator[Bench]:
     made.close()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def background(contract_graphs, contract_keras, contract_tflite, tmp_path_factory) -> Iterator[dict[str, Future[Done]]]:
+    """What the processes of ``contract_background`` found, by kind of model; they run beside the other tests."""
+    pool = ThreadPoolExecutor(2)
+    yield begin(pool, contract_graphs, contract_keras, contract_tflite, tmp_path_factory.mktemp("background"))
+    pool.shutdown(cancel_futures=True)
+
+
 @pytest.fixture(params=CASES, ids=repr)
 def case(request) -> Case:
     return request.param
@@ -109,3 +120,13 @@ def contract_tflite(tf, keras, tmp_path_factory) -> Path:
 def tfjs_mixing(tmp_path_factory) -> Path:
     folder = DATA / "tfjs" / "layers" / "softmax_default_axis"
     return contract_models.write_tfjs_mixing(folder, tmp_path_factory.mktemp("mixing"))
+
+
+@pytest.fixture(scope="session")
+def keras_2_models(tmp_path_factory) -> Path:
+    """What Keras 2 saved, unpacked."""
+    folder = tmp_path_factory.mktemp("keras2")
+    with zipfile.ZipFile(DATA / "keras" / "references.zip") as archive:
+        for name in ("nested_first.h5", "nested_first.keras"):
+            archive.extract(name, folder)
+    return folder

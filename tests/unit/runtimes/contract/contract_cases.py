@@ -275,6 +275,32 @@ TFLITE = (
     ),
 )
 
+
+def _keras_2(name: str, suffix: str) -> Case:
+    """A model that Keras 2 saved, with Keras 2's own answers."""
+    recorded = references.keras_2(DATA / "keras" / "references.zip", "nested_first")
+    return Case(
+        name,
+        ModelFormat.KERAS if suffix == "keras" else ModelFormat.KERAS_H5,
+        inside("keras_2_models", f"nested_first.{suffix}"),
+        {"serving_default": Promise({"sequential_input": "float32 [?, 4]"}, {"output_0": "float32 [?, 2]"})},
+        lambda _fixture, _path: references.by_rows(recorded.inputs, recorded.outputs),
+        pool={"serving_default": recorded.inputs},
+    )
+
+
+OLD_KERAS = (
+    _keras_2("keras-2", "keras"),
+    _keras_2("keras-2-h5", "h5"),
+    Case(
+        "keras-3-h5",
+        ModelFormat.KERAS_H5,
+        inside("contract_keras", "dense.h5"),
+        {"serving_default": Promise({"x": "float32 [?, 3]"}, {"y": "float32 [?, 2]"})},
+        references.keras(["x"], ["y"]),
+    ),
+)
+
 MIXING = (
     _saved_model(
         "tf2-mixing",
@@ -299,6 +325,15 @@ MIXING = (
         {"serving_default": Promise({"x": "float32 [?, 3]"}, {"centred": "float32 [?, 3]"})},
         _answering(lambda inputs: {"centred": inputs["x"] - inputs["x"].mean(axis=0, keepdims=True)}),
         batched=MIXES,
+    ),
+    Case(
+        "keras-h5-mixing",
+        ModelFormat.KERAS_H5,
+        inside("contract_keras", "mixing.h5"),
+        {"serving_default": Promise({"x": "float32 [?, 3]"}, {"share": "float32 [?, 3]"})},
+        references.keras(["x"], ["share"]),
+        batched=MIXES,
+        weights_bytes=(0, 64),
     ),
     _tflite(
         "tflite-mixing",
@@ -325,7 +360,7 @@ MIXING = (
 )
 """Models whose rows depend on each other: only for the proof."""
 
-CASES = (*SAVED_MODELS, *KERAS, *GRAPHS, *TFJS, *TFLITE)
+CASES = (*SAVED_MODELS, *KERAS, *OLD_KERAS, *GRAPHS, *TFJS, *TFLITE)
 
 
 def _named(name: str) -> Case:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import warnings
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from contract_case import Ask
@@ -74,12 +76,32 @@ def recorded_inputs(path: Path) -> dict[str, Array]:
 
 
 def recorded(_fixture: Fixture, path: Path) -> Ask:
-    """What TensorFlow.js answered, row by row: only for inputs made of rows of the recorded ones."""
+    """What TensorFlow.js answered: only for inputs made of rows of the recorded ones."""
     reference = json.loads((path.parent / "reference.json").read_text(encoding="utf-8"))
-    inputs, outputs = _arrays(reference["inputs"]), _arrays(reference["outputs"])
+    return by_rows(_arrays(reference["inputs"]), _arrays(reference["outputs"]))
+
+
+class Recorded(NamedTuple):
+    """Inputs and the outputs that go with them, row by row, by name."""
+
+    inputs: Mapping[str, Array]
+    outputs: Mapping[str, Array]
+
+
+def keras_2(archive: Path, name: str) -> Recorded:
+    """What Keras 2 answered for one model of the archive."""
+    with zipfile.ZipFile(archive) as opened:
+        arrays = np.load(io.BytesIO(opened.read(f"{name}.npz")))
+    inputs = {key.removeprefix("in:"): arrays[key] for key in arrays if key.startswith("in:")}
+    outputs = {key.replace("out:", "output_"): arrays[key] for key in arrays if key.startswith("out:")}
+    return Recorded(inputs, outputs)
+
+
+def by_rows(inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> Ask:
+    """The recorded outputs for inputs made of recorded rows."""
+    name, known = next(iter(inputs.items()))
 
     def ask(_signature: str, given: Tensors) -> Mapping[str, Array]:
-        name, known = next(iter(inputs.items()))
         rows = [next(row for row in range(len(known)) if np.array_equal(known[row], asked)) for asked in given[name]]
         return {output: array[rows] for output, array in outputs.items()}
 

@@ -2,8 +2,8 @@
 
 Run as ``python contract_victim.py SCRATCH FLIPS SOME START KIND MODEL [KIND MODEL …]``: of the damage with ``FLIPS``
 seeds of turned bits, ``SOME`` are done of each kind (all for 0, and then what is FOR_THE_PROBE too). A line with
-``begins`` comes before a model is touched, so that whoever reads knows which one killed the process; ``START`` leaves out
-those before it.
+``begins`` comes before a model is touched, so that whoever reads knows which one killed the process; ``START`` leaves
+out those before it.
 """
 
 from __future__ import annotations
