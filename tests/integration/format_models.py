@@ -178,7 +178,7 @@ def _break(good: Path, broken: Path) -> None:
 
 
 def write_endless(tf, file: Path) -> None:
-    """A frozen graph with a function that calls itself: importing it kills TensorFlow."""
+    """A frozen graph with a function that calls itself: importing it would kill TensorFlow."""
     number = tf.float32.as_datatype_enum
     graph = tf.compat.v1.GraphDef()
     x = graph.node.add(name="x", op="Placeholder")

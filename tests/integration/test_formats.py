@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import tempfile
 import warnings
 
 import numpy as np
@@ -12,7 +13,9 @@ from format_models import double_shard, write_repository, write_tflite
 from lifecycle_models import place
 from native_server import RunningServer
 
-INDISCREET = re.compile(r"/tmp|Traceback|\n|<class | object at 0x|\b[A-Z][A-Za-z]*(?:Error|Exception)\b")
+INDISCREET = re.compile(
+    re.escape(tempfile.gettempdir()) + r"|Traceback|\n|<class | object at 0x|\b[A-Z][A-Za-z]*(?:Error|Exception)\b"
+)
 OPTIONS = ("--load-attempts", 1, "--settle-s", 0, "--drain-window-s", 0, "--poll-interval-s", 0.2, "--load-threads", 2)
 
 

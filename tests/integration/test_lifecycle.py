@@ -298,7 +298,7 @@ async def test_without_tensorflow_the_load_names_what_to_install(made, root, ser
     find_spec = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "tensorflow" else find_spec(name))
     monkeypatch.setattr(tensorflow_process, "_prepared", asyncio.Event())
-    monkeypatch.setattr("tensorhost.models.loading._frozen", asyncio.Event())
+    monkeypatch.setattr("tensorhost.models.loading._tensorflow_kept", asyncio.Event())
     engine = await serve(load_attempts=1)
     with pytest.raises(ModelNotReadyError, match=r"pip install 'tensorhost\[tensorflow\]'"):
         await ask(engine)

@@ -96,12 +96,13 @@ def convert(
     """
     source_format = _check(request)
     target_format = written_format(request.target)
-    progress(STEPS[0])
-    if request.options.trust is Trust.STRICT:
-        refuse_untrusted(examine(request.source, request.options), request.options)
-    if prober is not None and prober.probe(request.source, request.options).crash:
-        request = replace(request, options=replace(request.options, remapping=False))
+    # First of all, since finding out that nothing can be written there is cheap, and the rest is not.
     with _workplace(request.target) as folder:
+        progress(STEPS[0])
+        if request.options.trust is Trust.STRICT:
+            refuse_untrusted(examine(request.source, request.options), request.options)
+        if prober is not None and prober.probe(request.source, request.options).crash:
+            request = replace(request, options=replace(request.options, remapping=False))
         result, report = _convert(request, source_format, target_format, folder, progress)
         progress(STEPS[5])
         _put_in_place(result, request.target, folder)

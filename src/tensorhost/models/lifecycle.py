@@ -12,6 +12,7 @@ import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 
 from tensorhost.core.errors import (
     MisconfiguredModelError,
@@ -30,13 +31,15 @@ from tensorhost.models.loading import (
     as_failure,
     expected_need,
     load_version,
+    log_findings,
     lower_priority,
     prepare_runtime,
     release_memory,
 )
 from tensorhost.models.overrides import first_runs, load_options, queue_options, warmup_options
 from tensorhost.models.probe import SUPPORTED, Prober, ProbeReport
-from tensorhost.models.probe_trial import ModelCrashedError
+from tensorhost.models.probe_messages import Examined
+from tensorhost.models.probe_trial import ModelCrashedError, ModelTooLargeError
 from tensorhost.models.reconcile import backoff_s
 from tensorhost.models.records import ModelRecord, Probed, VersionRecord
 from tensorhost.models.reservations import Reservations
@@ -54,9 +57,9 @@ _HOPELESS = (
     MisconfiguredModelError,
     UntrustedModelError,
     ModelCrashedError,
+    ModelTooLargeError,
 )
 """Failures that the next attempt at the same files would only repeat."""
-"""No further attempt at the same files can succeed."""
 
 log = get_logger(__name__)
 
@@ -215,12 +218,14 @@ class Lifecycle:
         runs = first_runs(self._settings, request.config, request.folder)
         passed = record.probed
         if passed is not None and passed.covers(request.on_disk, request.load, runs):
+            log_findings(record.id, Examined.of(passed.report.contents.findings))
             trying: Awaitable[ProbeReport | None] = _ready(replace(passed.report, probe_s=0.0))
         elif self._settings.probe and SUPPORTED:
             if self._probe_threads is None:
                 self._probe_threads = ThreadPoolExecutor(self._settings.load_threads, thread_name_prefix="load-probe")
+            on_examined = partial(log_findings, record.id)
             trying = asyncio.get_running_loop().run_in_executor(
-                self._probe_threads, self._prober.probe, request.on_disk.path, request.load, runs
+                self._probe_threads, self._prober.probe, request.on_disk.path, request.load, runs, on_examined
             )
         else:
             trying = _ready(None)
@@ -270,14 +275,14 @@ class Lifecycle:
         """Keep the error and set the next attempt; True when this was the last."""
         record.error = as_failure(error)
         record.attempts += 1
-        hopeless = isinstance(error, _HOPELESS)
-        given_up = hopeless or record.attempts >= self._settings.load_attempts
+        most_attempts: float = record.attempts if isinstance(error, _HOPELESS) else self._settings.load_attempts
         wait_s = backoff_s(record.attempts, self._settings.load_backoff_s)
-        if isinstance(error, OutOfMemoryError):
+        if isinstance(error, OutOfMemoryError) and not isinstance(error, _HOPELESS):
             # Not the fault of the files, and room may come at any time. A lazy model waits for its next request.
-            given_up = False
+            most_attempts = math.inf
             wait_s = min(wait_s, _LONGEST_WAIT_FOR_MEMORY_S)
             record.asked_for = False
+        given_up = record.attempts >= most_attempts
         record.next_attempt_at = math.inf if given_up else self._clock() + wait_s
         self._metrics.record_load("failed")
         log.error(
@@ -286,7 +291,7 @@ class Lifecycle:
             code=error.code.value,
             reason=error.message,
             detail=error.log_detail,
-            attempt=f"{record.attempts} of {record.attempts if hopeless else self._settings.load_attempts}",
+            attempt=str(record.attempts) if math.isinf(most_attempts) else f"{record.attempts} of {most_attempts}",
         )
         return given_up
 

@@ -28,6 +28,7 @@ from tensorhost.core.signatures import DEFAULT_SIGNATURE
 from tensorhost.models.config import FILE_NAME, ModelConfig
 from tensorhost.models.examples import read_examples
 from tensorhost.models.probe import ProbeReport
+from tensorhost.models.probe_messages import Examined
 from tensorhost.models.repository import VersionOnDisk
 from tensorhost.models.warmup import SignaturePlan, WarmupOptions, warm_up
 from tensorhost.pipelines import (
@@ -46,18 +47,19 @@ from tensorhost.runtimes import (
     prepare,
     refuse_untrusted,
 )
+from tensorhost.runtimes.keras.package import keras_module
 from tensorhost.runtimes.litert.interpreter import prepare as prepare_litert
 from tensorhost.telemetry import get_logger, process_memory, trim
 
 _NICENESS = 10
 _FIXED_OVERHEAD_BYTES = 64 * 2**20
 
-_MOST_LOGGED = 20
-
 _T = TypeVar("_T")
 
 _TENSORFLOW_FORMATS = frozenset(ModelFormat) - {ModelFormat.TFLITE}
-_frozen = threading.Event()
+_KERAS_FORMATS = frozenset({ModelFormat.KERAS, ModelFormat.KERAS_H5})
+_tensorflow_kept = threading.Event()
+_keras_kept = threading.Event()
 
 log = get_logger(__name__)
 
@@ -120,11 +122,18 @@ def prepare_runtime(model_format: ModelFormat | None, options: LoadOptions) -> N
     """
     if model_format is ModelFormat.TFLITE:
         prepare_litert()
-    if model_format in _TENSORFLOW_FORMATS and not _frozen.is_set():
-        prepare(options)
+    if model_format in _TENSORFLOW_FORMATS:
+        _keep(lambda: prepare(options), _tensorflow_kept)
+    if model_format in _KERAS_FORMATS:
+        _keep(keras_module, _keras_kept)
+
+
+def _keep(import_framework: Callable[[], object], kept: threading.Event) -> None:
+    if not kept.is_set():
+        import_framework()
         gc.collect()
         gc.freeze()
-        _frozen.set()
+        kept.set()
 
 
 def attempt(load_model: Callable[[], _T]) -> _T:
@@ -160,7 +169,8 @@ def _load(request: LoadRequest, on_warming: Callable[[], None]) -> LoadedVersion
     options = request.load if probe is None or not probe.crash else replace(request.load, remapping=False)
     contents = examine(request.on_disk.path, options) if probe is None else probe.contents
     refuse_untrusted(contents, options)
-    _log_findings(request.id, contents)
+    if probe is None:
+        log_findings(request.id, Examined.of(contents.findings))
     runtime = load(request.on_disk.path, options)
     try:
         pre, post = _own_pipelines(request, runtime)
@@ -192,13 +202,14 @@ def _load(request: LoadRequest, on_warming: Callable[[], None]) -> LoadedVersion
     )
 
 
-def _log_findings(model_id: ModelId, contents: Contents) -> None:
-    if contents.findings:
+def log_findings(model_id: ModelId, examined: Examined) -> None:
+    """Say what a model that is about to be executed could do besides computing."""
+    if examined.count:
         log.warning(
             "the model could do more than compute",
             model=str(model_id),
-            findings="; ".join(f"{found.subject}: {found.explanation}" for found in contents.findings[:_MOST_LOGGED]),
-            count=len(contents.findings),
+            findings=" ".join(f"{found.subject}: {found.explanation}" for found in examined.worst),
+            count=examined.count,
         )
 
 
@@ -219,8 +230,8 @@ def as_failure(error: Exception) -> TensorhostError:
 
 
 def expected_need(probe: ProbeReport) -> int:
-    """Bytes the version will count for once it is loaded, from what it took in a child process."""
-    return _memory_need(probe.weights_bytes, probe.memory_bytes)
+    """Bytes the version will count for at least once it is loaded: what it took alone in a child process."""
+    return max(probe.weights_bytes, probe.memory_bytes)
 
 
 def _memory_need(weights_bytes: int, grown_bytes: int) -> int:

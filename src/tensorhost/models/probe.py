@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import Self
 
 from tensorhost.core.errors import ModelFailedError, ShuttingDownError, TensorhostError
 from tensorhost.core.signatures import Signature
-from tensorhost.models.probe_messages import Failed, FirstRuns, Passed, ProbeRequest
+from tensorhost.models.probe_messages import Examined, Failed, FirstRuns, Passed, ProbeRequest
 from tensorhost.models.probe_process import SUPPORTED, WorkerProcess
 from tensorhost.models.probe_trial import Limits, ModelCrashedError, NotHeardError, Outcome, Trial
 from tensorhost.runtimes import Contents, LoadOptions, ModelFormat, detect_format
@@ -115,27 +115,36 @@ class Prober:
     ) -> None:
         self.close()
 
-    def probe(self, path: Path, options: LoadOptions, runs: FirstRuns | None = None) -> ProbeReport:
+    def probe(
+        self,
+        path: Path,
+        options: LoadOptions,
+        runs: FirstRuns | None = None,
+        on_examined: Callable[[Examined], None] = lambda _: None,
+    ) -> ProbeReport:
         """Load the model at ``path`` in a child and run its signatures once. Blocks.
 
         A model that crashes or hangs TensorFlow is tried once more with ``options.remapping`` off; the report says
-        so if that helped.
+        so if that helped. A child that has imported a model's own modules tries no other model.
 
         Args:
             path: a model's folder or file, as ``load`` takes it.
             options: how to load it.
             runs: what to run it with; None to load it only.
+            on_examined: called once, on this thread, with what the model could do besides computing, before any of it
+                is executed.
 
         Raises:
             TensorhostError: what loading it raised there; OutOfMemoryError when it took more than allowed,
-                ModelFailedError when it ended the process or took too long, ShuttingDownError after ``close``.
+                ModelFailedError when it ended the process (ModelCrashedError) or took too long, ShuttingDownError
+                after ``close``.
         """
         started = time.monotonic()
         request = ProbeRequest(path, options, runs)
         try:
-            report = self._try(request)
+            report = self._try(request, on_examined)
         except ModelCrashedError as crash:
-            if not options.remapping or detect_format(path) in _NO_TENSORFLOW:
+            if not (options.remapping and crash.executed) or detect_format(path) in _NO_TENSORFLOW:
                 raise
             report = self._try_without_fusing(request, crash)
         return replace(report, probe_s=time.monotonic() - started)
@@ -163,27 +172,27 @@ class Prober:
 
     def _try_without_fusing(self, request: ProbeRequest, crash: ModelCrashedError) -> ProbeReport:
         """Raises ``crash`` again if that does not help."""
-        log.warning("crashed; trying again without fused operations", path=str(request.path), reason=crash.message)
+        log.warning("trying again without fused operations", path=str(request.path), reason=crash.message)
         careful = replace(request, options=replace(request.options, remapping=False))
         try:
-            return replace(self._try(careful), crash=crash.message)
+            return replace(self._try(careful, lambda _: None), crash=crash.message)
         except ShuttingDownError:
             raise
         except TensorhostError as error:
-            log.warning("did not help", path=str(request.path), reason=error.message)
+            log.warning("no better without fused operations", path=str(request.path), reason=error.message)
             raise crash from error
 
-    def _try(self, request: ProbeRequest) -> ProbeReport:
-        outcome = self._run(request)
+    def _try(self, request: ProbeRequest, on_examined: Callable[[Examined], None]) -> ProbeReport:
+        outcome = self._run(request, on_examined)
         if isinstance(outcome.answer, Failed):
             raise outcome.answer.error()
         return _report(outcome.answer, outcome)
 
-    def _run(self, request: ProbeRequest) -> Outcome:
+    def _run(self, request: ProbeRequest, on_examined: Callable[[Examined], None]) -> Outcome:
         while True:
             worker, is_new = self._take()
             try:
-                outcome = Trial(worker, self._limits).run(request)
+                outcome = Trial(worker, self._limits, on_examined).run(request)
             except NotHeardError as error:
                 self._drop(worker)
                 if is_new:
@@ -192,7 +201,7 @@ class Prober:
             except BaseException:
                 self._drop(worker)
                 raise
-            self._give_back(worker)
+            self._give_back(worker, again=not request.options.model_modules)
             return outcome
 
     def _take(self) -> tuple[WorkerProcess, bool]:
@@ -219,11 +228,13 @@ class Prober:
         if self._closed:
             raise _stopped()
 
-    def _give_back(self, worker: WorkerProcess) -> None:
+    def _give_back(self, worker: WorkerProcess, *, again: bool) -> None:
+        """Keep a child for the next model, where it is fit for one and may be used ``again``; otherwise end it."""
         resident = worker.resident()
         with self._lock:
             self._busy.remove(worker)
-            if not self._closed and resident is not None and not _keeps_too_much(worker, resident.now):
+            fit = resident is not None and not _keeps_too_much(worker, resident.now)
+            if again and fit and not self._closed:
                 self._idle.append(worker)
                 return
         worker.end()
@@ -250,7 +261,9 @@ def _report(answer: Passed, outcome: Outcome) -> ProbeReport:
 
 
 def _no_start(error: Exception) -> ModelFailedError:
-    return ModelFailedError("The process in which models are tried does not start.", log_detail=str(error))
+    return ModelFailedError(
+        "The child process in which models are tried does not start; the server's log says why.", log_detail=str(error)
+    )
 
 
 def _stopped() -> ShuttingDownError:

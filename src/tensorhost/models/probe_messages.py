@@ -7,7 +7,7 @@ known names. Never pickle. What must stay true: nothing the child sends can make
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -30,6 +30,8 @@ _MAX_TEXT = 4000
 _MAX_LOG_DETAIL = 16_000
 _MAX_DETAILS = 64 * 2**10
 _MAX_NAMES = 10_000
+_MOST_TOLD = 20
+"""Findings of one model that are told before it is executed, for the log."""
 
 _Text = Annotated[str, Field(max_length=_MAX_TEXT)]
 _Bytes = Annotated[int, Field(ge=0, lt=2**62)]
@@ -124,6 +126,33 @@ _DOING = {
 }
 
 
+class _Finding(_Message):
+    kind: FindingKind
+    subject: _Text
+    count: _Bytes
+    explanation: _Text
+
+    @classmethod
+    def of(cls, found: Finding) -> Self:
+        return cls(kind=found.kind, subject=found.subject, count=found.count, explanation=found.explanation)
+
+    def finding(self) -> Finding:
+        return Finding(self.kind, self.subject, self.count, self.explanation)
+
+
+class Examined(_Message):
+    """What the model could do besides computing: ``count`` findings, the worst of them in full."""
+
+    type: Literal["examined"] = "examined"
+    count: _Bytes
+    worst: tuple[_Finding, ...] = Field(max_length=_MOST_TOLD)
+
+    @classmethod
+    def of(cls, findings: Sequence[Finding]) -> Self:
+        """The message about ``findings``, the worst first."""
+        return cls(count=len(findings), worst=tuple(map(_Finding.of, findings[:_MOST_TOLD])))
+
+
 class _Spec(_Message):
     name: _Text
     dtype: DType
@@ -163,13 +192,6 @@ class _Signature(_Message):
         )
 
 
-class _Finding(_Message):
-    kind: FindingKind
-    subject: _Text
-    count: _Bytes
-    explanation: _Text
-
-
 class _Contents(_Message):
     operations: dict[_Text, _Bytes] = Field(max_length=_MAX_NAMES)
     parameters: _Bytes | None
@@ -180,15 +202,11 @@ class _Contents(_Message):
         return cls(
             operations=dict(islice(contents.operations.items(), _MAX_NAMES)),
             parameters=contents.parameters,
-            findings=tuple(
-                _Finding(kind=found.kind, subject=found.subject, count=found.count, explanation=found.explanation)
-                for found in contents.findings[:_MAX_NAMES]
-            ),
+            findings=tuple(map(_Finding.of, contents.findings[:_MAX_NAMES])),
         )
 
     def contents(self) -> Contents:
-        findings = tuple(Finding(found.kind, found.subject, found.count, found.explanation) for found in self.findings)
-        return Contents(self.operations, self.parameters, findings)
+        return Contents(self.operations, self.parameters, tuple(found.finding() for found in self.findings))
 
 
 class Passed(_Message):
@@ -250,7 +268,7 @@ class Failed(_Message):
         return failure(self.message, details=details if isinstance(details, dict) else {}, log_detail=self.log_detail)
 
 
-Message = Stage | Passed | Failed
+Message = Stage | Examined | Passed | Failed
 _MESSAGE: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="type")])
 
 

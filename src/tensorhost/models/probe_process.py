@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import selectors
 import signal
 import subprocess
@@ -29,7 +30,13 @@ SUPPORTED = os.name == "posix" and bool(sys.executable)
 """Whether this system and this interpreter can run such processes."""
 
 _NOISE_BYTES = 6_000
-"""Kept of the beginning and of the end of what a child writes: a failed check comes first, where it was comes last."""
+"""Shown of the beginning and of the end of what a child writes: a failed check comes first, where it was comes last."""
+
+_KEPT_BYTES = 16_000
+"""Kept of each: what is left out of what is shown comes last."""
+
+_MODULES = re.compile(rb"\n*Extension modules: [^\n]*")
+"""Several kilobytes of names that Python adds to each report of a crash."""
 
 _CHUNK_BYTES = 2**16
 
@@ -91,9 +98,9 @@ class WorkerProcess:
     @property
     def noise(self) -> str:
         """What it wrote to standard error and standard output since ``send``; of much, the beginning and the end."""
-        noise = bytes(self._noise)
-        if len(noise) == 2 * _NOISE_BYTES:
-            noise = noise[:_NOISE_BYTES] + b"\n(...)\n" + noise[_NOISE_BYTES:]
+        noise = _MODULES.sub(b"", bytes(self._noise))
+        if len(noise) > 2 * _NOISE_BYTES:
+            noise = noise[:_NOISE_BYTES] + b"\n(...)\n" + noise[-_NOISE_BYTES:]
         return noise.decode("utf-8", "replace").strip()
 
     def send(self, line: bytes) -> None:
@@ -181,7 +188,7 @@ class WorkerProcess:
 
     def _read_noise(self) -> None:
         self._noise += self._read(self._process.stderr) or b""
-        del self._noise[_NOISE_BYTES:-_NOISE_BYTES]
+        del self._noise[_KEPT_BYTES:-_KEPT_BYTES]
 
     def _read(self, pipe: IO[bytes] | None) -> bytes | None:
         """What there is to read; empty at the end, None when there is nothing yet."""

@@ -9,10 +9,11 @@ from __future__ import annotations
 import math
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from tensorhost.core.errors import InternalError, ModelFailedError, OutOfMemoryError
-from tensorhost.models.probe_messages import Failed, Passed, ProbeRequest, Stage, parse_message
+from tensorhost.models.probe_messages import Examined, Failed, Passed, ProbeRequest, Stage, parse_message
 from tensorhost.models.probe_process import WorkerProcess
 from tensorhost.telemetry import available_memory_bytes
 
@@ -22,11 +23,19 @@ _START_S = 120.0
 
 _SHARE_OF_FREE = 0.9
 _LOOKS_IN_VAIN = 3
-_UNTOUCHED = "the server was not touched"
+_NOT_EXECUTED = ("preparing", "examining")
+"""What is done before anything of the model is executed."""
 
 
 class ModelCrashedError(ModelFailedError):
     """The model ended the child process, or hung in it."""
+
+    executed = True
+    """Whether anything of the model was being executed."""
+
+
+class ModelTooLargeError(OutOfMemoryError):
+    """The model takes more memory than the operator allows."""
 
 
 class NotHeardError(Exception):
@@ -51,11 +60,21 @@ class Outcome:
 
 
 class Trial:
-    """Has ``process`` try one model, once."""
+    """Has ``process`` try one model, once.
 
-    def __init__(self, process: WorkerProcess, limits: Limits) -> None:
+    Args:
+        process: a child.
+        limits: what the model may take.
+        on_examined: called once, with what the model could do besides computing, before any of it is executed.
+    """
+
+    def __init__(
+        self, process: WorkerProcess, limits: Limits, on_examined: Callable[[Examined], None] = lambda _: None
+    ) -> None:
         self._process = process
         self._limits = limits
+        self._on_examined = on_examined
+        self._examined = False
         self._stage: Stage | None = None
         self._deadline = math.inf
         self._baseline_bytes = 0
@@ -70,7 +89,7 @@ class Trial:
         Raises:
             NotHeardError: try another child.
             ModelCrashedError: the child is gone, or hangs.
-            OutOfMemoryError: it took more than allowed.
+            OutOfMemoryError: it took more than allowed; ModelTooLargeError where the operator allows no more.
             ModelFailedError: the child talks nonsense.
         After any of these the child is of no more use.
         """
@@ -84,6 +103,9 @@ class Trial:
                 raise self._nonsense(error) from error
             if isinstance(message, Stage):
                 self._enter(message)
+            elif isinstance(message, Examined) and not self._examined:
+                self._examined = True
+                self._on_examined(message)
             self._watch_memory(heard=line is not None)
             if isinstance(message, Passed | Failed):
                 return self._outcome(message)
@@ -138,39 +160,43 @@ class Trial:
         when = self._stage.words()
         if exit_code == -signal.SIGKILL:
             return OutOfMemoryError(
-                f"The system killed the process in which the model was tried {when}, as it does when memory runs out; "
-                f"{_UNTOUCHED}.",
+                f"The system killed the child process in which the model was tried {when}, as it does when memory "
+                "runs out.",
                 log_detail=self._detail(),
             )
-        return ModelCrashedError(
-            f"The model crashed its runtime ({_ending(exit_code)}) {when}; {_UNTOUCHED}.",
-            details={"exitCode": exit_code},
-            log_detail=self._detail(),
+        return self._crashed(f"crashed its runtime ({_ending(exit_code)})", {"exitCode": exit_code})
+
+    def _crashed(self, how: str, details: dict[str, float]) -> ModelCrashedError:
+        stage = self._stage or Stage(doing="preparing")
+        error = ModelCrashedError(
+            f"The model {how} in a child process, {stage.words()}.", details=details, log_detail=self._detail()
         )
+        error.executed = stage.doing not in _NOT_EXECUTED
+        return error
 
     def _too_slow(self) -> Exception:
         if self._stage is None:
             return NotHeardError(self._detail())
-        return ModelCrashedError(
-            f"The model took longer than the {self._limits.timeout_s:g} seconds allowed (probe_timeout_s) "
-            f"{self._stage.words()}; {_UNTOUCHED}.",
-            details={"timeoutS": self._limits.timeout_s},
-            log_detail=self._detail(),
+        return self._crashed(
+            f"took longer than the {self._limits.timeout_s:g} seconds allowed (probe_timeout_s)",
+            {"timeoutS": self._limits.timeout_s},
         )
 
     def _too_large(self) -> OutOfMemoryError:
-        when = "" if self._stage is None else f" {self._stage.words()}"
-        limit = "probe_memory" if self._limits.memory_bytes is not None else "most of what the machine has free"
-        return OutOfMemoryError(
-            f"The model took {self._peak_bytes} bytes of memory{when}, more than the {int(self._most_bytes)} allowed "
-            f"({limit}); {_UNTOUCHED}.",
+        when = "" if self._stage is None else f", {self._stage.words()}"
+        limit, kind = "most of what the machine has free", OutOfMemoryError
+        if self._limits.memory_bytes is not None:
+            limit, kind = "probe_memory", ModelTooLargeError
+        return kind(
+            f"The model took {self._peak_bytes} bytes of memory in a child process{when}; {int(self._most_bytes)} are "
+            f"allowed ({limit}).",
             details={"neededBytes": self._peak_bytes, "limitBytes": int(self._most_bytes)},
             log_detail=self._detail(),
         )
 
     def _nonsense(self, error: InternalError) -> ModelFailedError:
         return ModelFailedError(
-            f"The process in which the model was tried gave no answer that can be read; {_UNTOUCHED}.",
+            "The child process in which the model was tried gave no answer that can be read.",
             log_detail=f"{error.log_detail or error.message}\n{self._detail()}",
         )
 

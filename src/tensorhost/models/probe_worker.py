@@ -24,7 +24,7 @@ from tensorhost.core.signatures import DEFAULT_SIGNATURE, Signature
 from tensorhost.core.tensors import Array, Tensors
 from tensorhost.models.examples import read_examples
 from tensorhost.models.loading import attempt, prepare_runtime, release_memory
-from tensorhost.models.probe_messages import Failed, FirstRuns, Message, Passed, ProbeRequest, Stage
+from tensorhost.models.probe_messages import Examined, Failed, FirstRuns, Message, Passed, ProbeRequest, Stage
 from tensorhost.models.warmup import WarmupOptions, run_first
 from tensorhost.runtimes import Contents, Runtime, detect_format, examine, load, refuse_untrusted
 from tensorhost.telemetry import process_memory
@@ -102,6 +102,7 @@ def _try(request: ProbeRequest, send: Send) -> Passed:
     send(Stage(doing="examining"))
     contents = examine(request.path, request.options)
     refuse_untrusted(contents, request.options)
+    send(Examined.of(contents.findings))
     release_memory()
     forgotten = _forget_peak()
     send(Stage(doing="loading", baseline_bytes=process_memory().rss, peak_forgotten=forgotten))

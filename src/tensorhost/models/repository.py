@@ -151,6 +151,7 @@ def _is_single_model(folder: Path) -> bool:
     return found is not None and (
         found[0] == folder
         or found[0].stem in _NAMELESS_FILES
+        or found[1] is ModelFormat.TFJS  # a JSON file is no model of a repository, and its folder holds the weights
         or _VERSION_NAME.fullmatch(folder.name) is not None
         or (folder / FILE_NAME).is_file()
     )
@@ -216,8 +217,10 @@ class _Look:
         return ModelOnDisk(name, folder or paths[UNVERSIONED].parent, config, versions, problem)
 
     def version(self, version: str, path: Path, settings: str) -> VersionOnDisk:
-        size_bytes, changed_at = _measure(path)
         model_format = detect_format(path)
+        # The weights of a TensorFlow.js model lie beside the file that names it.
+        whole = path.parent if model_format is ModelFormat.TFJS and path.is_file() else path
+        size_bytes, changed_at = _measure(whole)
         problem = _incompleteness(path, model_format)
         # What changed after the look began is in the future too; but a clock that runs behind the file server's must
         # not hold a version back for ever.

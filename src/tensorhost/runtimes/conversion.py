@@ -6,17 +6,13 @@ called, not before.
 
 from __future__ import annotations
 
-import os
 import re
-import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from tensorhost.core.errors import InvalidRequestError, ModelFailedError, TensorhostError, UnsupportedModelError
 from tensorhost.runtimes.base import LoadOptions, ModelFormat, Runtime
+from tensorhost.runtimes.noise import standard_error_into
 
 _UNSUPPORTED = re.compile(r"^(?:TF Select|Custom) ops: (.+)$", re.MULTILINE)
 _MOST_DETAIL = 20_000
@@ -82,11 +78,13 @@ def write_tflite(saved_model: Path, file: Path, options: LoadOptions) -> None:
     from tensorhost.runtimes.tensorflow.process import tensorflow
 
     tf = tensorflow(options)
-    with _captured() as said:
+    with tempfile.TemporaryFile() as said:
         try:
-            content = tf.lite.TFLiteConverter.from_saved_model(str(saved_model)).convert()
+            with standard_error_into(said):  # the converter prints pages, on success too
+                content = tf.lite.TFLiteConverter.from_saved_model(str(saved_model)).convert()
         except Exception as error:  # the border of an attempt: the converter raises anything
-            raise _converter_error(f"{error}\n{_tail(said)}") from error
+            said.seek(0)
+            raise _converter_error(f"{error}\n{said.read().decode('utf-8', 'replace')}") from error
     file.write_bytes(content)
 
 
@@ -109,23 +107,3 @@ def _sentence(reason: str) -> str:
     from tensorhost.runtimes.tensorflow.errors import first_line
 
     return first_line(ValueError(reason))
-
-
-@contextmanager
-def _captured() -> Iterator[Any]:
-    """Keep what native code writes to standard error: the converter prints pages, on success too."""
-    sys.stderr.flush()
-    with tempfile.TemporaryFile() as said:
-        original = os.dup(2)
-        os.dup2(said.fileno(), 2)
-        try:
-            yield said
-        finally:
-            sys.stderr.flush()
-            os.dup2(original, 2)
-            os.close(original)
-
-
-def _tail(said: Any) -> str:
-    said.seek(0)
-    return str(said.read().decode("utf-8", "replace"))

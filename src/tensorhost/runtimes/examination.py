@@ -25,7 +25,7 @@ _EXAMINERS = {
     ModelFormat.KERAS: "tensorhost.runtimes.keras.contents:examine_keras",
     ModelFormat.KERAS_H5: "tensorhost.runtimes.keras.contents:examine_keras_h5",
     ModelFormat.TFJS: "tensorhost.runtimes.tfjs.contents:examine_tfjs",
-    ModelFormat.TFLITE: "tensorhost.runtimes.examination:_examine_tflite",
+    ModelFormat.TFLITE: "tensorhost.runtimes.litert.contents:examine_tflite",
 }
 _MOST_NAMED = 3
 
@@ -63,12 +63,6 @@ def refuse_untrusted(contents: Contents, options: LoadOptions) -> None:
         f"The model could do more than compute, and this server refuses such models (trust = strict). {named}{rest}",
         details={"findings": [finding.to_json() for finding in contents.findings]},
     )
-
-
-def _examine_tflite(path: Path, options: LoadOptions) -> Contents:  # noqa: ARG001  # called like the others
-    from tensorhost.runtimes.litert.contents import read_contents
-
-    return read_contents(path)
 
 
 def _imports(module: str) -> Finding:

@@ -79,6 +79,12 @@ def write_much():
     os.abort()
 
 
+def report_crash():
+    sys.stderr.write(f"Fatal Python error: Aborted\n\nExtension modules: {'some.module, ' * 900}(total: 900)\nend")
+    sys.stderr.flush()
+    os.abort()
+
+
 def write_without_end():
     while True:
         os.write(1, b"x" * 2**16)
@@ -91,6 +97,7 @@ def crash_fused(request):
 
 BEHAVIOURS = {
     "aborts": os.abort,
+    "aborts_with_findings": os.abort,
     "segfaults": lambda: os.kill(os.getpid(), signal.SIGSEGV),
     "is_killed": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "exits": lambda: sys.exit(3),
@@ -102,6 +109,7 @@ BEHAVIOURS = {
     "talks_nonsense": lambda: os.write(1, b"nonsense\n"),
     "never_ends_a_line": write_without_end,
     "writes_much": write_much,
+    "reports_crash": report_crash,
     "peaks": peak,
     "tells_environment": tell_environment,
 }
@@ -114,6 +122,12 @@ def serve(line):
         sys.exit(0)
     stage("preparing")
     stage("examining")
+    if told == "aborts_examined":
+        os.abort()
+    if told == "aborts_with_findings":
+        finding = {"kind": "reads_files", "subject": "ReadFile", "count": 2, "explanation": "It reads."}
+        say(type="examined", count=30, worst=[finding])
+        say(type="examined", count=31, worst=[finding])
     if told == "peaks":
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     stage("loading", baseline_bytes=0, peak_forgotten=told == "peaks")

@@ -16,6 +16,7 @@ from tensorhost.core.signatures import DEFAULT_SIGNATURE, Signature
 from tensorhost.core.tensors import TensorSpec
 from tensorhost.models import ModelManager
 from tensorhost.models.probe import FirstRuns, ProbeReport
+from tensorhost.models.probe_messages import Examined
 from tensorhost.runtimes import Contents, LoadOptions
 
 EMPTY_SAVED_MODEL = b"\x08\x01"
@@ -116,7 +117,9 @@ class FakeProber:
         self._world = world
         self.closed = threading.Event()
 
-    def probe(self, path: Path, options: LoadOptions, runs: FirstRuns) -> ProbeReport:
+    def probe(
+        self, path: Path, options: LoadOptions, runs: FirstRuns, on_examined: Callable[[Examined], None]
+    ) -> ProbeReport:
         key = f"{path.parent.name}/{path.name}"
         self._world.probes.append((key, options, runs))
         if key in self._world.probe_gates:
@@ -125,6 +128,7 @@ class FakeProber:
         report = self._world.reports.get(key, probe_report())
         if isinstance(report, Exception):
             raise report
+        on_examined(Examined.of(report.contents.findings))
         return report
 
     def end_idle(self) -> None:

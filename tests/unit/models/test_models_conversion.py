@@ -229,8 +229,10 @@ def test_no_model_no_whole_model_and_a_lite_file_are_no_sources(stand, source, p
 
 def test_a_place_that_cannot_be_written(stand, source, place):
     (place / "file").write_bytes(b"")
+    begun = []
     with pytest.raises(InvalidRequestError, match="cannot be written"):
-        convert(request(source, place / "file" / "m"), lambda _: None)
+        convert(request(source, place / "file" / "m"), begun.append)
+    assert begun == []  # found out before any of the work
 
 
 def test_examples_of_the_models_folder_are_used(stand, source, place, monkeypatch):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -168,3 +169,16 @@ def test_refused_values_in_an_example_are_its_fault(attempt, tmp_path):
     runtime = FakeRuntime(fails(InvalidRequestError("No sevens.")), ROWS)
     with pytest.raises(ModelFailedError, match="refused its own warm-up example: No sevens"):
         attempt(runtime, **examples(tmp_path, '[{"inputs": [[7, 7]]}]'))
+
+
+def test_a_framework_is_imported_once_and_for_its_formats_only(monkeypatch):
+    imported = []
+    monkeypatch.setattr(loading, "prepare", lambda _options: imported.append("tensorflow"))
+    monkeypatch.setattr(loading, "keras_module", lambda: imported.append("keras"))
+    monkeypatch.setattr(loading, "prepare_litert", lambda: imported.append("litert"))
+    monkeypatch.setattr(loading.gc, "freeze", lambda: None)
+    for kept in ("_tensorflow_kept", "_keras_kept"):
+        monkeypatch.setattr(loading, kept, threading.Event())
+    for model_format in (ModelFormat.TFLITE, ModelFormat.SAVED_MODEL, ModelFormat.KERAS_H5, ModelFormat.KERAS, None):
+        loading.prepare_runtime(model_format, LoadOptions())
+    assert imported == ["litert", "tensorflow", "keras"]

@@ -765,7 +765,7 @@ async def test_requests_that_still_wait_after_the_time_allowed_are_refused(world
 
 async def test_a_runtime_that_is_not_installed_says_what_to_install(world, managed, monkeypatch):
     def missing(_format, _options):
-        raise RuntimeMissingError("Loading a SavedModel needs TensorFlow: pip install 'tensorhost[tensorflow]'.")
+        raise RuntimeMissingError("This model needs TensorFlow: pip install 'tensorhost[tensorflow]'.")
 
     monkeypatch.setattr(lifecycle, "prepare_runtime", missing)
     world.write("m/1")

@@ -28,8 +28,10 @@ from tensorhost.core.errors import (
 from tensorhost.models import probe as probing
 from tensorhost.models import probe_trial
 from tensorhost.models.probe import Prober
+from tensorhost.models.probe_messages import Examined
 from tensorhost.models.probe_process import WorkerProcess
-from tensorhost.runtimes import LoadOptions
+from tensorhost.models.probe_trial import ModelTooLargeError
+from tensorhost.runtimes import Finding, FindingKind, LoadOptions
 
 FAKE = (sys.executable, "-S", str(Path(__file__).with_name("fake_probe_worker.py")))
 
@@ -131,21 +133,20 @@ def test_a_crash_is_a_failure_with_its_reason(prober, started, told, ending):
     with pytest.raises(ModelFailedError) as failed:
         attempt(prober, told)
     assert failed.value.message == (
-        f"The model crashed its runtime ({ending}) when signature 's' first ran with 'x' [1, 3]; "
-        "the server was not touched."
+        f"The model crashed its runtime ({ending}) in a child process, when signature 's' first ran with 'x' [1, 3]."
     )
     assert attempt(prober, "passes").runtime == str(started[1].pid)
 
 
 def test_a_child_killed_from_outside_ran_out_of_memory(prober):
-    with pytest.raises(OutOfMemoryError, match=r"killed the process .* as it does when memory runs out"):
+    with pytest.raises(OutOfMemoryError, match=r"killed the child process .* as it does when memory runs out"):
         attempt(prober, "is_killed")
 
 
 def test_a_hang_is_a_failure_that_names_the_setting(started):
     with Prober(0.2, command=FAKE) as prober:
         with pytest.raises(
-            ModelFailedError, match=r"longer than the 0\.2 seconds allowed \(probe_timeout_s\) when sig"
+            ModelFailedError, match=r"longer than the 0\.2 seconds allowed \(probe_timeout_s\) in a child process, when"
         ):
             attempt(prober, "hangs")
         assert not is_running(started[0].pid)
@@ -159,7 +160,7 @@ def test_a_child_that_closes_its_output_is_not_waited_for(prober, started):
 
 def test_swelling_is_stopped_at_the_limit(started):
     with Prober(20.0, memory_bytes=100 * 2**20, command=FAKE) as prober:
-        with pytest.raises(OutOfMemoryError, match=r"more than the 104857600 allowed \(probe_memory\)") as failed:
+        with pytest.raises(ModelTooLargeError, match=r"104857600 are allowed \(probe_memory\)") as failed:
             attempt(prober, "swells")
         assert 100 * 2**20 < failed.value.details["neededBytes"] < 600 * 2**20
         assert failed.value.details["limitBytes"] == 100 * 2**20
@@ -168,8 +169,9 @@ def test_swelling_is_stopped_at_the_limit(started):
 
 def test_without_a_limit_the_machine_sets_one(prober, monkeypatch):
     monkeypatch.setattr(probe_trial, "available_memory_bytes", lambda: 100 * 2**20)
-    with pytest.raises(OutOfMemoryError, match="most of what the machine has free"):
+    with pytest.raises(OutOfMemoryError, match="most of what the machine has free") as failed:
         attempt(prober, "swells")
+    assert not isinstance(failed.value, ModelTooLargeError), "there may be more free another time"
 
 
 @pytest.mark.parametrize("told", ["talks_nonsense", "never_ends_a_line"])
@@ -184,6 +186,12 @@ def test_what_a_child_starts_ends_with_it(prober):
     with pytest.raises(ModelFailedError) as failed:
         attempt(prober, "leaves_a_child")
     assert ended(int(re.search(r"child (\d+)", failed.value.log_detail)[1]))
+
+
+def test_names_of_modules_are_left_out_of_a_report(prober):
+    with pytest.raises(ModelFailedError) as failed:
+        attempt(prober, "reports_crash")
+    assert failed.value.log_detail == "Fatal Python error: Aborted\nend"
 
 
 def test_of_much_that_is_written_the_ends_are_kept(prober):
@@ -220,7 +228,9 @@ def test_an_error_of_the_models_own_is_the_same_here(prober, started, kind, expe
 
 def test_a_crash_of_fused_operations_is_cured(prober, started, tmp_path):
     report = prober.probe(saved_model(tmp_path, "crashes_fused"), LoadOptions())
-    assert report.crash.startswith("The model crashed its runtime (signal 6, aborted) when signature 's' first ran")
+    assert report.crash.startswith(
+        "The model crashed its runtime (signal 6, aborted) in a child process, when signature"
+    )
     assert len(started) == 2
 
 
@@ -238,6 +248,12 @@ def test_a_cure_that_fails_in_order_leaves_the_crash_as_the_reason(prober, tmp_p
 def test_what_was_not_fused_is_not_tried_twice(prober, started, tmp_path):
     with pytest.raises(ModelFailedError, match="signal 6, aborted"):
         prober.probe(saved_model(tmp_path, "aborts"), LoadOptions(remapping=False))
+    assert len(started) == 1
+
+
+def test_a_crash_before_anything_was_executed_is_no_matter_of_fusing(prober, started, tmp_path):
+    with pytest.raises(ModelFailedError, match="while its files were examined"):
+        prober.probe(saved_model(tmp_path, "aborts_examined"), LoadOptions())
     assert len(started) == 1
 
 
@@ -277,6 +293,24 @@ def test_a_program_that_never_speaks_is_no_endless_loop(prober):
 def test_a_program_that_is_not_there_is_a_failure():
     with Prober(20.0, command=("/no/such/program",)) as prober, pytest.raises(ModelFailedError, match="does not start"):
         attempt(prober, "passes")
+
+
+def test_a_child_that_has_imported_a_models_own_modules_is_not_used_again(prober, started):
+    attempt(prober, "passes", modules=("registered",))
+    attempt(prober, "passes", modules=("registered",), model_modules=("own_layers",))
+    assert len(started) == 1
+    assert not is_running(started[0].pid)
+    attempt(prober, "passes")
+    assert len(started) == 2
+
+
+def test_findings_are_told_before_the_model_is_executed(prober, tmp_path):
+    told = []
+    with pytest.raises(ModelFailedError, match="signal 6"):
+        prober.probe(saved_model(tmp_path, "aborts_with_findings"), LoadOptions(), None, told.append)
+    [examined] = told
+    assert examined.count == 30
+    assert examined.worst == Examined.of([Finding(FindingKind.READS_FILES, "ReadFile", 2, "It reads.")]).worst
 
 
 def test_a_child_that_keeps_memory_is_not_used_again(prober, started, monkeypatch):

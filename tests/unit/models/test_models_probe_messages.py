@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from model_fakes import FakeRuntime, signature
 
 from tensorhost.core.errors import InternalError, ModelFailedError, OutOfMemoryError, TensorhostError
-from tensorhost.models.probe_messages import Failed, FirstRuns, Passed, ProbeRequest, Stage, parse_message
+from tensorhost.models.probe_messages import Examined, Failed, FirstRuns, Passed, ProbeRequest, Stage, parse_message
 from tensorhost.runtimes import Contents, Finding, FindingKind, LoadOptions
 from tensorhost.runtimes.base import Trust
 
@@ -58,6 +58,12 @@ def test_a_pass_arrives_as_it_was_sent():
     assert isinstance(message, Passed)
     assert [each.signature() for each in message.signatures] == [signature((None, 2)), signature(None, name="other")]
     assert message.contents.contents().findings == (Finding(FindingKind.READS_FILES, "ReadFile", 2, "It reads."),)
+
+
+def test_of_many_findings_the_worst_arrive_and_how_many_there_are():
+    findings = [Finding(FindingKind.READS_FILES, f"ReadFile{number}", 2, "It reads.") for number in range(10_000)]
+    message = parse_message(Examined.of(findings).to_line())
+    assert (message.count, message.worst) == (10_000, Examined.of(findings[:20]).worst)
 
 
 @pytest.mark.parametrize("error", [ModelFailedError("No."), OutOfMemoryError("No.", details={"a": 1}, log_detail="b")])

@@ -17,7 +17,7 @@ from model_fakes import FakeRuntime, signature
 from tensorhost.core.errors import MisconfiguredModelError, ModelFailedError, UntrustedModelError
 from tensorhost.models import probe_worker
 from tensorhost.models.probe import Prober
-from tensorhost.models.probe_messages import Failed, FirstRuns, Passed, ProbeRequest, Stage
+from tensorhost.models.probe_messages import Examined, Failed, FirstRuns, Passed, ProbeRequest, Stage
 from tensorhost.runtimes import Contents, Finding, FindingKind, LoadOptions
 from tensorhost.runtimes.base import Trust
 
@@ -55,8 +55,9 @@ def stages(sent):
 
 def test_each_step_is_announced_before_it_is_taken(serve):
     runtime = FakeRuntime(lambda x: x, ROWS)
-    *steps, answer = serve(runtime)
-    assert stages(steps) == ["preparing", "examining", "loading", "running", "running", "unloading"]
+    *sent, answer = serve(runtime)
+    steps = [message for message in sent if isinstance(message, Stage)]
+    assert stages(sent) == ["preparing", "examining", "loading", "running", "running", "unloading"]
     assert steps[2].baseline_bytes > 0
     assert steps[2].peak_forgotten
     assert [step.inputs for step in steps[3:5]] == [{"x": (1, 2)}, {"x": (4, 2)}]
@@ -128,7 +129,10 @@ def test_what_goes_wrong_is_sent(serve, error, kind, message):
 def test_strict_trust_refuses_before_anything_is_loaded(serve):
     runtime = FakeRuntime(lambda x: x, ROWS)
     contents = Contents(findings=(READS,))
-    assert serve(runtime, contents)[-1].contents.contents() == contents
+    sent = serve(runtime, contents)
+    assert sent[-1].contents.contents() == contents
+    assert [type(message) for message in sent[:4]] == [Stage, Stage, Examined, Stage]
+    assert sent[2] == Examined.of([READS])
     answer = serve(runtime, contents, trust=Trust.STRICT)
     assert stages(answer) == ["preparing", "examining"]
     assert isinstance(answer[-1].error(), UntrustedModelError)

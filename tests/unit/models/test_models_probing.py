@@ -6,7 +6,7 @@ import asyncio
 import threading
 
 import pytest
-from model_fakes import FakeProber, available, probe_report, until
+from model_fakes import FakeProber, FakeRuntime, available, probe_report, until
 
 from tensorhost.core.errors import (
     ModelFailedError,
@@ -18,6 +18,7 @@ from tensorhost.core.errors import (
 )
 from tensorhost.frontends.native.descriptions import describe_version
 from tensorhost.models import ModelManager, lifecycle, reservations
+from tensorhost.models.probe_trial import ModelTooLargeError
 from tensorhost.models.states import VersionState
 from tensorhost.runtimes import Contents, Finding, FindingKind
 from tensorhost.settings import Settings
@@ -49,6 +50,12 @@ async def test_a_model_is_tried_before_it_is_loaded(world, managed):
     assert facts["disabledOptimizations"] == []
 
 
+async def test_signatures_that_no_request_can_call_are_named(world, managed, monkeypatch):
+    monkeypatch.setattr(FakeRuntime, "refused_signatures", {"train": "it has no outputs"})
+    world.write("m/1")
+    assert described(await managed())["refusedSignatures"] == {"train": "it has no outputs"}
+
+
 async def test_with_the_probe_off_nothing_is_tried(world, managed):
     world.write("m/1")
     world.contents = Contents({"MatMul": 1}, 12, (READS,))
@@ -76,9 +83,41 @@ async def test_contents_found_in_the_child_are_shown_and_logged(world, managed, 
     world.reports["m/1"] = probe_report(contents=Contents({}, 5, (READS,)))
     manager = await managed()
     assert described(manager)["findings"] == [READS.to_json()]
-    logged = [record for record in caplog.records if "could do more than compute" in record.getMessage()]
-    assert len(logged) == 1
-    assert "ReadFile: It reads a file." in logged[0].getMessage()
+    assert len(warnings_of_findings(caplog)) == 1
+    assert "ReadFile: It reads a file." in warnings_of_findings(caplog)[0]
+    await manager.unload_model("m")
+    await manager.load_model("m")
+    assert len(world.probes) == 1
+    assert len(warnings_of_findings(caplog)) == 2, "said at each load, tried or not"
+
+
+async def test_without_a_child_findings_are_logged_once(world, managed, caplog):
+    world.write("m/1")
+    world.contents = Contents({}, 5, (READS,))
+    await managed(probe=False)
+    assert len(warnings_of_findings(caplog)) == 1
+
+
+def warnings_of_findings(caplog):
+    messages = [record.getMessage() for record in caplog.records]
+    return [message for message in messages if "could do more than compute" in message]
+
+
+async def test_a_model_over_the_operators_limit_is_tried_once(world, managed, caplog):
+    world.write("m/1")
+    world.reports["m/1"] = ModelTooLargeError("The model took 9 bytes; 8 are allowed (probe_memory).")
+    manager = await managed()
+    assert manager.version("m", "1").state is VersionState.END
+    assert len(world.probes) == 1
+
+
+async def test_attempts_that_found_too_little_memory_are_not_counted_in_the_log(world, managed, caplog):
+    world.write("m/1")
+    world.reports["m/1"] = OutOfMemoryError("Too little is free.")
+    manager = await managed(load_attempts=1)
+    await until(manager, lambda: manager.version("m", "1").attempts == 2)
+    failures = [record.getMessage() for record in caplog.records if "load failed" in record.getMessage()]
+    assert [failure.rpartition(" ")[2] for failure in failures[:2]] == ["attempt=1", "attempt=2"]
 
 
 async def test_a_model_that_fails_there_is_not_loaded(world, managed):
@@ -187,11 +226,12 @@ async def test_the_measured_need_makes_room(world, managed):
     assert manager.version("a", "1").error is None
 
 
-async def test_memory_counts_for_at_least_what_it_was_in_the_child(world, managed):
+@pytest.mark.parametrize("memory_bytes", [6000, 10 * 2**30])
+async def test_memory_counts_for_at_least_what_it_was_in_the_child(world, managed, memory_bytes):
     world.write("m/1")
-    world.reports["m/1"] = probe_report(memory_bytes=6000)
+    world.reports["m/1"] = probe_report(memory_bytes=memory_bytes)
     manager = await managed()
-    assert described(manager)["memoryBytes"] == manager.version("m", "1").memory_bytes == 6000
+    assert described(manager)["memoryBytes"] == manager.version("m", "1").memory_bytes == memory_bytes
 
 
 async def test_children_are_cleared_away_later(world, managed, monkeypatch):

@@ -121,6 +121,18 @@ def test_formats_are_told_by_content(tmp_path):
     assert not problem(tmp_path, "js")
 
 
+@pytest.mark.parametrize("asked", ["net", "net/any.json"])
+def test_a_tensorflow_js_model_is_one_whatever_its_file_is_called(tmp_path, asked):
+    (tmp_path / "net" / "1").mkdir(parents=True)
+    json = '{"modelTopology": {}, "weightsManifest": [{"paths": ["1/w.bin"]}]}'
+    (tmp_path / "net" / "any.json").write_text(json)
+    (tmp_path / "net" / "1" / "w.bin").write_bytes(bytes(100))
+    (found,) = look(tmp_path / asked).models.values()
+    assert found.name == ("net" if asked == "net" else "any")
+    assert found.versions["1"].size_bytes == len(json) + 100
+    assert not found.versions["1"].problem
+
+
 def test_a_half_copied_model_says_what_is_missing(tmp_path):
     folder = saved_model(tmp_path / "m" / "1", VARIABLES)
     assert problem(tmp_path) == (

@@ -122,7 +122,7 @@ def test_without_tensorflow_the_extra_is_named(tmp_path, options, monkeypatch, n
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(RuntimeMissingError) as caught:
         load(tmp_path, options)
-    assert caught.value.message == "Loading a SavedModel needs TensorFlow: pip install 'tensorhost[tensorflow]'."
+    assert caught.value.message == "This model needs TensorFlow: pip install 'tensorhost[tensorflow]'."
 
 
 def saved_model(root, graph=GRAPH, index=INDEX_END, shards=("variables.data-00000-of-00001",)):

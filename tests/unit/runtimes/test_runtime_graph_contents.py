@@ -319,13 +319,34 @@ def test_other_forms_of_functions_for_other_devices_are_looked_at(tf, models, op
     assert kinds(contents) == {"WriteFile": FindingKind.WRITES_FILES}
 
 
-@pytest.mark.parametrize("filename", ["../../secret.txt", "/etc/passwd"])
+@pytest.mark.parametrize("filename", ["../../secret.txt", "/etc/passwd", "zero\0byte"])
 def test_an_asset_outside_the_model_is_no_asset(models, options, tampered, filename):
     def change(meta_graph):
         meta_graph.asset_file_def[0].filename = filename
 
     contents = examine(tampered(models / "assets", change), options)
     assert kinds(contents) == {"InitializeTableFromTextFileV2": FindingKind.READS_FILES}
+
+
+@pytest.mark.parametrize("linked", ["file", "folder"])
+def test_an_asset_that_is_a_link_out_of_the_model_is_no_asset(models, options, tampered, tmp_path, linked):
+    model = tampered(models / "assets", lambda _: None)
+    elsewhere = (model / "assets").rename(tmp_path / "elsewhere")
+    if linked == "folder":
+        (model / "assets").symlink_to(elsewhere)
+    else:
+        (model / "assets").mkdir()
+        for file in elsewhere.iterdir():
+            (model / "assets" / file.name).symlink_to(file)
+    (finding,) = examine(model, options).findings
+    assert (finding.kind, finding.subject) == (FindingKind.READS_FILES, "InitializeTableFromTextFileV2")
+    assert finding.explanation == "Reads a file that the model names and that lies outside its folder."
+
+
+def test_a_model_that_is_itself_a_link_still_has_its_assets(models, options, tmp_path):
+    link = tmp_path / "link"
+    link.symlink_to(models / "assets")
+    assert kinds(examine(link, options)) == {}
 
 
 def test_a_signature_that_looks_hidden_is_looked_at(tf, models, options, tampered):

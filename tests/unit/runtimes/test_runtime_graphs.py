@@ -13,7 +13,12 @@ from tensorhost.runtimes.tensorflow.graph_rewrite import (
     pad_pointwise_convolutions,
     read_before_gathering,
 )
-from tensorhost.runtimes.tensorflow.graph_scan import changes_state, parameter_bytes, reached_from
+from tensorhost.runtimes.tensorflow.graph_scan import (
+    changes_state,
+    parameter_bytes,
+    reached_from,
+    refuse_endless_recursion,
+)
 
 
 def graph_of(tf, build):
@@ -189,3 +194,36 @@ def test_kinds_of_failure(tf):
     assert load_error(tf, ValueError("bad /a/b/c thing")).message == (
         "The model cannot be loaded (invalid model): bad (path) thing"
     )
+
+
+def calling(tf, functions, op="PartitionedCall"):
+    """A graph that calls the first of ``functions``, each of which calls the one it maps to, or none."""
+    graph_def = tf.compat.v1.GraphDef()
+    graph_def.node.add(name="call", op="PartitionedCall").attr["f"].func.name = next(iter(functions))
+    for name, called in functions.items():
+        body = graph_def.library.function.add()
+        body.signature.name = name
+        if called and op == "by name":
+            body.node_def.add(name="call", op=called)
+        elif called:
+            body.node_def.add(name="call", op=op).attr["f"].func.name = called
+    return reached_from(graph_def, ["call"])
+
+
+@pytest.mark.parametrize("op", ["PartitionedCall", "StatefulPartitionedCall", "by name"])
+@pytest.mark.parametrize("functions", [{"a": "a"}, {"a": "b", "b": "c", "c": "b"}])
+def test_functions_that_call_each_other_without_end_are_refused(tf, functions, op):
+    with pytest.raises(ModelFailedError, match=r"^A call of the graph's function 'a' never ends"):
+        refuse_endless_recursion(calling(tf, functions, op))
+
+
+@pytest.mark.parametrize(
+    ("functions", "op"),
+    [
+        ({"a": "b", "b": "c", "c": ""}, "PartitionedCall"),
+        ({"a": "", "unused": "unused"}, "PartitionedCall"),
+        ({"a": "a"}, "StatelessIf"),
+    ],
+)
+def test_calls_that_end_or_may_end_are_left_alone(tf, functions, op):
+    refuse_endless_recursion(calling(tf, functions, op))

@@ -196,6 +196,21 @@ def test_several_signatures_of_one_file(files, opened):
         assert none["doubled"].tolist() == (x[:1] * 2).tolist()
 
 
+@pytest.mark.parametrize("cores", [1, 2])
+def test_a_short_call_never_waits_for_a_long_one_of_another_signature(files, opened, monkeypatch, cores):
+    monkeypatch.setattr(loader, "_cores", lambda: cores)
+    runtime = opened(files / "several.tflite", LoadOptions())
+    runtime.tune("serving_default", [{"x": np.ones((1, 3), np.float32)}])
+    pools = [pool for pool in (runtime._pool, runtime._sequential) if pool is not None]
+    assert len(pools) == cores
+    for pool in pools:
+        assert pool.size == 2
+        taken = [pool.take(), pool.take()]  # does not wait, and makes none
+        assert pool.size == 2
+        for lane in taken:
+            pool.give(lane)
+
+
 def test_control_flow(files, opened):
     loop = opened(files / "loop.tflite")
     (value,) = loop.run("serving_default", {"x": np.array([5], np.float32)}).values()

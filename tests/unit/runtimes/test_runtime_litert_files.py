@@ -18,7 +18,7 @@ from tensorhost.core.errors import ModelFailedError, TensorhostError, Unsupporte
 from tensorhost.runtimes import FindingKind, LoadOptions, examine, load
 from tensorhost.runtimes.litert import flatbuffer, model_file
 from tensorhost.runtimes.litert.consistency import check_model, weights_bytes
-from tensorhost.runtimes.litert.contents import read_contents
+from tensorhost.runtimes.litert.contents import examine_tflite
 from tensorhost.runtimes.litert.metadata import metadata_names
 from tensorhost.runtimes.litert.model_file import parse_model, read_model_file
 from tensorhost.runtimes.litert.operators import builtin_name
@@ -455,7 +455,7 @@ def test_contents_tell_operations_parameters_and_custom_operations(tmp_path):
     flat.operator(OP.CUSTOM, [4], [flat.tensor("m", (3,))], custom=b"Mfcc").customOptions = [1, 2, 3]
     path = tmp_path / "m.tflite"
     path.write_bytes(flat.ports([0], [5]).build())
-    contents = read_contents(path)
+    contents = examine_tflite(path, LoadOptions())
     assert contents == examine(path, ONE_THREAD)
     assert contents.operations == {"Spark\nle": 2, "ADD": 1, "Mfcc": 1}
     assert contents.parameters == 3
@@ -467,4 +467,4 @@ def test_contents_of_a_damaged_file(tmp_path):
     path = tmp_path / "m.tflite"
     path.write_bytes(ABSOLUTE[: len(ABSOLUTE) // 2])
     with pytest.raises(TensorhostError, match="damaged"):
-        read_contents(path)
+        examine_tflite(path, LoadOptions())

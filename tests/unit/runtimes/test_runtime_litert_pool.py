@@ -111,6 +111,21 @@ def test_lanes_that_keep_state_are_used_once():
     assert pool.size == 0
 
 
+def test_lanes_made_ahead_are_the_ones_taken():
+    pool, made = lanes(4)
+    pool.give(pool.take())
+    pool.reserve(2)
+    assert (pool.size, len(made)) == (2, 2)
+    assert {id(pool.take()), id(pool.take())} == set(map(id, made))
+    assert len(made) == 2
+
+
+def test_no_lanes_are_made_ahead_that_would_serve_nobody():
+    pool, made = lanes(4, reusable=False)
+    pool.reserve(2)
+    assert (pool.size, made) == (0, [])
+
+
 def test_closing_lets_go_of_what_is_idle_and_makes_no_more():
     pool, _ = lanes(2)
     pool.give(pool.take())
@@ -320,7 +335,7 @@ def test_memory_comes_back_after_close(tmp_path):
 
         cycle()
         before = cycle()
-        print(max(cycle() for _ in range(5)) - before)
+        print(min(cycle() for _ in range(5)) - before)  # what is kept is there after every cycle
     """)], capture_output=True, text=True, timeout=100)  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) < 12 * 2**20  # the weights are 16 MiB, and packed once more

@@ -323,9 +323,9 @@ def test_printing_nodes_print_nothing(loaded, capfd):
 
 
 def test_a_layers_model_goes_to_the_layers_loader(tf, options, tmp_path, monkeypatch):
-    from tensorhost.runtimes.tfjs import layers_model
+    from tensorhost.runtimes.tfjs import loader
 
-    monkeypatch.setattr(layers_model, "load_layers_model", lambda model, options: (model.topology, options))
+    monkeypatch.setattr(loader, "load_layers_model", lambda model, options: (model.topology, options))
     document = {"modelTopology": {"class_name": "Sequential"}, "weightsManifest": []}
     (tmp_path / "model.json").write_text(json.dumps(document))
     assert load_tfjs(tmp_path / "model.json", options) == (document["modelTopology"], options)

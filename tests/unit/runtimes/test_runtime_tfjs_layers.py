@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 from pathlib import Path
 
@@ -16,15 +15,6 @@ from tensorhost.runtimes.tfjs.model_json import read_model_json
 
 DATA = Path(__file__).parents[2] / "data" / "tfjs" / "layers"
 CASES = sorted(folder.name for folder in DATA.iterdir())
-
-
-@pytest.fixture(autouse=True, scope="module")
-def old_objects_left_alone(tf, keras):
-    """Every load collects garbage; what TensorFlow and Keras keep for ever need not be looked at each time."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 def array_of(tensor):
@@ -151,4 +141,14 @@ def test_category_out_of_range_is_the_clients_mistake(tf, keras, options):
     inputs = {"x": np.array([[0, 1, 9]], np.int32), "one": np.array([[0]], np.int32)}
     with pytest.raises(InvalidRequestError):
         runtime.run("serving_default", inputs)
+    runtime.close()
+
+
+@pytest.mark.parametrize("dtype", ["int32", "bool"])
+def test_the_mean_of_whole_numbers_is_none(tmp_path, tf, keras, options, dtype):
+    config = {"batch_input_shape": [None, 2, 1], "dtype": dtype}
+    topology = files.sequential(files.layer("GlobalAveragePooling1D", "mean", **config))
+    runtime = files.load(tmp_path, topology, {}, options)
+    rows = np.array([[[0], [1]]], dtype)
+    np.testing.assert_array_equal(runtime.run("serving_default", {"mean_input": rows})["mean"], np.float32([[0.5]]))
     runtime.close()

@@ -205,3 +205,29 @@ def test_no_replacement_of_any_part_does_more_than_fail(replacement, where):
     holder[key] = replacement
     with contextlib.suppress(ModelFailedError):
         read_topology(topology)
+
+
+def units_of(layer):
+    return layer.settings.whole("units")
+
+
+LONG = "name\u202e" * 100_000
+
+
+@pytest.mark.parametrize(
+    "topology",
+    [
+        graph(relu("y", [[[LONG, 0, 0]]])),
+        graph(relu("y", [[["x", 0, 0]]]), outputs=[LONG]),
+        files.functional([INPUT], [LONG], ["x"]),
+        files.sequential(files.layer("Dense", "y", units=LONG, batch_input_shape=[None, 3])),
+        files.sequential(files.layer("Dense\u202e", "y")),
+        files.sequential(files.layer("Dense", "y\u202e" * 50)),
+    ],
+)
+def test_words_of_the_file_are_cut_short_and_printable_in_messages(topology):
+    with pytest.raises(ModelFailedError) as caught:
+        list(map(units_of, read_topology(topology).layers.values()))
+    assert len(caught.value.message) < 400
+    assert caught.value.message.isprintable()
+    assert len(json.dumps(caught.value.details)) < 2000

@@ -106,6 +106,7 @@ def _describe_servable(servable: Servable) -> dict[str, Any]:
             name: _describe_signature(servable, signature, plans[name])
             for name, signature in loaded.runtime.signatures.items()
         },
+        "refusedSignatures": dict(loaded.runtime.refused_signatures),
     }
 
 

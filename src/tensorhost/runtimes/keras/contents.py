@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from tensorhost.runtimes.base import LoadOptions, ModelFormat
 from tensorhost.runtimes.contents import Contents, Finding, FindingKind, most_frequent_first, shown, worst_first
+from tensorhost.runtimes.keras.class_names import VOCABULARY_LAYERS, VOCABULARY_SETTINGS
 from tensorhost.runtimes.keras.known_classes import KnownClasses
 from tensorhost.runtimes.keras.legacy_functions import TENSORFLOW_FUNCTIONS
 from tensorhost.runtimes.keras.package import keras_module
@@ -21,8 +22,6 @@ from tensorhost.runtimes.keras.weight_count import count_parameters
 from tensorhost.runtimes.tensorflow.process import tensorflow
 
 _TENSORFLOW_CALLS = frozenset({"TFOpLambda", "SlicingOpLambda"})
-_VOCABULARIES = frozenset({"IntegerLookup", "StringLookup", "TextVectorization"})
-_VOCABULARY_FIELDS = ("vocabulary", "idf_weights")
 _CODE = "Runs Python code that the file brings along or names."
 _DOUBTFUL = {
     "Lambda": (FindingKind.RUNS_PYTHON, _CODE),
@@ -121,8 +120,8 @@ def _found_in(value: dict[str, Any], known: KnownClasses) -> Iterator[_Found]:
             yield _Found(FindingKind.UNKNOWN_CODE, shown(f"tf.{function}"), explanation)
     elif not known.is_class(value):
         yield _Found(FindingKind.UNKNOWN_CODE, _path(value, name), _UNKNOWN_CLASS)
-    elif name in _VOCABULARIES:
-        for file in (settings.get(field) for field in _VOCABULARY_FIELDS):
+    elif name in VOCABULARY_LAYERS:
+        for file in (settings.get(field) for field in VOCABULARY_SETTINGS):
             if isinstance(file, str):
                 yield _Found(FindingKind.READS_FILES, name, f"Reads '{shown(file)}'.")
 

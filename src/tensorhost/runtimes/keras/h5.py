@@ -14,9 +14,11 @@ from tensorhost.runtimes.keras.configuration import H5_SHOWN, read_saved
 from tensorhost.runtimes.keras.hdf5 import opened
 from tensorhost.runtimes.keras.legacy_h5 import load_weights
 from tensorhost.runtimes.keras.package import keras_module
-from tensorhost.runtimes.keras.reading import legacy_model, read_model
+from tensorhost.runtimes.keras.reading import legacy_model, modern_model, read_model
 from tensorhost.runtimes.keras.safety import refuse_code
 from tensorhost.runtimes.keras.tracing import serve_keras_model
+from tensorhost.runtimes.keras.variable_limit import variables_within
+from tensorhost.runtimes.keras.weight_count import stored_numbers
 from tensorhost.runtimes.tensorflow.process import tensorflow
 
 
@@ -36,11 +38,12 @@ def load_keras_h5(path: Path, options: LoadOptions) -> Runtime:
     custom_objects = refuse_code(saved.configuration, keras, options)
 
     def read() -> Any:
-        if not saved.is_legacy:
-            return keras.saving.load_model(
-                path, custom_objects=custom_objects, compile=False, safe_mode=not options.allow_lambda
-            )
-        model = legacy_model(keras, saved, options)
+        with opened(path, H5_SHOWN) as file:
+            stored = stored_numbers(file)
+        with variables_within(tf, stored):
+            if not saved.is_legacy:
+                return modern_model(keras, path, custom_objects, options)
+            model = legacy_model(keras, saved, options)
         with opened(path, H5_SHOWN) as file:
             load_weights(model, file)
         return model

@@ -9,6 +9,7 @@ import inspect
 import sys
 from typing import Any
 
+from tensorhost.runtimes.keras.class_names import VALUES, is_keras
 from tensorhost.runtimes.keras.legacy_classes import AUGMENTATIONS, LAYERS, REFUSED, RENAMED
 
 _LAYER_ROOMS = ("layers", "models")
@@ -26,12 +27,6 @@ _OTHER_ROOMS = (
 _LEGACY_LAYERS = LAYERS | AUGMENTATIONS | RENAMED.keys() | REFUSED.keys() | {"Functional", "Model", "Sequential"}
 _WITHOUT_ROOM = frozenset({"Policy", "PolicyV1", "RandomSeedGenerator", "SeedGenerator", "TensorShape", "TypeSpec"})
 """Classes of settings that stand in none of these, and those of Keras 2."""
-
-_KERAS_PACKAGES = ("keras", "tf_keras", "tensorflow.keras", "tensorflow.python.keras")
-_DATA = frozenset(
-    f"__{name}__" for name in ("bytes", "complex", "ellipsis", "keras_tensor", "numpy", "slice", "tensor", "tuple")
-)
-"""Classes that are values and not code."""
 
 _OPERATIONS = "keras.src.ops."
 _FUNCTION_MODULES = (_OPERATIONS, "keras.src.activations.", "keras.src.initializers.", "keras.src.losses.")
@@ -61,9 +56,9 @@ class KnownClasses:
         name, module = value["class_name"], value.get("module")
         if name == "__typespec__":
             return isinstance(module, str) and module.startswith("tensorflow.python.framework.")
-        if name in _DATA or self._is_registered(value):
+        if name in VALUES or self._is_registered(value):
             return True
-        if isinstance(module, str) and not _is_within(module, _KERAS_PACKAGES):
+        if isinstance(module, str) and not is_keras(module):
             return False
         if isinstance(module, str) and module.startswith(_OPERATIONS):
             return name in self._operations
@@ -72,7 +67,7 @@ class KnownClasses:
     def is_layer(self, value: dict[str, Any]) -> bool:
         """Whether ``value`` describes a layer, a nested model or an operation between layers, of whatever origin."""
         name, module, settings = value["class_name"], value.get("module"), value.get("config")
-        if not isinstance(settings, dict) or not isinstance(settings.get("name"), str) or name in _DATA:
+        if not isinstance(settings, dict) or not isinstance(settings.get("name"), str) or name in VALUES:
             return False
         if isinstance(module, str) and module.startswith(tuple(f"keras.{room}" for room in _OTHER_ROOMS)):
             return False
@@ -98,7 +93,3 @@ def _classes(keras: Any, room: str) -> frozenset[str]:
     for part in room.split("."):
         module = getattr(module, part)
     return frozenset(name for name, value in vars(module).items() if inspect.isclass(value))
-
-
-def _is_within(module: str, packages: tuple[str, ...]) -> bool:
-    return any(module == package or module.startswith(f"{package}.") for package in packages)

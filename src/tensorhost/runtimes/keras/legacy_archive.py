@@ -16,12 +16,13 @@ from typing import Any, NamedTuple
 
 from tensorhost.core.errors import ModelFailedError, UnsupportedModelError
 from tensorhost.runtimes.keras.archive import unpack_member
+from tensorhost.runtimes.keras.class_names import VOCABULARY_LAYERS
 from tensorhost.runtimes.keras.hdf5 import array
 from tensorhost.runtimes.keras.legacy_config import layer_name
+from tensorhost.runtimes.keras.legacy_h5 import mismatch
 from tensorhost.runtimes.keras.legacy_nodes import MODELS
 
 _LISTS_OF_LAYERS = ("layers", "_layer_checkpoint_dependencies")  # the second in the first versions
-_VOCABULARIES = frozenset({"IntegerLookup", "StringLookup", "TextVectorization"})
 
 
 class _Place(NamedTuple):
@@ -59,7 +60,7 @@ def load_weights(model: Any, configuration: dict[str, Any], archive: zipfile.Zip
         _load_vocabulary(place, archive, folder)
         pending += _layers_of_model(place, group) if _is_model(place) else _parts(place, group)
     if weights != len(model.weights):
-        raise _mismatch(f"it has {weights} where the model has {len(model.weights)}")
+        raise mismatch(f"it has {weights} where the model has {len(model.weights)}")
 
 
 def _is_model(place: _Place) -> bool:
@@ -85,7 +86,7 @@ def _load_variables(place: _Place, group: Any) -> int:
 
 def _load_vocabulary(place: _Place, archive: zipfile.ZipFile, folder: Path) -> None:
     member = f"assets{place.path}/vocabulary.txt"
-    if place.described.get("class_name") not in _VOCABULARIES or member not in archive.namelist():
+    if place.described.get("class_name") not in VOCABULARY_LAYERS or member not in archive.namelist():
         return
     settings = place.described["config"]
     if settings.get("output_mode") == "tf_idf" and settings.get("idf_weights") is None:
@@ -135,7 +136,3 @@ def _key(class_name: str, numbers: Counter[str]) -> str:
     name = re.sub(r"([a-z])([A-Z])", r"\1_\2", words).lower()
     numbers[name] += 1
     return name if numbers[name] == 1 else f"{name}_{numbers[name] - 1}"
-
-
-def _mismatch(what: str) -> ModelFailedError:
-    return ModelFailedError(f"The weights in the file do not fit its model: {what}.")

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from tensorhost.core.errors import UnsupportedModelError
+from tensorhost.runtimes.contents import shown
 from tensorhost.runtimes.keras.legacy_functions import TENSORFLOW_CALL, TENSORFLOW_FUNCTIONS
 from tensorhost.runtimes.keras.legacy_nodes import Connections, damaged
+from tensorhost.runtimes.keras.legacy_rules import unsupported
 
 CALL_CLASSES = frozenset({"TFOpLambda", "SlicingOpLambda"})
 """Class names of such layers."""
@@ -32,13 +33,15 @@ def modern_call(layer: dict[str, Any], name: str, connections: Connections) -> d
     config = layer["config"] if isinstance(layer.get("config"), dict) else {}
     function = config.get("function")
     if not isinstance(function, str) or function not in TENSORFLOW_FUNCTIONS:
-        raise _refused(layer["name"], f"it calls tf.{function}, which is not among the functions allowed")
+        raise unsupported(
+            "TFOpLambda", layer["name"], f"it calls {shown(f'tf.{function}')}, which is not among the functions allowed"
+        )
     if len(layer["inbound_nodes"]) != 1:
         raise damaged("a call of a TensorFlow function is there more than once")
     call = _Call(layer["name"], connections)
     arguments, keywords = call.template(layer["inbound_nodes"][0])
     if not call.tensors:
-        raise _refused(layer["name"], "it has no tensor among its arguments")
+        raise unsupported("TFOpLambda", layer["name"], "it has no tensor among its arguments")
     settings = {"name": name, "function": function, "arguments": arguments, "keywords": keywords}
     return {
         "module": None,
@@ -47,14 +50,6 @@ def modern_call(layer: dict[str, Any], name: str, connections: Connections) -> d
         "registered_name": TENSORFLOW_CALL,
         "inbound_nodes": [{"args": [call.tensors], "kwargs": {}}],
     }
-
-
-def _refused(name: str, reason: str) -> UnsupportedModelError:
-    return UnsupportedModelError(
-        f"The layer '{name}' of this Keras 2 model cannot be executed: {reason}. "
-        "Export the model as a SavedModel with the Keras it was made with.",
-        details={"layer": name, "class": "TFOpLambda"},
-    )
 
 
 class _Call:
@@ -99,4 +94,5 @@ class _Call:
         bounds = value.get("config") if value.get("class_name") == "__slice__" else value
         if isinstance(bounds, dict) and bounds.keys() == {"start", "stop", "step"}:
             return {"slice": [self._value(bounds[key]) for key in ("start", "stop", "step")]}
-        raise _refused(self._name, f"it has an argument of the kind {value.get('class_name', 'mapping')}")
+        kind = shown(str(value.get("class_name", "mapping")))
+        raise unsupported("TFOpLambda", self._name, f"it has an argument of the kind {kind}")

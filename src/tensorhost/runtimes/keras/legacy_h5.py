@@ -13,6 +13,7 @@ from typing import Any
 
 from tensorhost.core.errors import ModelFailedError, UnsupportedModelError
 from tensorhost.core.tensors import Array
+from tensorhost.runtimes.contents import shown
 from tensorhost.runtimes.keras.hdf5 import array, names, text
 from tensorhost.runtimes.keras.legacy_config import layer_name
 from tensorhost.runtimes.keras.legacy_cudnn import ordinary_weights
@@ -33,12 +34,12 @@ def load_weights(model: Any, file: Any) -> None:
     saved = {name: values for name, values in saved.items() if values}
     layers = {layer.name: layer for layer in model.layers if layer.weights}
     if len(saved) != len(layers):
-        raise _mismatch(f"it has {len(saved)} layers with weights where the model has {len(layers)}")
+        raise mismatch(f"it has {len(saved)} layers with weights where the model has {len(layers)}")
     by_name = saved.keys() == layers.keys()
     for (name, values), layer in zip(saved.items(), layers.values(), strict=True):
         _assign(layers[name] if by_name else layer, values)
     if _TOP_LEVEL in group and _values(group[_TOP_LEVEL]):
-        raise _mismatch("it has weights that belong to no layer")
+        raise mismatch("it has weights that belong to no layer")
 
 
 def _refuse_other_backends(group: Any) -> None:
@@ -59,16 +60,16 @@ def _values(group: Any) -> list[tuple[str, Array]]:
 def _assign(layer: Any, values: Sequence[tuple[str, Array]]) -> None:
     weights = [*layer.trainable_weights, *layer.non_trainable_weights]
     if len(weights) != len(values):
-        raise _mismatch(f"it has {len(values)} weights for the layer '{layer.name}', which has {len(weights)}")
+        raise mismatch(f"it has {len(values)} weights for the layer '{shown(layer.name)}', which has {len(weights)}")
     roles, saved_roles = [_role(weight.path) for weight in weights], [_role(name) for name, _ in values]
     if roles != saved_roles and sorted(roles) == sorted(saved_roles):
-        raise _mismatch(f"the weights of the layer '{layer.name}' lie in another order")
+        raise mismatch(f"the weights of the layer '{shown(layer.name)}' lie in another order")
     ordinary = ordinary_weights([value for _, value in values], [tuple(weight.shape) for weight in weights])
     for weight, (name, _), value in zip(weights, values, ordinary, strict=True):
         if tuple(weight.shape) != value.shape:
-            raise _mismatch(
-                f"the weight '{name[:100]}' of the layer '{layer.name}' has the shape {list(value.shape)}, and the "
-                f"model needs {list(weight.shape)}"
+            raise mismatch(
+                f"the weight '{shown(name)}' of the layer '{shown(layer.name)}' has the shape {list(value.shape)}, and "
+                f"the model needs {list(weight.shape)}"
             )
         weight.assign(value)
     _finish(layer)
@@ -86,5 +87,6 @@ def _finish(layer: Any) -> None:
             part.finalize_state()
 
 
-def _mismatch(what: str) -> ModelFailedError:
+def mismatch(what: str) -> ModelFailedError:
+    """The error for weights of a Keras 2 file that are not those its model needs."""
     return ModelFailedError(f"The weights in the file do not fit its model: {what}.")

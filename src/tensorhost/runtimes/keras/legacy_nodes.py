@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tensorhost.core.errors import ModelFailedError, UnsupportedModelError
+from tensorhost.runtimes.contents import shown
 
 _CONSTANT = "_CONSTANT_VALUE"
 _WITHOUT_MEANING = ("constants", "initial_state", "mask", "training")  # None says the same as not given
@@ -101,7 +102,7 @@ class Connections:
             raise damaged("a connection names no layer")
         counted = call - self._first_calls[name]
         if counted < 0 or output < 0:
-            raise damaged(f"a connection names a call of '{name}' that there is not")
+            raise damaged(f"a connection names a call of '{shown(name)}' that there is not")
         return name, counted, output
 
     def _leaf(self, leaf: Any) -> tuple[Any, dict[str, Any]]:
@@ -124,8 +125,9 @@ class Connections:
         if isinstance(value, list):
             return [self._value(item) for item in value]
         if isinstance(value, dict):
+            kind = shown(str(value.get("class_name")))
             raise UnsupportedModelError(
-                f"A layer of this Keras 2 model is called with an argument of the kind '{value.get('class_name')}', "
-                "which Keras 3 cannot be given. Export the model as a SavedModel with the Keras it was made with."
+                f"A layer of this Keras 2 model is called with an argument of the kind '{kind}', which "
+                "Keras 3 cannot be given. Export the model as a SavedModel with the Keras it was made with."
             )
         return value

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tensorhost.core.errors import UnsupportedModelError
+from tensorhost.runtimes.contents import shown
 
 Config = dict[str, Any]
 
@@ -13,19 +14,19 @@ Config = dict[str, Any]
 def unsupported(class_name: str, name: str, reason: str) -> UnsupportedModelError:
     """The error for a layer, by its class and name, that Keras 3 cannot compute."""
     return UnsupportedModelError(
-        f"The layer '{name}' ({class_name}) of this Keras 2 model cannot be executed: {reason}. "
+        f"The layer '{shown(name)}' ({class_name}) of this Keras 2 model cannot be executed: {reason}. "
         "Export the model as a SavedModel with the Keras it was made with.",
-        details={"layer": name, "class": class_name},
+        details={"layer": shown(name), "class": class_name},
     )
 
 
 def not_registered(needed: str, name: str) -> UnsupportedModelError:
     """The error for a class or function that is neither Keras's nor registered, and the layer that needs it."""
-    who = f"The layer '{name[:100]}'" if name else "The model"
+    who = f"The layer '{shown(name)}'" if name else "The model"
     return UnsupportedModelError(
-        f"{who} needs '{needed[:100]}', a class or function that Keras itself does not have. Name the module that "
+        f"{who} needs '{shown(needed)}', a class or function that Keras itself does not have. Name the module that "
         "registers it (with keras.saving.register_keras_serializable) by --import or by imports in model.toml.",
-        details={"layer": name[:100], "needs": needed[:100]},
+        details={"layer": shown(name), "needs": shown(needed)},
     )
 
 

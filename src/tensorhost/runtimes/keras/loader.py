@@ -17,9 +17,11 @@ from tensorhost.runtimes.keras.configuration import read_saved
 from tensorhost.runtimes.keras.hdf5 import opened
 from tensorhost.runtimes.keras.legacy_archive import load_weights
 from tensorhost.runtimes.keras.package import keras_module
-from tensorhost.runtimes.keras.reading import legacy_model, read_model
+from tensorhost.runtimes.keras.reading import legacy_model, modern_model, read_model
 from tensorhost.runtimes.keras.safety import refuse_code
 from tensorhost.runtimes.keras.tracing import serve_keras_model
+from tensorhost.runtimes.keras.variable_limit import variables_within
+from tensorhost.runtimes.keras.weight_count import stored_numbers
 from tensorhost.runtimes.tensorflow.process import tensorflow
 
 _WEIGHTS = "model.weights.h5"
@@ -31,7 +33,7 @@ def load_keras_file(path: Path, options: LoadOptions) -> Runtime:
 
     Raises:
         ModelFailedError: the archive is damaged, far too large unpacked or leads to other files, or its weights do
-            not fit its model.
+            not fit its model, which may claim no more than them.
         UnsupportedModelError: it needs code the operator has not allowed, or a layer that Keras 3 cannot compute.
         RuntimeMissingError: TensorFlow or Keras is not installed.
         OutOfMemoryError: the model does not fit.
@@ -46,12 +48,13 @@ def load_keras_file(path: Path, options: LoadOptions) -> Runtime:
             weights = Path(folder, _WEIGHTS)
             unpack_member(archive, _WEIGHTS, weights)
             with opened(weights, _WEIGHTS_SHOWN) as file:
+                stored = stored_numbers(file)
                 if saved.is_legacy:
-                    model = legacy_model(keras, saved, options)
+                    with variables_within(tf, stored):
+                        model = legacy_model(keras, saved, options)
                     load_weights(model, saved.configuration, archive, file, Path(folder))
                     return model
-        return keras.saving.load_model(
-            path, custom_objects=custom_objects, compile=False, safe_mode=not options.allow_lambda
-        )
+        with variables_within(tf, stored):
+            return modern_model(keras, path, custom_objects, options)
 
     return serve_keras_model(tf, keras, lambda: read_model(tf, options, read), options)

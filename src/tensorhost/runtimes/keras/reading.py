@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import importlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from tensorhost.core.errors import ModelFailedError, TensorhostError, UnsupportedModelError
@@ -38,6 +39,13 @@ def read_model(tf: Any, options: LoadOptions, read: Callable[[], Any]) -> Any:
         if is_out_of_memory(tf, error):
             raise load_error(tf, error) from error
         raise ModelFailedError(_CANNOT_LOAD, log_detail=f"{type(error).__name__}: {error}") from error
+
+
+def modern_model(keras: Any, path: Path, custom_objects: Mapping[str, Any], options: LoadOptions) -> Any:
+    """The model in a Keras 3 file, weights included. Raises whatever Keras does."""
+    return keras.saving.load_model(
+        path, custom_objects=dict(custom_objects), compile=False, safe_mode=not options.allow_lambda
+    )
 
 
 def legacy_model(keras: Any, saved: Saved, options: LoadOptions) -> Any:

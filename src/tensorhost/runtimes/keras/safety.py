@@ -13,22 +13,19 @@ from typing import Any, NamedTuple
 
 from tensorhost.core.errors import UnsupportedModelError
 from tensorhost.runtimes.base import LoadOptions
+from tensorhost.runtimes.contents import shown
+from tensorhost.runtimes.keras.class_names import PACKAGES, VALUES, VOCABULARY_SETTINGS, is_keras
 from tensorhost.runtimes.keras.legacy_classes import ACTIVATIONS
 from tensorhost.runtimes.keras.legacy_rules import not_registered
 from tensorhost.runtimes.keras.registration import registered_name
 
-_KERAS = ("keras", "tf_keras", "tensorflow.keras", "tensorflow.python.keras")
 _FUNCTION_MODULES = frozenset(
     f"{package}.{room}"
-    for package in _KERAS
+    for package in PACKAGES
     for room in ("activations", "constraints", "initializers", "losses", "metrics", "ops", "regularizers")
 )
 _LAMBDAS = frozenset({"Lambda", "__lambda__"})
 _FOREIGN = frozenset({"FlaxLayer", "JaxLayer", "TFSMLayer", "TorchModuleWrapper"})
-_VALUES = frozenset(
-    f"__{name}__" for name in ("bytes", "complex", "ellipsis", "keras_tensor", "numpy", "slice", "tensor", "tuple")
-)
-_VOCABULARIES = ("vocabulary", "idf_weights")
 _KEPT_FOR_TRAINING = ("compile_config", "training_config")
 
 
@@ -58,16 +55,16 @@ def refuse_code(configuration: dict[str, Any], keras: Any, options: LoadOptions)
             _check_lambda(named, options)
         elif name in _FOREIGN:
             raise _refused(named, f"a {name}, which runs code or a model that is not part of Keras")
-        elif name not in _VALUES:
-            shown = named.value.get("config") if name == "function" else name
-            if not isinstance(shown, str):
+        elif name not in VALUES:
+            needed = named.value.get("config") if name == "function" else name
+            if not isinstance(needed, str):
                 raise _refused(named, "a function without a name")
-            match = _registered(registered, named.value, shown)
+            match = _registered(registered, named.value, needed)
             if match is not None:
-                found[shown] = match
+                found[needed] = match
             elif name == "function":
-                _check_function(named, shown, module)
-            elif module is not None and not _is_keras(module):
+                _check_function(named, needed, module)
+            elif module is not None and not is_keras(module):
                 raise not_registered(f"{module}.{name}", named.layer)
             _check_files(named)
     return found
@@ -96,21 +93,17 @@ def _registered(registered: Mapping[str, Any], value: dict[str, Any], name: str)
     for key in (written, name):
         if isinstance(key, str) and key in registered:
             return registered[key]
-    found = None if _is_keras(value.get("module")) else registered_name(registered, name)
+    found = None if is_keras(value.get("module")) else registered_name(registered, name)
     return registered[found] if found else None
-
-
-def _is_keras(module: Any) -> bool:
-    return isinstance(module, str) and any(module == known or module.startswith(f"{known}.") for known in _KERAS)
 
 
 def _check_lambda(named: _Named, options: LoadOptions) -> None:
     if options.allow_lambda:
         return
     raise UnsupportedModelError(
-        f"The layer '{named.layer[:100]}' holds Python code (a Lambda), which would run in this server, so it is not "
+        f"The layer '{shown(named.layer)}' holds Python code (a Lambda), which would run in this server, so it is not "
         "loaded. If you trust the file, start the server with --allow-lambda; or export the model as a SavedModel.",
-        details={"layer": named.layer[:100]},
+        details={"layer": shown(named.layer)},
     )
 
 
@@ -123,13 +116,13 @@ def _check_function(named: _Named, name: str, module: Any) -> None:
 def _check_files(named: _Named) -> None:
     """A vocabulary may be given as the path of a file, which would be read from this machine."""
     settings = named.value.get("config")
-    for key in _VOCABULARIES:
+    for key in VOCABULARY_SETTINGS:
         if isinstance(settings, dict) and isinstance(settings.get(key), str):
             raise _refused(named, f"a {key} that is to be read from a file of this machine")
 
 
 def _refused(named: _Named, what: str) -> UnsupportedModelError:
     return UnsupportedModelError(
-        f"The layer '{named.layer[:100]}' holds {what}, which tensorhost does not load.",
-        details={"layer": named.layer[:100]},
+        f"The layer '{shown(named.layer)}' holds {what}, which tensorhost does not load.",
+        details={"layer": shown(named.layer)},
     )

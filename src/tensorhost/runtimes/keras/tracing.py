@@ -28,6 +28,9 @@ from tensorhost.runtimes.tensorflow.function_calls import Function, FunctionRunt
 from tensorhost.runtimes.tensorflow.saved_model import load_saved_model
 from tensorhost.runtimes.tensorflow.signature_defs import Bindings, BoundSignature
 
+_COLLECT_FROM_BYTES = 32 * 2**20
+"""Weights from which on the Keras model is out of memory before the SavedModel gets in."""
+
 
 class _Traced(NamedTuple):
     """A Keras model as one function: public signature, the function, and the objects that own its state."""
@@ -51,17 +54,18 @@ def serve_keras_model(tf: Any, keras: Any, make: Callable[[], Any], options: Loa
         OutOfMemoryError: it does not fit.
     """
     try:
-        # Some of Keras's own functions ask for AutoGraph, which writes a file for each and keeps it until Python ends.
-        traced = tf.autograph.experimental.do_not_convert(lambda: _trace(tf, keras, make()))()
+        traced = _trace(tf, keras, make())
         with tempfile.TemporaryDirectory(prefix="tensorhost-") as folder:
             if not _export(tf, traced, Path(folder)):
                 return _function_runtime(tf, traced)
             signature = traced.signature
+            # Looking through a process with TensorFlow for garbage takes longer than loading a small model.
+            collect = traced.weights_bytes >= _COLLECT_FROM_BYTES
             del traced
-            keras.backend.clear_session()
+            keras.backend.clear_session(free_memory=collect)
             return load_saved_model(Path(folder), options, lambda bindings: _rename(bindings, signature))
     finally:
-        keras.backend.clear_session()
+        keras.backend.clear_session(free_memory=False)
 
 
 def _trace(tf: Any, keras: Any, model: Any) -> _Traced:

@@ -38,6 +38,13 @@ def count_parameters(path: Path, model_format: ModelFormat) -> int | None:
     return sum(known) if known and len(known) == len(counts) else None
 
 
+def stored_numbers(group: Any) -> int:
+    """Numbers in the weights within an open HDF5 file or group."""
+    import h5py
+
+    return sum(prod(shape) for shape in _shapes(h5py, group))
+
+
 def _opened(archive: zipfile.ZipFile, path: Path, member: zipfile.ZipInfo) -> Any:
     """The member as a file that can be read from anywhere."""
     if member.compress_type == zipfile.ZIP_STORED and not member.flag_bits & 1:
@@ -53,7 +60,7 @@ def _count(file: Any, group: str) -> int | None:
     with h5py.File(file, "r") as opened:
         if group not in opened:
             return None
-        total = sum(prod(shape) for shape in _shapes(h5py, opened[group]))
+        total = stored_numbers(opened[group])
     return total if total < MAX_PARAMETERS else None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+from tensorhost.runtimes.base import LoadOptions
 from tensorhost.runtimes.contents import Contents, Finding, FindingKind, most_frequent_first, shown
 from tensorhost.runtimes.litert.consistency import check_model, element_count
 from tensorhost.runtimes.litert.model_file import ModelFile, parse_model, read_model_file
@@ -13,7 +14,7 @@ from tensorhost.runtimes.litert.operators import CUSTOM, LITERT_CUSTOM
 _EXPLANATION = "A custom operation: what it does is up to the library that provides it."
 
 
-def read_contents(path: Path) -> Contents:
+def examine_tflite(path: Path, options: LoadOptions) -> Contents:  # noqa: ARG001  # called like the others
     """Operations of all graphs with how many there are, numbers in the constants, and custom operations as findings.
 
     Raises ModelFailedError for a damaged file.

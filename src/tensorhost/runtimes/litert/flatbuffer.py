@@ -107,15 +107,19 @@ class Table:
 
     def numbers(self, field: int, kind: str) -> tuple[int, ...]:
         """A vector of scalars, empty where the field is absent."""
-        return self._unpacked(field, kind) or ()
+        return self.numbers_or_none(field, kind) or ()
 
     def numbers_or_none(self, field: int, kind: str) -> tuple[int, ...] | None:
         """A vector of scalars, None where the field is absent."""
-        return self._unpacked(field, kind)
+        found = self._vector(field, _WIDTHS[kind])
+        if found is None:
+            return None
+        start, count = found
+        return struct.unpack_from(f"<{count}{kind}", self._document.data, start)
 
     def floats(self, field: int) -> tuple[float, ...]:
         """A vector of 32-bit floating-point numbers, empty where the field is absent."""
-        return self._unpacked(field, "f") or ()
+        return self.numbers(field, "f")
 
     def span(self, field: int, width: int = 1) -> tuple[int, int] | None:
         """Where a vector of elements of ``width`` bytes lies in the file: position and size in bytes."""
@@ -137,13 +141,6 @@ class Table:
     def each(self, field: int, read: Callable[[Table], _T]) -> list[_T]:
         """A vector of tables, each read by ``read``."""
         return [read(table) for table in self.tables(field)]
-
-    def _unpacked(self, field: int, kind: str) -> tuple[int, ...] | None:
-        found = self._vector(field, _WIDTHS[kind])
-        if found is None:
-            return None
-        start, count = found
-        return struct.unpack_from(f"<{count}{kind}", self._document.data, start)
 
     def _vector(self, field: int, width: int) -> tuple[int, int] | None:
         """Position of the first element and number of elements."""

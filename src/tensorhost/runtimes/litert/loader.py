@@ -25,7 +25,7 @@ from tensorhost.runtimes.litert.free_rows import rows_are_free
 from tensorhost.runtimes.litert.interpreter import Pool, lane_maker, litert_module
 from tensorhost.runtimes.litert.model_file import ModelFile, parse_model, read_model_file
 from tensorhost.runtimes.litert.operators import ASSIGN_VARIABLE, CALL_ONCE
-from tensorhost.runtimes.litert.runtime import LiteRTRuntime, run_on
+from tensorhost.runtimes.litert.runtime import CALLS_AT_ONCE, LiteRTRuntime, run_on
 from tensorhost.runtimes.litert.signatures import BoundSignature, bind_signatures
 
 SEQUENTIAL_UP_TO_BYTES = 8 * 2**20
@@ -59,12 +59,13 @@ def _serve(
 ) -> Runtime:
     threads = options.intra_op_threads or _cores()
     reusable = not _assigns_variables(model)
-    pool = Pool(lane_maker(litert, model.data, threads), _cores(), reusable=reusable)
+    at_once = max(_cores(), CALLS_AT_ONCE)
+    pool = Pool(lane_maker(litert, model.data, threads), at_once, reusable=reusable)
     _meet(pool, bound)
     weights = weights_bytes(model)
     sequential = None
     if options.intra_op_threads == 0 and threads > 1 and weights <= SEQUENTIAL_UP_TO_BYTES:
-        sequential = Pool(lane_maker(litert, model.data, 1), _cores(), reusable=reusable)
+        sequential = Pool(lane_maker(litert, model.data, 1), at_once, reusable=reusable)
     has_state = any(tensor.is_variable for subgraph in model.subgraphs for tensor in subgraph.tensors)
     by_steps = all(signature.subgraph == 0 for signature in bound)
     calls = [SignatureCall(signature, has_state=has_state, by_steps=by_steps) for signature in bound]

@@ -15,6 +15,10 @@ from tensorhost.core.tensors import Array, Tensors
 from tensorhost.runtimes.litert.calls import SignatureCall
 from tensorhost.runtimes.litert.interpreter import Pool
 
+CALLS_AT_ONCE = 2
+"""Calls that a server makes at once of a model with several signatures: a long one in the model's own thread, a short
+one on the event loop, which must neither wait for the other nor make an interpreter. Of one signature it makes one."""
+
 _CLEARLY_FASTER = 1.3
 _RACE_TURNS = 9
 _LONGEST_RACE_S = 0.2
@@ -74,8 +78,11 @@ class LiteRTRuntime:
     def tune(self, signature: str, samples: Sequence[Tensors]) -> None:
         """Keep to one thread up to the first sample that several serve clearly faster; see ``Runtime.tune``.
 
-        Clearly, since one thread leaves the other cores to other requests.
+        Clearly, since one thread leaves the other cores to other requests. Interpreters for calls at once are made too.
         """
+        for pool in (self._pool, self._sequential):
+            if pool is not None and len(self._calls) > 1:
+                pool.reserve(CALLS_AT_ONCE)
         call = self._calls[signature]
         call.sequential_rows = 0
         if self._sequential is None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from tensorhost.core.errors import ModelFailedError
 from tensorhost.core.signatures import Signature
@@ -36,13 +36,6 @@ _HINTS = ("_class", "_output_shapes")
 """Attributes that hold for the graph before variables and constants were exchanged: a place, shapes."""
 
 
-class Exported(NamedTuple):
-    """What was written: how many variables, and how many files beside the graph."""
-
-    variables: int
-    assets: int
-
-
 class _Recorder:
     """Stands in for a Session and notes what an initialiser would run there."""
 
@@ -59,7 +52,7 @@ class _Recorder:
         return []
 
 
-def export_saved_model(tf: Any, served: ServedGraph, folder: Path) -> Exported:
+def export_saved_model(tf: Any, served: ServedGraph, folder: Path) -> None:
     """Write ``served`` as a SavedModel to ``folder``, which must not exist.
 
     Raises:
@@ -88,7 +81,6 @@ def export_saved_model(tf: Any, served: ServedGraph, folder: Path) -> Exported:
             strip_default_attrs=True,
         )
         builder.save()
-    return Exported(len(values), len(recorder.assets))
 
 
 def _part(served: ServedGraph, initialisers: Iterable[str]) -> tuple[Any, Reached]:

@@ -7,44 +7,34 @@ and in doubt there is a finding.
 
 from __future__ import annotations
 
-import importlib
-import mmap
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from math import prod
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
-from tensorhost.core.errors import ModelFailedError
 from tensorhost.runtimes.base import LoadOptions
 from tensorhost.runtimes.contents import MAX_PARAMETERS, Contents, most_frequent_first, shown, worst_first
+from tensorhost.runtimes.tensorflow.graph_file import read_graph
 from tensorhost.runtimes.tensorflow.graph_findings import findings_in
 from tensorhost.runtimes.tensorflow.graph_origins import GraphPart
 from tensorhost.runtimes.tensorflow.graph_scan import (
+    TABLE_FILLING,
     VARIABLE_OPS,
     Reached,
-    functions_named_by,
+    functions_from,
     node_name,
     reached_from,
     shape_of,
 )
 from tensorhost.runtimes.tensorflow.meta_graph import assets_of, initialiser_of, read_meta_graph
 from tensorhost.runtimes.tensorflow.process import tensorflow
-from tensorhost.runtimes.tensorflow.signature_defs import INIT_SIGNATURE
-from tensorhost.runtimes.wire_format import fields
-
-_NODE = 1
-"""The field of a GraphDef that holds its nodes."""
-
-_TABLE_FILLING = ("InitializeTable", "LookupTableImport")
-"""How operations begin that are run when a graph is loaded."""
+from tensorhost.runtimes.tensorflow.signature_defs import HIDDEN_SIGNATURES
 
 _NO_WEIGHTS = ("DT_INT32", "DT_INT64", "DT_BOOL", "DT_STRING")
 """Element types of what holds sizes, axes, counters and words, not weights."""
-
-_NOT_CALLED = frozenset({INIT_SIGNATURE, "__saved_model_train_op"})
-"""Signatures that no request calls."""
 
 _CALLED_BY_LOADER = frozenset({"_create_resource", "_initialize"})
 """Functions of an object that ``tf.saved_model.load`` calls by itself."""
@@ -63,44 +53,26 @@ def examine_saved_model(path: Path, options: LoadOptions) -> Contents:
     # What the model's own settings import would run here, before anybody could refuse the model.
     tf = tensorflow(replace(options, model_modules=()))
     meta_graph = read_meta_graph(tf, path)
-    parts = _parts(meta_graph)
+    parts = _parts(meta_graph, path)
     return _contents(parts, served=parts[:2])
 
 
 def examine_graph_def(path: Path, options: LoadOptions) -> Contents:
     """What is in the frozen graph in the file ``path``: as much as ``options.graph_outputs`` need, or all of it.
 
-    Raises ModelFailedError when the file is damaged, RuntimeMissingError when TensorFlow is not installed.
+    Raises:
+        ModelFailedError: the file is damaged or larger than a graph can be.
+        RuntimeMissingError: TensorFlow is not installed.
     """
     tf = tensorflow(replace(options, model_modules=()))
-    try:
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            graph_def = _without_values(tf, data)
-    except (OSError, ValueError, _decode_error()) as error:  # ValueError: an empty file as well
-        raise ModelFailedError("The graph file is damaged or cut short.", log_detail=str(error)) from error
+    graph_def = read_graph(tf, path, _drop_value)
     return examine_graph(graph_def, options.graph_inputs.values(), options.graph_outputs.values())
 
 
-def _decode_error() -> type[Exception]:
-    error: type[Exception] = importlib.import_module("google.protobuf.message").DecodeError
-    return error
-
-
-def _without_values(tf: Any, data: mmap.mmap) -> Any:
-    """The graph in ``data`` without the values of its numeric constants, parsed node by node.
-
-    Parsing all at once would hold the interpreter lock for as long as that takes, and the weights twice.
-    """
-    graph_def = tf.compat.v1.GraphDef()
-    for field in fields(data):
-        if field.number != _NODE:
-            graph_def.MergeFromString(data[field.key : field.end])
-            continue
-        node = graph_def.node.add()
-        node.ParseFromString(data[field.start : field.end])
-        if node.op == "Const":
-            node.attr["value"].tensor.ClearField("tensor_content")
-    return graph_def
+def _drop_value(node: Any) -> None:
+    """Forget the value of a numeric constant."""
+    if node.op == "Const":
+        node.attr["value"].tensor.ClearField("tensor_content")
 
 
 def examine_graph(graph_def: Any, inputs: Iterable[str] = (), outputs: Iterable[str] = ()) -> Contents:
@@ -112,22 +84,26 @@ def examine_graph(graph_def: Any, inputs: Iterable[str] = (), outputs: Iterable[
         outputs: tensors that requests fetch; none for every node.
     """
     wanted = [node_name(name) for name in outputs]
-    names = [node.name for node in graph_def.node if not wanted or node.op.startswith(_TABLE_FILLING)]
+    names = [node.name for node in graph_def.node if not wanted or node.op.startswith(TABLE_FILLING)]
     names += wanted
     part = GraphPart(reached_from(graph_def, names), frozenset(node_name(name) for name in inputs))
     return _contents([part], served=[part])
 
 
-def _parts(meta_graph: Any) -> list[GraphPart]:
+def _parts(meta_graph: Any, folder: Path) -> list[GraphPart]:
     """What is executed: by requests, by the initialiser, by restoring variables, by TensorFlow's own loader."""
     graph_def = meta_graph.graph_def
     initialiser, saver = initialiser_of(meta_graph), meta_graph.saver_def
-    called = [definition for name, definition in meta_graph.signature_def.items() if name not in _NOT_CALLED]
+    called = [definition for name, definition in meta_graph.signature_def.items() if name not in HIDDEN_SIGNATURES]
     feeds = {node_name(name) for definition in called for name in _tensors(definition.inputs)}
     fetches = {node_name(name) for definition in called for name in _tensors(definition.outputs)}
     parts = [
         GraphPart(reached_from(graph_def, feeds | fetches), requested=frozenset(feeds)),
-        GraphPart(reached_from(graph_def, [initialiser] if initialiser else []), own_files=_assets(meta_graph)),
+        GraphPart(
+            reached_from(graph_def, [initialiser] if initialiser else []),
+            own_files=frozenset(node_name(asset.tensor_info.name) for asset in assets_of(meta_graph)),
+            outside_files=_outside_assets(meta_graph, folder),
+        ),
         GraphPart(
             reached_from(graph_def, [node_name(saver.restore_op_name)]),
             own_files=frozenset({node_name(saver.filename_tensor_name)} - {""}),
@@ -136,7 +112,7 @@ def _parts(meta_graph: Any) -> list[GraphPart]:
     by_loader = _object_functions(meta_graph)
     known = {name for part in parts for name in part.functions}
     known -= {name for name in by_loader if _is_called_otherwise(meta_graph, name)}
-    return [*parts, GraphPart(Reached((), _functions_from(graph_def, by_loader - known)))]
+    return [*parts, GraphPart(Reached((), functions_from(graph_def, by_loader - known)))]
 
 
 def _tensors(infos: Any) -> Iterator[str]:
@@ -145,13 +121,19 @@ def _tensors(infos: Any) -> Iterator[str]:
         yield from (component.name for component in info.composite_tensor.components)
 
 
-def _assets(meta_graph: Any) -> frozenset[str]:
-    """Nodes that are fed with paths of files in the model's own folder."""
+def _outside_assets(meta_graph: Any, folder: Path) -> frozenset[str]:
+    """Nodes that the loader feeds with paths that lead out of the model's folder, links followed."""
     return frozenset(
-        node_name(asset.tensor_info.name)
-        for asset in assets_of(meta_graph)
-        if not PurePosixPath(asset.filename).is_absolute() and ".." not in PurePosixPath(asset.filename).parts
+        node_name(asset.tensor_info.name) for asset in assets_of(meta_graph) if not _is_inside(folder, asset.filename)
     )
+
+
+def _is_inside(folder: Path, asset: str) -> bool:
+    try:
+        file = Path(os.path.realpath(folder / "assets" / asset))
+    except ValueError:  # a zero byte in the name
+        return False
+    return file.is_relative_to(os.path.realpath(folder))
 
 
 def _object_functions(meta_graph: Any) -> set[str]:
@@ -176,21 +158,6 @@ def _is_called_otherwise(meta_graph: Any, function: str) -> bool:
     numbers = objects.concrete_functions[function].bound_inputs if function in objects.concrete_functions else ()
     kinds = {objects.nodes[number].WhichOneof("kind") for number in numbers if 0 <= number < len(objects.nodes)}
     return not kinds.isdisjoint({"constant", "variable"})
-
-
-def _functions_from(graph_def: Any, names: set[str]) -> tuple[Any, ...]:
-    """The functions in ``names`` and all they call."""
-    library = {function.signature.name: function for function in graph_def.library.function}
-    found: dict[str, Any] = {}
-    waiting = [name for name in names if name in library]
-    while waiting:
-        name = waiting.pop()
-        if name not in found:
-            found[name] = library[name]
-            waiting.extend(
-                called for node in library[name].node_def for called in functions_named_by(node) if called in library
-            )
-    return tuple(found.values())
 
 
 def _contents(parts: Sequence[GraphPart], served: Sequence[GraphPart]) -> Contents:

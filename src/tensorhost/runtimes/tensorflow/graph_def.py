@@ -1,15 +1,12 @@
 """Loading a frozen TensorFlow 1 graph: a ``.pb`` file that holds a GraphDef and nothing else.
 
-The file says neither what to feed nor what to fetch; ``model.toml`` does, or else they are looked for. It is read node
-by node and its large constants are taken out while reading, since parsing it in one go would hold the interpreter lock
-for as long and the weights twice. What must stay true: no count or length in the file is believed before it is checked
-against the file's size.
+The file says neither what to feed nor what to fetch; ``model.toml`` does, or else they are looked for. Its large
+constants are taken out while it is read. What must stay true: what is served is what its outputs and its tables depend
+on, and nothing else of the file is held.
 """
 
 from __future__ import annotations
 
-import importlib
-import mmap
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -21,6 +18,7 @@ from tensorhost.core.tensors import Array
 from tensorhost.runtimes.base import LoadOptions, Runtime
 from tensorhost.runtimes.tensorflow.errors import load_error
 from tensorhost.runtimes.tensorflow.frozen_graph import FrozenModel, load_frozen
+from tensorhost.runtimes.tensorflow.graph_file import read_graph
 from tensorhost.runtimes.tensorflow.graph_freeze import SET_ASIDE_FROM_BYTES, FrozenGraph
 from tensorhost.runtimes.tensorflow.graph_import import scopes
 from tensorhost.runtimes.tensorflow.graph_rewrite import (
@@ -29,18 +27,19 @@ from tensorhost.runtimes.tensorflow.graph_rewrite import (
     keep_only,
     pad_pointwise_convolutions,
 )
-from tensorhost.runtimes.tensorflow.graph_scan import VARIABLE_OPS, Reached, node_name, parameter_bytes, reached_from
+from tensorhost.runtimes.tensorflow.graph_scan import (
+    TABLE_FILLING,
+    VARIABLE_OPS,
+    Reached,
+    node_name,
+    parameter_bytes,
+    reached_from,
+    refuse_endless_recursion,
+)
 from tensorhost.runtimes.tensorflow.inferred_bindings import bind_graph
 from tensorhost.runtimes.tensorflow.op_packages import refuse_unknown_operations
 from tensorhost.runtimes.tensorflow.process import tensorflow
 from tensorhost.runtimes.tensorflow.signature_defs import Bindings
-from tensorhost.runtimes.wire_format import fields
-
-MAX_GRAPH_BYTES = 2**31 - 1
-"""Most bytes a protocol buffer can have."""
-
-_NODE = 1
-_FILLS_A_TABLE = ("InitializeTable", "LookupTableImport")
 
 
 def load_graph_def(path: Path, options: LoadOptions) -> Runtime:
@@ -58,11 +57,10 @@ def load_graph_def(path: Path, options: LoadOptions) -> Runtime:
         RuntimeMissingError: TensorFlow is not installed.
         OutOfMemoryError: the model does not fit.
     """
-    if path.stat().st_size > MAX_GRAPH_BYTES:
-        raise UnsupportedModelError("The graph file is larger than 2 GB, which no frozen graph can be.")
     tf = tensorflow(options)
     frozen = _read(tf, path)
     refuse_unknown_operations(Reached(tuple(frozen.graph_def.node), tuple(frozen.graph_def.library.function)))
+    refuse_endless_recursion(reached_from(frozen.graph_def, [node.name for node in frozen.graph_def.node]))
     try:
         bindings = bind_graph(tf, frozen, options.graph_inputs, options.graph_outputs)
     except TensorhostError:
@@ -75,7 +73,7 @@ def load_graph_def(path: Path, options: LoadOptions) -> Runtime:
 def _model(frozen: FrozenGraph, bindings: Bindings) -> FrozenModel:
     """``frozen`` without what neither the signature nor its tables need."""
     graph_def = frozen.graph_def
-    fill_tables = [node.name for node in graph_def.node if node.op.startswith(_FILLS_A_TABLE)]
+    fill_tables = [node.name for node in graph_def.node if node.op.startswith(TABLE_FILLING)]
     tensors = [name for bound in bindings.bound for name in (*bound.feeds, *bound.fetches)]
     reached = reached_from(graph_def, [*fill_tables, *map(node_name, tensors)])
     _refuse_variables(reached.nodes)
@@ -106,15 +104,15 @@ def _refuse_variables(nodes: Any) -> None:
 
 def _read(tf: Any, path: Path) -> FrozenGraph:
     """The graph in the file, rewritten, its large constants apart. Raises ModelFailedError."""
-    if path.stat().st_size == 0:
-        raise ModelFailedError("The graph file is empty.")
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        try:
-            graph_def, weights = _parse(tf, data)
-        except (_decode_error(), ValueError) as error:
-            raise ModelFailedError(
-                "The graph file is damaged, cut short or no TensorFlow graph.", log_detail=str(error)
-            ) from error
+    weights: dict[str, Array] = {}
+
+    def take_out(node: Any) -> None:
+        weight = _weight(node)
+        if weight is not None:
+            weights[node.name] = weight
+            node.attr["value"].tensor.ClearField("tensor_content")
+
+    graph_def = read_graph(tf, path, take_out)
     if not graph_def.node or not all(node.name and node.op for node in graph_def.node):
         raise ModelFailedError("The file holds no TensorFlow graph.")
     if len({node.name for node in graph_def.node}) < len(graph_def.node):
@@ -123,28 +121,6 @@ def _read(tf: Any, path: Path) -> FrozenGraph:
     forget_cluster_devices(graph_def)
     pad_pointwise_convolutions(graph_def)
     return _apart(graph_def, weights)
-
-
-def _decode_error() -> type[Exception]:
-    error: type[Exception] = importlib.import_module("google.protobuf.message").DecodeError
-    return error
-
-
-def _parse(tf: Any, data: mmap.mmap) -> tuple[Any, dict[str, Array]]:
-    """The graph, without the values of its large constants, and these by name. Raises ValueError or DecodeError."""
-    graph_def = tf.compat.v1.GraphDef()
-    weights: dict[str, Array] = {}
-    for field in fields(data):
-        if field.number != _NODE:
-            graph_def.MergeFromString(data[field.key : field.end])
-            continue
-        node = tf.compat.v1.NodeDef.FromString(data[field.start : field.end])
-        weight = _weight(node)
-        if weight is not None:
-            weights[node.name] = weight
-            node.attr["value"].tensor.ClearField("tensor_content")
-        graph_def.node.append(node)
-    return graph_def, weights
 
 
 def _weight(node: Any) -> Array | None:

@@ -103,6 +103,8 @@ def _targets(words: tuple[str, str], values: Iterable[Origin]) -> Iterator[str]:
     kinds = {value.kind for value in values}
     if OriginKind.REQUEST in kinds:
         yield f"{thing} whose {name} comes with the request"
+    if OriginKind.OUTSIDE_FILE in kinds:
+        yield "a file that the model names and that lies outside its folder"
     if OriginKind.COMPUTED in kinds:
         yield f"{thing} whose {name} is made up while the model runs"
     for constant in sorted(value.value for value in values if value.kind is OriginKind.CONSTANT):

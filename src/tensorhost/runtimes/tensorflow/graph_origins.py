@@ -13,7 +13,7 @@ from enum import Enum
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from tensorhost.runtimes.tensorflow.graph_scan import Reached, functions_named_by, node_name
+from tensorhost.runtimes.tensorflow.graph_scan import CALLS, Reached, functions_named_by, node_name
 
 _HANDS_ON = {
     **dict.fromkeys(
@@ -24,9 +24,8 @@ _HANDS_ON = {
 }
 """Operations whose values are those of some of their inputs."""
 
-_CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
 _FIRST_ARGUMENT = {
-    **dict.fromkeys(_CALLS, 0),
+    **dict.fromkeys(CALLS, 0),
     **dict.fromkeys(("If", "StatelessIf", "Case", "StatelessCase"), 1),
 }
 """Operations that call functions with their own inputs, in order, from this one on. Loops are none of them: what they
@@ -49,9 +48,11 @@ _MOST_STEPS_TO_VARIABLE = 100
 
 
 class OriginKind(Enum):
-    """Who decides on a value: the model's saved files, the graph, whoever sends a request, or nobody knows."""
+    """Who decides on a value: the model's saved files, one that points out of its folder, the graph, whoever sends a
+    request, or nobody knows."""
 
     OWN_FILE = "own file"
+    OUTSIDE_FILE = "outside file"
     CONSTANT = "constant"
     REQUEST = "request"
     COMPUTED = "computed"
@@ -75,11 +76,13 @@ class GraphPart:
         reached: its nodes and functions.
         requested: nodes outside functions that a request feeds.
         own_files: nodes outside functions that the loader feeds with paths of the model's own files.
+        outside_files: those that it feeds with paths out of the model's folder, whatever else it feeds them with.
     """
 
     reached: Reached
     requested: frozenset[str] = field(default_factory=frozenset)
     own_files: frozenset[str] = field(default_factory=frozenset)
+    outside_files: frozenset[str] = field(default_factory=frozenset)
 
     def places(self) -> Iterator[tuple[str | None, Any]]:
         """Every node with the function it is in; None outside functions."""
@@ -184,7 +187,7 @@ class Origins:
             return self._arguments(part, place)
         if node.op in _HANDS_ON:
             return [place._replace(source=name) for name in _data_inputs(node)[_HANDS_ON[node.op]]]
-        if node.op in _CALLS and (function := part.functions.get(node.attr["f"].func.name)) is not None:
+        if node.op in CALLS and (function := part.functions.get(node.attr["f"].func.name)) is not None:
             index = _output_index(place.source)
             if index < len(function.signature.output_arg):
                 result = function.ret[function.signature.output_arg[index].name]
@@ -239,11 +242,14 @@ class Origins:
 
 def _stated(part: GraphPart, place: _Place, node: Any) -> list[Origin]:
     """What the graph itself says of a tensor; nothing where it is copied or computed from others."""
-    name = node_name(place.source)
-    if place.scope is None and name in part.own_files:
-        return [Origin(OriginKind.OWN_FILE)]
-    if place.scope is None and name in part.requested:
-        return [Origin(OriginKind.REQUEST)]
+    if place.scope is None:
+        name = node_name(place.source)
+        if name in part.outside_files:
+            return [Origin(OriginKind.OUTSIDE_FILE)]
+        if name in part.own_files:
+            return [Origin(OriginKind.OWN_FILE)]
+        if name in part.requested:
+            return [Origin(OriginKind.REQUEST)]
     if node is None or node.op not in _STATED:
         return []
     if node.op != "Const":

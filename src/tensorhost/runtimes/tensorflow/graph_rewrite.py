@@ -11,10 +11,17 @@ from collections.abc import Iterable
 from itertools import chain, count
 from typing import Any
 
-from tensorhost.runtimes.tensorflow.graph_scan import VARIABLE_OPS, Reached, functions_named_by, node_name, shape_of
+from tensorhost.runtimes.tensorflow.graph_scan import (
+    CALLS,
+    VARIABLE_OPS,
+    Reached,
+    callee,
+    functions_named_by,
+    node_name,
+    shape_of,
+)
 
 _SAME_TENSOR = frozenset({"Identity", "ReadVariableOp", "StopGradient", "PreventGradient"})
-_CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
 _RESOURCE_GATHER = "ResourceGather"
 _LOWERING = "_lower_using_switch_merge"
 _UNKNOWN: tuple[int | None, ...] = ()
@@ -74,7 +81,7 @@ def pad_pointwise_convolutions(graph_def: Any) -> int:
         name, nodes = scopes.pop()
         by_name = {node.name: node for node in nodes}
         for node in nodes:
-            called = _callee(node)
+            called = callee(node)
             if called in callable_directly and _pass_on(node, library[called], by_name, arguments[name], arguments):
                 scopes.append((called, library[called].node_def))
     changed = _pad(graph_def.node, {})
@@ -90,7 +97,7 @@ def stop_fusing_in_calls(graph_def: Any) -> None:
 
     for nodes in (graph_def.node, *(function.node_def for function in graph_def.library.function)):
         for node in nodes:
-            if node.op in _CALLS:
+            if node.op in CALLS:
                 config = config_pb2.ConfigProto.FromString(node.attr["config_proto"].s)
                 config.graph_options.rewrite_options.remapping = rewriter_config_pb2.RewriterConfig.OFF
                 node.attr["config_proto"].s = config.SerializeToString()
@@ -127,13 +134,9 @@ def _free_name(wanted: str, taken: set[str]) -> str:
     return name
 
 
-def _callee(node: Any) -> str:
-    return str(node.attr["f"].func.name if node.op in _CALLS else node.op)
-
-
 def _passed_as_values(bodies: Iterable[Any]) -> set[str]:
     """Functions that some operation other than a plain call may call, with arguments nothing here can see."""
-    return {name for nodes in bodies for node in nodes for name in functions_named_by(node) if name != _callee(node)}
+    return {name for nodes in bodies for node in nodes for name in functions_named_by(node) if name != callee(node)}
 
 
 def _pass_on(

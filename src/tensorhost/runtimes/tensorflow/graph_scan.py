@@ -1,4 +1,4 @@
-"""Reading a GraphDef: what a signature reaches, how big its parameters are, whether it changes its own state.
+"""Reading a GraphDef: what a signature reaches, how big its parameters are, whether it changes its own state or ends.
 
 Works on the protocol buffer alone; nothing is run. What must stay true: in doubt a graph counts as changing state,
 since an unfrozen graph is always right and a wrongly frozen one is silently wrong.
@@ -11,6 +11,12 @@ from dataclasses import dataclass
 from itertools import chain
 from math import prod
 from typing import Any
+
+from tensorhost.core.errors import ModelFailedError
+from tensorhost.runtimes.contents import shown
+
+CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
+"""Operations that call the function in their attribute ``f``, whatever their inputs are."""
 
 REF_VARIABLE_OPS = frozenset({"Variable", "VariableV2", "TemporaryVariable"})
 VARIABLE_OPS = REF_VARIABLE_OPS | {"VarHandleOp"}
@@ -27,7 +33,9 @@ _READS = frozenset(
         "LookupTableSizeV2",
     }
 )
-_TABLE_FILLING = ("InitializeTable", "LookupTableImport")
+TABLE_FILLING = ("InitializeTable", "LookupTableImport")
+"""How operations begin that are run when a graph is loaded."""
+
 _PER_CALL_STATE = ("TensorArray", "Stack")  # made and used up within one run
 
 
@@ -46,7 +54,6 @@ class Reached:
 def reached_from(graph_def: Any, node_names: Iterable[str]) -> Reached:
     """The part of ``graph_def`` that the nodes in ``node_names`` depend on. Unknown names are ignored."""
     nodes = {node.name: node for node in graph_def.node}
-    library = {function.signature.name: function for function in graph_def.library.function}
     seen: dict[str, Any] = {}
     waiting = list(node_names)
     while waiting:
@@ -54,14 +61,21 @@ def reached_from(graph_def: Any, node_names: Iterable[str]) -> Reached:
         if name in nodes and name not in seen:
             seen[name] = nodes[name]
             waiting.extend(node_name(source) for source in nodes[name].input)
-    functions: dict[str, Any] = {}
-    unread = list(seen.values())
-    while unread:
-        for called in functions_named_by(unread.pop()):
-            if called in library and called not in functions:
-                functions[called] = library[called]
-                unread.extend(library[called].node_def)
-    return Reached(tuple(seen.values()), tuple(functions.values()))
+    called = (name for node in seen.values() for name in functions_named_by(node))
+    return Reached(tuple(seen.values()), functions_from(graph_def, called))
+
+
+def functions_from(graph_def: Any, names: Iterable[str]) -> tuple[Any, ...]:
+    """The functions of ``graph_def`` in ``names`` and all they call. Unknown names are ignored."""
+    library = {function.signature.name: function for function in graph_def.library.function}
+    found: dict[str, Any] = {}
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop()
+        if name in library and name not in found:
+            found[name] = library[name]
+            waiting.extend(called for node in library[name].node_def for called in functions_named_by(node))
+    return tuple(found.values())
 
 
 def node_name(source: str) -> str:
@@ -81,6 +95,37 @@ def functions_named_by(node: Any) -> Iterator[str]:
                 waiting.extend(function.attr.values())
 
 
+def callee(node: Any) -> str:
+    """The function that ``node`` calls whatever its inputs are, or, where it calls none, its operation."""
+    return str(node.attr["f"].func.name if node.op in CALLS else node.op)
+
+
+def refuse_endless_recursion(reached: Reached) -> None:
+    """Raise ModelFailedError for a function whose calls lead back to where they came from, whatever its input.
+
+    TensorFlow 2.21 overflows its stack on such a graph and takes the process along. A call that a condition guards
+    may end, so it is left alone.
+    """
+    calls = {function.signature.name: {callee(node) for node in function.node_def} for function in reached.functions}
+    waiting = {name: called & calls.keys() for name, called in calls.items()}
+    callers: dict[str, list[str]] = {name: [] for name in waiting}
+    for name, called in waiting.items():
+        for each in called:
+            callers[each].append(name)
+    ended = [name for name, called in waiting.items() if not called]
+    while ended:
+        name = ended.pop()
+        del waiting[name]
+        for caller in callers[name]:
+            waiting[caller].discard(name)
+            if not waiting[caller]:
+                ended.append(caller)
+    if waiting:
+        raise ModelFailedError(
+            f"A call of the graph's function '{shown(min(waiting))}' never ends: functions call each other in a circle."
+        )
+
+
 def changes_state(reached: Reached) -> str | None:
     """The operation that may change state kept between calls, or None when there is none."""
     return next((str(node.op) for node in _changing(reached)), None)
@@ -90,7 +135,7 @@ def changes_more_than(reached: Reached, own_variables: frozenset[str]) -> str | 
     """The same for a model's initialiser, which may fill tables and assign to ``own_variables`` that only it reads."""
     for node in _changing(reached):
         assigns_own = node.op == "AssignVariableOp" and node_name(node.input[0]) in own_variables
-        if not assigns_own and not node.op.startswith(_TABLE_FILLING):
+        if not assigns_own and not node.op.startswith(TABLE_FILLING):
             return str(node.op)
     return None
 

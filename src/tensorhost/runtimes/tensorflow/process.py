@@ -115,7 +115,7 @@ def _run_once(tf: Any, config: Any) -> None:
 
 def _import_quietly() -> Any:
     if importlib.util.find_spec("tensorflow") is None:
-        raise RuntimeMissingError("Loading a SavedModel needs TensorFlow: pip install 'tensorhost[tensorflow]'.")
+        raise RuntimeMissingError("This model needs TensorFlow: pip install 'tensorhost[tensorflow]'.")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     # Every session gets threads of its own, as many as its model is best served with; otherwise the first session of
     # the process decides for all. Read by TensorFlow once.

@@ -35,6 +35,7 @@ from tensorhost.runtimes.tensorflow.graph_scan import (
     node_name,
     parameter_bytes,
     reached_from,
+    refuse_endless_recursion,
     variables_in,
 )
 from tensorhost.runtimes.tensorflow.meta_graph import initialiser_of, read_meta_graph
@@ -150,6 +151,7 @@ def _read(tf: Any, path: Path, rebind: Rebind | None) -> _Model:
     init_op = initialiser_of(meta_graph)
     reached = reached_from(graph_def, _roots(bindings, init_op))
     refuse_unknown_operations(reached)
+    refuse_endless_recursion(reached)
     return _Model(path, meta_graph, bindings, init_op, reached)
 
 

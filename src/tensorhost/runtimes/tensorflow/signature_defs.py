@@ -16,7 +16,8 @@ from tensorhost.core.tensors import TensorSpec
 from tensorhost.runtimes.tensorflow.graph_scan import shape_of
 
 INIT_SIGNATURE = "__saved_model_init_op"
-_HIDDEN = frozenset({INIT_SIGNATURE, "__saved_model_train_op"})
+HIDDEN_SIGNATURES = frozenset({INIT_SIGNATURE, "__saved_model_train_op"})
+"""Signatures that no request calls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,8 @@ def bind_signatures(signature_defs: Mapping[str, Any]) -> Bindings:
     """
     bound: list[BoundSignature] = []
     refused: dict[str, str] = {}
-    for name in sorted(signature_defs.keys() - _HIDDEN, key=lambda key: (key != DEFAULT_SIGNATURE, version_key(key))):
+    visible = signature_defs.keys() - HIDDEN_SIGNATURES
+    for name in sorted(visible, key=lambda key: (key != DEFAULT_SIGNATURE, version_key(key))):
         try:
             bound.append(_bind(name, signature_defs[name]))
         except _UnservableError as reason:

@@ -13,11 +13,10 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from tensorhost.runtimes.base import LoadOptions
 from tensorhost.runtimes.contents import MAX_PARAMETERS, Contents, most_frequent_first, shown
 from tensorhost.runtimes.keras.contents import examine_layers
+from tensorhost.runtimes.tfjs.layers_config import outermost
 from tensorhost.runtimes.tfjs.model_json import ModelJson, read_model_json
 
 _WEIGHT_DTYPES = frozenset({"float32", "complex64"})
@@ -34,19 +33,8 @@ def examine_tfjs(path: Path, options: LoadOptions) -> Contents:
     if model.is_graph:
         counts = Counter(shown(name) for name in _operations_in(model.topology))
         return Contents(most_frequent_first(counts), _parameters_of(model))
-    contents = examine_layers(_layers_of(model.topology), options)
+    contents = examine_layers(outermost(model.topology), options)
     return replace(contents, parameters=_parameters_of(model))
-
-
-def _layers_of(topology: dict[str, Any]) -> dict[str, Any]:
-    """The configuration of the layers, which older converters wrote as text; empty where it cannot be read."""
-    config = topology.get("model_config", topology)
-    if isinstance(config, str):
-        try:
-            config = orjson.loads(config)
-        except orjson.JSONDecodeError:
-            return {}
-    return config if isinstance(config, dict) else {}
 
 
 def _operations_in(topology: dict[str, Any]) -> Iterator[str]:

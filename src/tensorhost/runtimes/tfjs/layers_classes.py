@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from tensorhost.core.errors import UnsupportedModelError
+from tensorhost.runtimes.contents import shown
 
 INPUT = "InputLayer"
 SEQUENTIAL = "Sequential"
@@ -99,18 +100,19 @@ def check_class(name: str, kind: str, data: dict[str, Any]) -> None:
         kind: its class.
         data: what the file says beside its settings: Keras 3 also writes module and registered name.
     """
-    details = {"layer": name, "class": kind}
+    details = {"layer": shown(name), "class": shown(kind)}
     if kind in REFUSED:
-        raise UnsupportedModelError(f"The layer '{name}' ({kind}) {REFUSED[kind]}.", details=details)
+        raise UnsupportedModelError(f"The layer '{shown(name)}' ({kind}) {REFUSED[kind]}.", details=details)
     if kind not in LAYERS | MODELS | CELLS | {INPUT}:
         raise UnsupportedModelError(
-            f"The model uses the layer '{kind}', which TensorFlow.js does not have; tensorhost loads no custom code.",
+            f"The model uses the layer '{shown(kind)}', which TensorFlow.js does not have; tensorhost loads no custom "
+            "code.",
             details=details,
         )
     module, registered = data.get("module"), data.get("registered_name")
     is_keras = module is None or (isinstance(module, str) and module.split(".")[0] in _KERAS_PACKAGES)
     if not is_keras or (registered is not None and registered != kind):
         raise UnsupportedModelError(
-            f"The layer '{name}' ({kind}) is of a class outside Keras; tensorhost loads no custom code.",
+            f"The layer '{shown(name)}' ({kind}) is of a class outside Keras; tensorhost loads no custom code.",
             details=details,
         )

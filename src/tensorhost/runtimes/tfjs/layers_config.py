@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 
 from tensorhost.core.errors import ModelFailedError, UnsupportedModelError
+from tensorhost.runtimes.contents import shown
 from tensorhost.runtimes.tfjs.layers_classes import CELLS, INPUT, MODELS, SEQUENTIAL, check_class
 from tensorhost.runtimes.tfjs.layers_nodes import Reference, calls_of, list_of, object_of, reference_to
 from tensorhost.runtimes.tfjs.layers_settings import Settings
@@ -93,17 +94,22 @@ def read_topology(topology: dict[str, Any]) -> ModelConfig:
         UnsupportedModelError: it uses a layer that is not executed; the message names it.
         ModelFailedError: anything else is wrong with it.
     """
+    model = outermost(topology)
+    kind = _kind(model, "modelTopology")
+    if kind not in MODELS:
+        raise UnsupportedModelError(f"The model is of the class '{shown(kind)}', not Sequential or functional.")
+    return _model(kind, model.get("config"), _Count())
+
+
+def outermost(topology: dict[str, Any]) -> dict[str, Any]:
+    """The ``{class_name, config}`` of the model itself, unchecked. Raises ModelFailedError where there is none."""
     config = topology.get("model_config")
     if isinstance(config, str):
         try:
             config = orjson.loads(config)
         except orjson.JSONDecodeError as error:
             raise ModelFailedError("modelTopology.model_config is not valid JSON.") from error
-    model = object_of(topology if config is None else config, "modelTopology")
-    kind = _kind(model, "modelTopology")
-    if kind not in MODELS:
-        raise UnsupportedModelError(f"The model is of the class '{kind}', not Sequential or functional.")
-    return _model(kind, model.get("config"), _Count())
+    return object_of(topology if config is None else config, "modelTopology")
 
 
 def _model(kind: str, config: Any, count: _Count) -> ModelConfig:
@@ -130,7 +136,7 @@ def _layer(data: Any, count: _Count) -> LayerConfig:
     if name is None and kind in CELLS:
         name = kind
     if not isinstance(name, str) or not 0 < len(name) <= _LONGEST_NAME:
-        raise ModelFailedError(f"A layer ({kind}) has no name of 1 to {_LONGEST_NAME} characters.")
+        raise ModelFailedError(f"A layer ({shown(kind)}) has no name of 1 to {_LONGEST_NAME} characters.")
     check_class(name, kind, data)
     calls = calls_of(data.get("inbound_nodes"), name)
     count.add_inputs(sum(len(call) + 1 for call in calls))
@@ -165,13 +171,13 @@ def _graph(config: dict[str, Any], count: _Count) -> ModelConfig:
         given = data.get("name")
         key = given if isinstance(given, str) else layer.name
         if key in layers:
-            raise ModelFailedError(f"The model has two layers named '{key}'.")
+            raise ModelFailedError(f"The model has two layers named '{shown(key)}'.")
         layers[key] = layer
     inputs = [reference_to(value, "input_layers") for value in list_of(config.get("input_layers"), "input_layers")]
     outputs = [reference_to(value, "output_layers") for value in list_of(config.get("output_layers"), "output_layers")]
     for reference in inputs:
         if reference.layer not in layers or layers[reference.layer].kind != INPUT:
-            raise ModelFailedError(f"The model's input '{reference.layer}' is not an InputLayer of it.")
+            raise ModelFailedError(f"The model's input '{shown(reference.layer)}' is not an InputLayer of it.")
     return _checked(ModelConfig(layers, tuple(reference.layer for reference in inputs), tuple(outputs)))
 
 
@@ -192,7 +198,7 @@ def _input_of(layer: LayerConfig) -> LayerConfig:
     """The input layer that TensorFlow.js puts before the first layer of a Sequential."""
     if layer.model is not None:
         if len(layer.model.inputs) != 1:
-            raise ModelFailedError(f"The model '{layer.name}' in a Sequential must have one input.")
+            raise ModelFailedError(f"The model '{shown(layer.name)}' in a Sequential must have one input.")
         return layer.model.layers[layer.model.inputs[0]]
     settings = layer.settings
     values: dict[str, Any] = {"dtype": settings.raw("dtype")}
@@ -206,7 +212,7 @@ def _input_of(layer: LayerConfig) -> LayerConfig:
         length = settings.raw("input_length")
         values["batch_input_shape"] = [None, *(length if isinstance(length, list) else [length])]
     else:
-        raise ModelFailedError(f"The first layer '{layer.name}' of a Sequential has no batch_input_shape.")
+        raise ModelFailedError(f"The first layer '{shown(layer.name)}' of a Sequential has no batch_input_shape.")
     name = f"{layer.name}_input"
     return LayerConfig(name, INPUT, Settings(name, INPUT, values))
 
@@ -234,13 +240,13 @@ def _checked(model: ModelConfig) -> ModelConfig:
     offsets = _first_calls(model)
 
     def moved(reference: Reference) -> Reference:
-        layer = model.layers.get(reference.layer)
+        layer, name = model.layers.get(reference.layer), shown(reference.layer)
         if layer is None:
-            raise ModelFailedError(f"A layer takes its input from '{reference.layer}', which the model does not have.")
+            raise ModelFailedError(f"A layer takes its input from '{name}', which the model does not have.")
         call = reference.call - offsets.get(reference.layer, 0)
         if not 0 <= call < max(1, len(layer.calls)) or (not layer.calls and layer.kind != INPUT):
             raise ModelFailedError(
-                f"A layer takes its input from call {reference.call} of '{reference.layer}', which has no such call."
+                f"A layer takes its input from call {reference.call} of '{name}', which has no such call."
             )
         return Reference(reference.layer, call, reference.output)
 

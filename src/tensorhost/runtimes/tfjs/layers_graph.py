@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tensorhost.core.errors import ModelFailedError
+from tensorhost.runtimes.contents import shown
 from tensorhost.runtimes.tfjs.layers_classes import INPUT
 from tensorhost.runtimes.tfjs.layers_config import LayerConfig, ModelConfig
 
@@ -133,9 +134,9 @@ class Graph:
 def _output(values: dict[tuple[str, int], list[Tensor]], key: str, call: int, output: int) -> Tensor:
     tensors = values.get((key, call))
     if tensors is None:
-        raise ModelFailedError(f"The input layer '{key}' is not among the inputs of its model.")
+        raise ModelFailedError(f"The input layer '{shown(key)}' is not among the inputs of its model.")
     if output >= len(tensors):
-        raise ModelFailedError(f"A layer takes output {output} of '{key}', which has {len(tensors)}.")
+        raise ModelFailedError(f"A layer takes output {output} of '{shown(key)}', which has {len(tensors)}.")
     return tensors[output]
 
 
@@ -163,5 +164,5 @@ def _execution_order(config: ModelConfig) -> Iterator[tuple[str, int]]:
             needed = [(source.layer, source.call) for source in layer.calls[node[1]]]
             waiting = [source for source in needed if source not in done]
             if any(source in entered for source in waiting):
-                raise ModelFailedError(f"The layer '{layer.name}' is part of a circle.")
+                raise ModelFailedError(f"The layer '{shown(layer.name)}' is part of a circle.")
             stack.extend(waiting)

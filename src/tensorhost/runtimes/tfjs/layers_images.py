@@ -136,13 +136,18 @@ def _global_pooling(reduction: str, rank: int) -> Make:
         settings = layer.settings
         maker.ignores(settings, keepdims=False)
         axes = [2, 3] if rank == 2 and settings.channels_first() else list(range(1, rank + 1))
-        reduce_ = getattr(maker.tf, reduction)
+        tf = maker.tf
+
+        def reduced(tensor: Any) -> Any:
+            # TensorFlow's mean of whole numbers is a whole number.
+            values = tf.cast(tensor, tf.float32) if reduction == "reduce_mean" else tensor
+            return getattr(tf, reduction)(values, axes)
 
         def call(inputs: list[Tensor], _masked: Masked | None) -> list[Tensor]:
             (tensor,) = inputs
             if len(tensor.shape) != rank + 2:
                 raise settings.unsupported(f"needs an input of {rank + 2} dimensions, not {len(tensor.shape)}")
-            return [maker.op(lambda x: reduce_(x, axes), tensor)]
+            return [maker.op(reduced, tensor)]
 
         return Unit(call)
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 from itertools import count
 from typing import Any
 
 from tensorhost.core.errors import ModelFailedError, TensorhostError
 from tensorhost.core.tensors import Array, element_count, format_shape
+from tensorhost.runtimes.contents import shown
 from tensorhost.runtimes.tensorflow.errors import is_out_of_memory, load_error
 from tensorhost.runtimes.tfjs.layers_config import LayerConfig
 from tensorhost.runtimes.tfjs.layers_graph import Calls, Masked, Tensor, Unit
@@ -101,23 +102,7 @@ class Maker:
 
     def op(self, function: Callable[..., Any], tensors: Tensor | list[Tensor]) -> Tensor:
         """What ``function``, on TensorFlow's tensors, gives for symbolic ones."""
-        return self._operation(function)(tensors)
-
-    def _operation(self, function: Callable[..., Any]) -> Any:
-        """A layer that computes ``function``. (Keras' own for that, Lambda, takes every output for a float.)"""
-        base = self.keras.layers.Layer
-
-        class Operation(base):  # type: ignore[misc, valid-type]  # Keras has no types
-            """A function as a layer without weights."""
-
-            def __init__(self, name: str) -> None:
-                super().__init__(name=name, autocast=False)
-                self.built = True
-
-            def call(self, inputs: Any) -> Any:
-                return function(inputs)
-
-        return Operation(self.name())
+        return _operation_class(self.keras.layers.Layer)(function, self.name())(tensors)
 
     def activation(self, settings: Settings, name: str = "activation", default: str = "linear") -> Activation:
         """The activation function a setting names, on TensorFlow's tensors or Keras' symbolic ones."""
@@ -160,7 +145,7 @@ class Maker:
             for output in outputs:
                 if element_count([size or 1 for size in output.shape]) > MAX_SIZE:
                     raise ModelFailedError(
-                        f"The layer '{layer.name}' ({layer.kind}) has an output of shape "
+                        f"The layer '{shown(layer.name)}' ({layer.kind}) has an output of shape "
                         f"{format_shape(tuple(output.shape))}, which is too large."
                     )
             return outputs
@@ -177,8 +162,8 @@ class Maker:
             if is_out_of_memory(self.tf, error):
                 raise load_error(self.tf, error) from error
             raise ModelFailedError(
-                f"The layer '{layer.name}' ({layer.kind}) does not fit its inputs or its settings.",
-                details={"layer": layer.name, "class": layer.kind},
+                f"The layer '{shown(layer.name)}' ({layer.kind}) does not fit its inputs or its settings.",
+                details={"layer": shown(layer.name), "class": layer.kind},
                 log_detail=f"{type(error).__name__}: {error}",
             ) from error
 
@@ -193,6 +178,24 @@ def _activation_name(settings: Settings, name: str, default: str) -> str:
     if word not in ACTIVATIONS:
         raise settings.wrong(name, "one of " + ", ".join(sorted(ACTIVATIONS)))
     return word
+
+
+@cache
+def _operation_class(base: Any) -> Any:
+    """The class of layers that compute a function. (Keras' own for that, Lambda, takes every output for a float.)"""
+
+    class Operation(base):  # type: ignore[misc]  # Keras has no types
+        """A function as a layer without weights."""
+
+        def __init__(self, function: Callable[..., Any], name: str) -> None:
+            super().__init__(name=name, autocast=False)
+            self._compute = function
+            self.built = True
+
+        def call(self, inputs: Any) -> Any:
+            return self._compute(inputs)
+
+    return Operation
 
 
 Make = Callable[[LayerConfig, Maker], Unit]

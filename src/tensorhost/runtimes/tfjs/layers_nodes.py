@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tensorhost.core.errors import ModelFailedError, UnsupportedModelError
+from tensorhost.runtimes.contents import shown
 from tensorhost.runtimes.tfjs.layers_settings import MAX_SIZE, snake_case
 
 _TENSORS_AMONG_SETTINGS = frozenset({"initial_state", "constants", "mask"})
@@ -27,13 +28,13 @@ def calls_of(nodes: Any, name: str) -> tuple[tuple[Reference, ...], ...]:
         UnsupportedModelError: a call takes tensors in another way than as inputs.
         ModelFailedError: the nodes are not lists of ``[layer, call, output]``.
     """
-    field = f"inbound_nodes of the layer '{name}'"
+    field = f"inbound_nodes of the layer '{shown(name)}'"
     calls = []
     for node in [] if nodes is None else list_of(nodes, field):
         sources = list_of(node, field)
         if not sources:
-            raise ModelFailedError(f"The layer '{name}' is called with no inputs.")
-        calls.append(tuple(reference_to(source, f"The layer '{name}'") for source in sources))
+            raise ModelFailedError(f"The layer '{shown(name)}' is called with no inputs.")
+        calls.append(tuple(reference_to(source, f"The layer '{shown(name)}'") for source in sources))
     return tuple(calls)
 
 

@@ -7,13 +7,13 @@ expected and what came.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
-import orjson
-
 from tensorhost.core.errors import ModelFailedError, UnsupportedModelError
+from tensorhost.runtimes.contents import shown
 
 MAX_SIZE = 2**31 - 1
 """Largest whole number a setting may be: no dimension of a tensor in a browser is larger."""
@@ -28,13 +28,13 @@ class Settings:
     """What the file says about one layer.
 
     Args:
-        layer: the layer's name.
+        layer: the layer's name, for messages.
         kind: its class, such as ``Dense``.
         values: the ``config`` of the file.
     """
 
     def __init__(self, layer: str, kind: str, values: Mapping[str, Any]) -> None:
-        self.layer = layer
+        self.layer = shown(layer)
         self.kind = kind
         self._values = {snake_case(key): value for key, value in values.items()}
 
@@ -130,11 +130,10 @@ class Settings:
     def wrong(self, name: str, expected: str) -> ModelFailedError:
         """The error for a setting that is not what was expected."""
         value = self._values.get(name)
-        shown = "nothing" if value is None else orjson.dumps(value).decode()
-        shown = shown if len(shown) <= 80 else f"{shown[:80]}…"
+        found = "nothing" if value is None else shown(json.dumps(value))
         return ModelFailedError(
-            f"The layer '{self.layer}' ({self.kind}): {name} must be {expected}, not {shown}.",
-            details={"layer": self.layer, "setting": name, "expected": expected, "actual": shown},
+            f"The layer '{self.layer}' ({self.kind}): {name} must be {expected}, not {found}.",
+            details={"layer": self.layer, "setting": name, "expected": expected, "actual": found},
         )
 
     def unsupported(self, reason: str) -> UnsupportedModelError:

@@ -18,6 +18,7 @@ import numpy as np
 
 from tensorhost.core.errors import ModelFailedError
 from tensorhost.core.tensors import Array, format_shape
+from tensorhost.runtimes.contents import shown
 
 _MOST_NAMED = 5
 
@@ -58,18 +59,18 @@ class WeightStore:
         wanted = "/".join((*owner.scope, name))
         if found is None:
             raise ModelFailedError(
-                f"The weights manifest lacks the weight '{wanted}' of shape {format_shape(tuple(shape))}.",
-                details={"weight": wanted, "expected": list(shape)},
+                f"The weights manifest lacks the weight '{shown(wanted)}' of shape {format_shape(tuple(shape))}.",
+                details={"weight": shown(wanted), "expected": list(shape)},
             )
         array = self._weights[found]
         if array.shape != tuple(shape):
             raise ModelFailedError(
-                f"The weight '{found}' has the shape {format_shape(array.shape)}; the layer needs "
+                f"The weight '{shown(found)}' has the shape {format_shape(array.shape)}; the layer needs "
                 f"{format_shape(tuple(shape))}.",
-                details={"weight": found, "expected": list(shape), "actual": list(array.shape)},
+                details={"weight": shown(found), "expected": list(shape), "actual": list(array.shape)},
             )
         if array.dtype.kind not in "fi":
-            raise ModelFailedError(f"The weight '{found}' does not hold real numbers.")
+            raise ModelFailedError(f"The weight '{shown(found)}' does not hold real numbers.")
         del self._weights[found]
         return np.asarray(array, np.float32)
 
@@ -78,10 +79,10 @@ class WeightStore:
         if self._weights:
             names = list(self._weights)
             more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-            listed = ", ".join(f"'{name}'" for name in names[:_MOST_NAMED])
+            listed = ", ".join(f"'{shown(name)}'" for name in names[:_MOST_NAMED])
             raise ModelFailedError(
                 f"The weights manifest has weights that no layer of the model has: {listed}{more}.",
-                details={"weights": names[:100]},
+                details={"weights": [shown(name) for name in names[:100]]},
             )
 
     def _find(self, owner: Owner, name: str, position: int) -> str | None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from tensorhost.runtimes.base import LoadOptions, Runtime
-from tensorhost.runtimes.tensorflow.process import tensorflow
 from tensorhost.runtimes.tfjs.graph_model import load_graph_model
+from tensorhost.runtimes.tfjs.layers_model import load_layers_model
 from tensorhost.runtimes.tfjs.model_json import read_model_json
 
 
@@ -18,11 +18,5 @@ def load_tfjs(path: Path, options: LoadOptions) -> Runtime:
         RuntimeMissingError: TensorFlow is not installed.
         OutOfMemoryError: the model does not fit.
     """
-    tensorflow(options)
     model = read_model_json(path)
-    if model.is_graph:
-        return load_graph_model(model, options)
-    # Imported here, since it brings Keras, which graph models do without.
-    from tensorhost.runtimes.tfjs.layers_model import load_layers_model
-
-    return load_layers_model(model, options)
+    return (load_graph_model if model.is_graph else load_layers_model)(model, options)

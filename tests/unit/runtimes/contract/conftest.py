@@ -12,8 +12,8 @@ from typing import Any
 import contract_models
 import pytest
 from contract_background import Done, begin
-from contract_case import Ask, Case
-from contract_cases import CASES, DATA, MIXING
+from contract_case import DATA, Ask, Case
+from contract_cases import CASES, MIXING
 
 from tensorhost.core.tensors import Array, Tensors
 from tensorhost.runtimes import LoadOptions, Runtime, load

@@ -11,12 +11,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from contract_cases import DATA
+from contract_case import DATA
 
 from tensorhost.demo import demo_models_path
 
 HERE = Path(__file__).parent
-FLIPS, SOME = 60, 14
+FLIPS, SOME = 60, 10
 LONGEST_S = 280
 GROUPS = (("tfjs layers", "keras"), ("saved_model", "graph_def", "tfjs"), ("keras_h5",), ("tflite",))
 """Kinds of models that one process meets: importing a framework takes as long as many attacks."""

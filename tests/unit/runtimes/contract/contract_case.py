@@ -23,6 +23,12 @@ WORDS = (b"a", b"b", b"", b"c d", b"\xff", b"a b c")
 PROVED = ""
 """The reason against batching of a model that may be batched."""
 
+NOT_FREE = "Not every input and output has a free first dimension."
+MIXES = "depend on what else is in the batch"
+"""Reasons against batching that the proof gives."""
+
+DATA = Path(__file__).parents[3] / "data"
+
 _SPEC = re.compile(r"(\w+) \[(.*)\]")
 
 
@@ -137,3 +143,8 @@ def assert_equal(actual: Array, expected: Array, tolerance: float) -> None:
         return
     scale = float(np.max(np.abs(expected), initial=0.0))
     np.testing.assert_allclose(actual, expected, rtol=tolerance, atol=tolerance * max(scale, 1e-3))
+
+
+def inside(fixture_name: str, name: str) -> Callable[[Callable[[str], Any]], Path]:
+    """The file or folder ``name`` in the folder that a fixture gives."""
+    return lambda fixture: fixture(fixture_name) / name

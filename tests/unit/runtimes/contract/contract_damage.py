@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 Attack = Callable[[Path], Path]
 """Spoils the copy of a model at the path, and gives the path to load."""
+
+SECRET = "secret.bin"
+"""A file beside the model's folder that no attack must reach or write."""
 
 CUTS = (0, 1, 7, 64, 0.1, 0.25, 0.4, 0.55, 0.7, 0.85, 0.95, -8, -1)
 
@@ -133,3 +139,25 @@ def some(attacks: Mapping[str, Attack], count: int) -> dict[str, Attack]:
     """At most ``count`` of the attacks, evenly chosen; all for 0."""
     step = max(1, len(attacks) // count) if count else 1
     return dict(list(attacks.items())[::step])
+
+
+def json_attack(change: Callable[[Any], None], name: str | None = None) -> Attack:
+    """Changes a JSON document: the model file itself, or the file ``name`` in its archive."""
+
+    def attack(model: Path) -> Path:
+        if name is None:
+            document = json.loads(model.read_bytes())
+            change(document)
+            model.write_bytes(json.dumps(document).encode())
+            return model
+        with zipfile.ZipFile(model) as archive:
+            members = {member: archive.read(member) for member in archive.namelist()}
+        document = json.loads(members[name])
+        change(document)
+        members[name] = json.dumps(document).encode()
+        with zipfile.ZipFile(model, "w") as archive:
+            for member, content in members.items():
+                archive.writestr(member, content)
+        return model
+
+    return attack

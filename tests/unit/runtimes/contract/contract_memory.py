@@ -20,7 +20,7 @@ from tensorhost.telemetry import process_memory
 
 SIZE = 1024
 MODEL_BYTES = SIZE * SIZE * 4
-SETTLING, CYCLES = 2, 4
+SETTLING, CYCLES = 1, 3
 
 
 def main() -> None:

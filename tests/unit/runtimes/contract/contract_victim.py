@@ -20,8 +20,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from contract_attacks import FOR_THE_PROBE, SECRET, made_attacks
-from contract_damage import copy, damage, root_of, some
+from contract_attacks import FOR_THE_PROBE, made_attacks
+from contract_damage import SECRET, copy, damage, root_of, some
 
 from tensorhost.core.errors import TensorhostError
 from tensorhost.core.signatures import Signature
@@ -32,7 +32,8 @@ MEMORY_BYTES = 8 * 2**30
 """Address space of the process: more is refused, so that a model cannot take the machine."""
 
 INDISCREET = re.compile(
-    r"/tmp|/home|/root|Traceback|\n|\x1b|<class |<tf\.| object at 0x|NoneType|\b[A-Z][A-Za-z]*(?:Error|Exception)\b"
+    "|".join(re.escape(place) for place in (tempfile.gettempdir(), sys.prefix))
+    + r"|Traceback|\n|\x1b|<class |<tf\.| object at 0x|NoneType|\b[A-Z][A-Za-z]*(?:Error|Exception)\b"
 )
 """What no message for a client may hold."""
 
