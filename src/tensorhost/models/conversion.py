@@ -16,9 +16,9 @@ from pathlib import Path
 
 from tensorhost.core.errors import InvalidRequestError, ModelFailedError
 from tensorhost.core.tensors import Tensors
-from tensorhost.models.comparison import SignatureComparison, compare
+from tensorhost.models.comparison import BATCH_ROWS, SignatureComparison, compare
 from tensorhost.models.examples import read_examples
-from tensorhost.models.probe import Prober
+from tensorhost.models.probe import FirstRuns, Prober
 from tensorhost.runtimes.base import LoadOptions, ModelFormat, Runtime, Trust
 from tensorhost.runtimes.conversion import refuse_source, write_saved_model, write_tflite, written_format
 from tensorhost.runtimes.examination import examine, refuse_untrusted
@@ -101,7 +101,8 @@ def convert(
         progress(STEPS[0])
         if request.options.trust is Trust.STRICT:
             refuse_untrusted(examine(request.source, request.options), request.options)
-        if prober is not None and prober.probe(request.source, request.options).crash:
+        runs = FirstRuns(request.folder or request.source, request.examples, max(BATCH_ROWS))
+        if prober is not None and prober.probe(request.source, request.options, runs).crash:
             request = replace(request, options=replace(request.options, remapping=False))
         result, report = _convert(request, source_format, target_format, folder, progress)
         progress(STEPS[5])

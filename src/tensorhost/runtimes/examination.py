@@ -60,7 +60,7 @@ def refuse_untrusted(contents: Contents, options: LoadOptions) -> None:
     more = len(contents.findings) - _MOST_NAMED
     rest = f" And {more} more." if more > 0 else ""
     raise UntrustedModelError(
-        f"The model could do more than compute, and this server refuses such models (trust = strict). {named}{rest}",
+        f"The model could do more than compute, and such models are refused (trust = strict). {named}{rest}",
         details={"findings": [finding.to_json() for finding in contents.findings]},
     )
 

@@ -273,8 +273,8 @@ class Prober:
         self.error = error
         self.tried = []
 
-    def probe(self, path, options):
-        self.tried.append((path, options))
+    def probe(self, path, options, runs):
+        self.tried.append((path, options, runs.max_batch_rows))
         if self.error is not None:
             raise self.error
         return SimpleNamespace(crash=self.crash)
@@ -286,7 +286,7 @@ def test_a_model_that_crashes_its_runtime_is_tried_first_and_loaded_as_it_surviv
 ):
     prober = Prober(crash)
     convert(request(source, place / "m"), lambda _: None, prober)
-    assert prober.tried == [(source, LoadOptions())]
+    assert prober.tried == [(source, LoadOptions(), 8)]
     assert [options.remapping for options in stand.options] == [remapping, remapping]
 
 

@@ -7,6 +7,7 @@ on, and nothing else of the file is held.
 
 from __future__ import annotations
 
+import logging
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,8 @@ from tensorhost.runtimes.tensorflow.op_packages import refuse_unknown_operations
 from tensorhost.runtimes.tensorflow.process import tensorflow
 from tensorhost.runtimes.tensorflow.signature_defs import Bindings
 
+_log = logging.getLogger(__name__)
+
 
 def load_graph_def(path: Path, options: LoadOptions) -> Runtime:
     """Load the frozen graph in the file ``path``.
@@ -67,6 +70,10 @@ def load_graph_def(path: Path, options: LoadOptions) -> Runtime:
         raise
     except Exception as error:  # the border of a load attempt: a damaged graph raises anything
         raise load_error(tf, error) from error
+    if not (options.graph_inputs and options.graph_outputs):
+        found = bindings.bound[0].signature
+        names = (list(found.inputs), list(found.outputs))
+        _log.info("inputs and outputs of %s were found by looking at the graph: %s -> %s", path, *names)
     return load_frozen(tf, _model(frozen, bindings), options)
 
 

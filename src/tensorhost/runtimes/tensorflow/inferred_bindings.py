@@ -7,7 +7,6 @@ What must stay true: a signature made here can be called; a graph that needs a v
 from __future__ import annotations
 
 import difflib
-import logging
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -24,8 +23,6 @@ from tensorhost.runtimes.tensorflow.signature_defs import Bindings, BoundSignatu
 _PLACEHOLDERS = frozenset({"Placeholder", "PlaceholderV2"})
 _NEVER_OUTPUTS = _PLACEHOLDERS | {"PlaceholderWithDefault", "Const", "NoOp"}
 _MOST_SUGGESTIONS = 3
-
-_log = logging.getLogger(__name__)
 
 
 def bind_graph(
@@ -71,8 +68,6 @@ def bind_graph(
         {name: _spec("input", name, tensor, origin) for name, tensor in feeds.items()},
         {name: _spec("output", name, tensor, origin) for name, tensor in fetches.items()},
     )
-    if not (inputs and outputs):
-        _log.info("inputs and outputs were found by looking at the graph: %s -> %s", list(feeds), list(fetches))
     return Bindings(
         (
             BoundSignature(
