@@ -5,7 +5,8 @@ TensorFlow.js Node with ``@tensorflow/tfjs`` and ``@tensorflow/tfjs-backend-wasm
 
 The loop does nothing but call the runtime, in a process of its own, on the same eight rows again and again; for LiteRT
 with one thread and with one per core, of which the faster counts. The server is asked over HTTP, with JSON, eight rows
-a request. They take turns, and a ratio is taken between neighbours in time.
+a request. The large network is bound by its computation; for the small one, the half megabyte of JSON that a request
+brings weighs, too. They take turns, and a ratio is taken between neighbours in time.
 """
 
 from __future__ import annotations
@@ -39,13 +40,16 @@ PACKAGES = ("tensorhost", "tensorflow-cpu", "keras", "ai-edge-litert", "numpy")
 ROWS = 8
 CONNECTIONS = (1, 4)
 SECONDS = 6
+SMALL, LARGE = "1", "2.5"
+"""How many times the layers are as wide as at first: 1.1 and 7.2 million parameters."""
+
 TARGET = 0.9
 _CONVERT = """
 import sys, keras, tensorflow as tf
 layers = keras.layers
 model = keras.Sequential([keras.Input((32, 32, 3))])
-for index, filters in enumerate((64, 64, 128, 128, 256, 256)):
-    model.add(layers.Conv2D(filters, 3, padding="same", activation="relu"))
+for index, width in enumerate((64, 64, 128, 128, 256, 256)):
+    model.add(layers.Conv2D(round(width * float(sys.argv[2])), 3, padding="same", activation="relu"))
     if index % 2:
         model.add(layers.MaxPooling2D())
 model.add(layers.GlobalAveragePooling2D())
@@ -65,11 +69,11 @@ class Case:
     loops: dict[str, Loop]
 
 
-def tflite_case(root: Path, rows: list[Any], rows_file: Path) -> Case:
+def tflite_case(width: str, root: Path, rows: list[Any], rows_file: Path) -> Case:
     """The convolution network as TensorFlow Lite."""
-    path = root / "conv_tflite.tflite"
+    path = root / f"conv_tflite_{width}.tflite"
     if not path.is_file():
-        subprocess.run([sys.executable, "-c", _CONVERT, str(path)], check=True, capture_output=True)
+        subprocess.run([sys.executable, "-c", _CONVERT, str(path), width], check=True, capture_output=True)
     script = str(PEERS / "litert_loop.py")
 
     def loop(threads: int) -> Loop:
@@ -77,20 +81,23 @@ def tflite_case(root: Path, rows: list[Any], rows_file: Path) -> Case:
 
     loops = {f"LiteRT, {threads} thread{'s' * (threads > 1)}": loop(threads) for threads in {1, os.cpu_count() or 1}}
     expected = np.array(next(iter(loops.values()))()["answers"], np.float32)
-    return Case("TensorFlow Lite", Model("conv_tflite", path, rows, expected), loops)
+    return Case(f"TensorFlow Lite, {_title(width)}", Model(path.stem, path, rows, expected), loops)
 
 
-def tfjs_case(root: Path, rows: list[Any], rows_file: Path) -> Case:
+def tfjs_case(width: str, root: Path, rows: list[Any], rows_file: Path) -> Case:
     """The same network as TensorFlow.js, made by TensorFlow.js."""
-    folder = _built(root / "conv_tfjs", "1")
+    folder = _built(root / f"conv_tfjs_{width}", width)
 
     def loop() -> dict[str, Any]:
         return _run(["node", str(TFJS_SCRIPT), "loop", str(folder), str(rows_file), str(SECONDS)])
 
     expected = np.array(loop()["answers"], np.float32)
-    return Case(
-        "TensorFlow.js", Model("conv_tfjs", folder, rows, expected), {"TensorFlow.js, WebAssembly in Node": loop}
-    )
+    loops = {"TensorFlow.js, WebAssembly in Node": loop}
+    return Case(f"TensorFlow.js, {_title(width)}", Model(folder.name, folder, rows, expected), loops)
+
+
+def _title(width: str) -> str:
+    return "small network" if width == SMALL else "large network"
 
 
 def _built(folder: Path, width: str) -> Path:
@@ -160,8 +167,8 @@ def main() -> None:
     rows_file = root / "rows.json"
     rows_file.write_text(json.dumps(rows), encoding="utf-8")
     cases = []
-    for make in (tflite_case, tfjs_case):
-        cases.append(measure(make(root, rows, rows_file), arguments.rounds))
+    for make, width in ((tflite_case, LARGE), (tfjs_case, LARGE), (tflite_case, SMALL)):
+        cases.append(measure(make(width, root, rows, rows_file), arguments.rounds))
         print(json.dumps(cases[-1], indent=1), flush=True)
     loading = load_time(root)
     print(loading)

@@ -85,10 +85,12 @@ by {growth_mib:.1f} MiB (the target is at most {target_growth_mib:.0f}); the hig
 _FORMATS = """\
 ## TensorFlow Lite and TensorFlow.js
 
-A convolution network (1.1 million parameters, rows of 32×32×3), {rows} rows a call. A format's own runtime is called in
-a loop in a process of its own, doing nothing else; tensorhost is asked over HTTP, {rows} rows of JSON a request
-({body_bytes:,} bytes). Rows a second: the median and, in brackets, the lowest and the highest of {rounds} rounds.
-*Times loop* is tensorhost's over the fastest loop's of the same round (the target is at least {target}).
+A convolution network on rows of 32×32×3, {rows} rows a call: a large one (7.2 million parameters), bound by its
+computation, and a small one (1.1 million), for which reading the request's {body_bytes:,} bytes of JSON weighs, too. A
+format's own runtime is called in a loop in a process of its own, doing nothing else; tensorhost is asked over HTTP,
+{rows} rows a request. Rows a second: the median and, in brackets, the lowest and the highest of {rounds} rounds. *Times
+loop* is tensorhost's over the fastest loop's of the same round (the target, for the large network, is at least
+{target}).
 """
 
 _CODECS = """\
