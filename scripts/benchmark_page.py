@@ -61,7 +61,8 @@ _STARTUP = """\
 
 Serving the demo models: from the start of the process to the first 200 at `/health/ready`. The least a Python program
 could take is a process that imports TensorFlow, loads the same models with TensorFlow's and Keras's own functions and
-ends. Medians of {rounds} rounds, the two taking turns.
+ends. The server tries each model in a child process first, which imports TensorFlow, too (`--no-probe` leaves that
+out). Medians of {rounds} rounds, the two taking turns.
 """
 
 
