@@ -13,6 +13,7 @@ from itertools import islice
 
 import numpy as np
 
+from tensorhost.core.closeness import agree, scale_of, widened
 from tensorhost.core.dtypes import DType
 from tensorhost.core.errors import InvalidRequestError, ModelFailedError, TensorhostError
 from tensorhost.core.signatures import Signature
@@ -98,24 +99,14 @@ def compare(
     return SignatureComparison(signature.name, calls, outputs, note)
 
 
-def agree(expected: Array, actual: Array, tolerance: float) -> bool:
-    """Whether two arrays of one dtype and shape are equal, floating-point numbers within ``tolerance``."""
-    dtype = DType.of(expected)
-    if not (dtype.is_floating or dtype.is_complex):
-        return bool(np.array_equal(expected, actual))
-    first, second = _wide(expected), _wide(actual)
-    allowed = tolerance * _scale(first)
-    return bool(np.allclose(second, first, rtol=tolerance, atol=allowed, equal_nan=True))
-
-
 def difference_of(expected: Array, actual: Array) -> OutputDifference:
     """Largest difference and scale of two arrays of one dtype and shape; both 0 for strings."""
     if DType.of(expected) is DType.STRING:
         return OutputDifference()
-    first, second = _wide(expected), _wide(actual)
+    first, second = widened(expected), widened(actual)
     both = np.isfinite(first) & np.isfinite(second)
     gaps = np.abs(first[both] - second[both])
-    return OutputDifference(float(gaps.max(initial=0.0)), _scale(first))
+    return OutputDifference(float(gaps.max(initial=0.0)), scale_of(first))
 
 
 def _sources(
@@ -177,11 +168,3 @@ def _by_how_much(name: str, expected: Array, difference: OutputDifference, toler
 
 def _differs(signature: Signature, what: str) -> ModelFailedError:
     return ModelFailedError(f"The result differs from the model in signature '{signature.name}': {what}.")
-
-
-def _wide(array: Array) -> Array:
-    return array.astype(np.complex128 if DType.of(array).is_complex else np.float64)
-
-
-def _scale(wide: Array) -> float:
-    return float(np.abs(wide[np.isfinite(wide)]).max(initial=0.0))

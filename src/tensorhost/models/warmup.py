@@ -15,6 +15,7 @@ from typing import Protocol
 
 import numpy as np
 
+from tensorhost.core.closeness import agree
 from tensorhost.core.dtypes import DType
 from tensorhost.core.errors import InvalidRequestError, ModelFailedError, TensorhostError
 from tensorhost.core.signatures import Signature
@@ -261,14 +262,6 @@ def _disagreement(runtime: Runtime, signature: Signature, rows: Tensors) -> str:
 
 
 def _agree(alone: Array, together: Array) -> bool:
-    if alone.shape != together.shape:
-        return False
     dtype = DType.of(alone)
-    if not (dtype.is_floating or dtype.is_complex):
-        return bool(np.array_equal(alone, together))
     tolerance = _TOLERANCE.get(dtype, 1e-4 if dtype.is_complex else 0.25)
-    wide = np.complex128 if dtype.is_complex else np.float64
-    first, second = alone.astype(wide), together.astype(wide)
-    finite = np.abs(first[np.isfinite(first)])
-    scale = float(finite.max()) if finite.size else 0.0
-    return bool(np.allclose(first, second, rtol=tolerance, atol=tolerance * scale, equal_nan=True))
+    return alone.shape == together.shape and agree(alone, together, tolerance)

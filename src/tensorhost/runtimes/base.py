@@ -114,6 +114,30 @@ class Runtime(Protocol):
         """Let go of everything. No call may be running or follow."""
 
 
+class LoadedModel:
+    """What every runtime tells of the model it has loaded; see ``Runtime``. It executes nothing itself."""
+
+    def __init__(self, signatures: Mapping[str, Signature], refused: Mapping[str, str], weights_bytes: int) -> None:
+        self._signatures = dict(signatures)
+        self._refused = dict(refused)
+        self._weights_bytes = weights_bytes
+
+    @property
+    def signatures(self) -> Mapping[str, Signature]:
+        """Every signature a client may call, the default one first."""
+        return self._signatures
+
+    @property
+    def refused_signatures(self) -> Mapping[str, str]:
+        """Signatures left out, with the reason."""
+        return self._refused
+
+    @property
+    def weights_bytes(self) -> int:
+        """Bytes of the model's parameters."""
+        return self._weights_bytes
+
+
 class Loader(Protocol):
     """Reads one format."""
 

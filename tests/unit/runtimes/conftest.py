@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tensorhost.runtimes import LoadOptions, prepare
+from tensorhost.runtimes import LoadOptions, load, prepare
 
 OPTIONS = LoadOptions(intra_op_threads=1, inter_op_threads=1)
 
@@ -64,3 +64,18 @@ def keras_models(tf, keras, tmp_path_factory) -> Path:
         warnings.simplefilter("ignore")
         keras_models.write_all(keras, root)
     return root
+
+
+@pytest.fixture
+def loaded(options):
+    """Loads models and closes them after the test."""
+    opened = []
+
+    def open_one(path, chosen=options):
+        runtime = load(path, chosen)
+        opened.append(runtime)
+        return runtime
+
+    yield open_one
+    for runtime in opened:
+        runtime.close()

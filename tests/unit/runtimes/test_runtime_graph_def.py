@@ -56,20 +56,6 @@ def classifier(tf, tmp_path_factory):
     return write_graph(tf, tmp_path_factory.mktemp("graph") / "frozen.pb", build)
 
 
-@pytest.fixture
-def loaded(options):
-    opened = []
-
-    def open_one(path, chosen=options):
-        runtime = load(path, chosen)
-        opened.append(runtime)
-        return runtime
-
-    yield open_one
-    for runtime in opened:
-        runtime.close()
-
-
 def softmax(x):
     scores = np.exp(x @ KERNEL)
     return scores / scores.sum(axis=1, keepdims=True)

@@ -15,21 +15,6 @@ from tensorhost.runtimes.tensorflow import frozen_graph, saved_model
 BEST = "frozen graph, single-threaded session, prepared callable"
 
 
-@pytest.fixture
-def loaded(options):
-    """Loads models and closes them after the test."""
-    opened = []
-
-    def open_one(path):
-        runtime = load(path, options)
-        opened.append(runtime)
-        return runtime
-
-    yield open_one
-    for runtime in opened:
-        runtime.close()
-
-
 def test_answers_like_tensorflow_on_the_cheapest_path(tf, models, loaded):
     runtime = loaded(models / "half_plus_two")
     x = np.array([-3.0, 0.0, 5.5], np.float32)

@@ -18,20 +18,6 @@ BEST = "frozen graph, single-threaded session, prepared callable"
 X = np.random.default_rng(0).normal(size=(3, 6)).astype(np.float32)
 
 
-@pytest.fixture
-def loaded(options):
-    opened = []
-
-    def open_one(path):
-        runtime = load(path, options)
-        opened.append(runtime)
-        return runtime
-
-    yield open_one
-    for runtime in opened:
-        runtime.close()
-
-
 def write_v1(tf, path, build, tags=("serve",), sharded=False, text=False, **options):
     """A SavedModel of TensorFlow 1. ``build`` gives ``{signature: (inputs, outputs, method)}``."""
     v1 = tf.compat.v1

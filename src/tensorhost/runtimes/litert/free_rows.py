@@ -12,6 +12,7 @@ from itertools import product
 
 import numpy as np
 
+from tensorhost.core.closeness import agree
 from tensorhost.core.dtypes import DType
 from tensorhost.core.errors import InvalidRequestError, TensorhostError
 from tensorhost.core.tensors import Array, Tensors, TensorSpec, element_count
@@ -91,12 +92,4 @@ def _made_up(port: Port, shape: tuple[int, ...], scale: float, rng: np.random.Ge
 def _agree(together: Array, alone: list[Array]) -> bool:
     if together.shape[:1] != (2,) or any(array.shape != (1, *together.shape[1:]) for array in alone):
         return False
-    dtype = DType.of(together)
-    expected = np.concatenate(alone)
-    if not (dtype.is_floating or dtype.is_complex):
-        return bool(np.array_equal(together, expected))
-    wide = np.complex128 if dtype.is_complex else np.float64
-    first, second = together.astype(wide), expected.astype(wide)
-    finite = np.abs(second[np.isfinite(second)])
-    scale = float(finite.max()) if finite.size else 0.0
-    return bool(np.allclose(first, second, rtol=_TOLERANCE, atol=_TOLERANCE * scale, equal_nan=True))
+    return agree(np.concatenate(alone), together, _TOLERANCE)

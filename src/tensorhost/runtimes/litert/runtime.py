@@ -10,8 +10,8 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 
-from tensorhost.core.signatures import Signature
 from tensorhost.core.tensors import Array, Tensors
+from tensorhost.runtimes.base import LoadedModel
 from tensorhost.runtimes.litert.calls import SignatureCall
 from tensorhost.runtimes.litert.interpreter import Pool
 
@@ -24,7 +24,7 @@ _RACE_TURNS = 9
 _LONGEST_RACE_S = 0.2
 
 
-class LiteRTRuntime:
+class LiteRTRuntime(LoadedModel):
     """A loaded model. See ``Runtime``.
 
     Args:
@@ -47,28 +47,11 @@ class LiteRTRuntime:
         path: str,
         weights_bytes: int,
     ) -> None:
+        super().__init__({call.bound.signature.name: call.bound.signature for call in calls}, refused, weights_bytes)
         self._calls = {call.bound.signature.name: call for call in calls}
-        self._signatures = {name: call.bound.signature for name, call in self._calls.items()}
-        self._refused = dict(refused)
         self._pool = pool
         self._sequential = sequential
         self._path = path
-        self._weights_bytes = weights_bytes
-
-    @property
-    def signatures(self) -> Mapping[str, Signature]:
-        """Every signature a client may call, the default one first."""
-        return self._signatures
-
-    @property
-    def refused_signatures(self) -> Mapping[str, str]:
-        """Signatures left out, with the reason."""
-        return self._refused
-
-    @property
-    def weights_bytes(self) -> int:
-        """Bytes of the file's constants."""
-        return self._weights_bytes
 
     def call_path(self, signature: str) -> str:
         """How this signature is called."""

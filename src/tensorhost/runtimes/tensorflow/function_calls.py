@@ -13,6 +13,7 @@ import numpy as np
 
 from tensorhost.core.signatures import Signature
 from tensorhost.core.tensors import Array, Tensors
+from tensorhost.runtimes.base import LoadedModel
 from tensorhost.runtimes.tensorflow.errors import run_error
 from tensorhost.runtimes.tensorflow.session import settle
 from tensorhost.runtimes.tensorflow.signature_defs import Bindings
@@ -21,7 +22,7 @@ Function = Callable[[Tensors], Mapping[str, Any]]
 """Takes arrays by input name, gives tensors by output name."""
 
 
-class FunctionRuntime:
+class FunctionRuntime(LoadedModel):
     """A loaded model whose signatures are TensorFlow functions. See ``Runtime``."""
 
     name = "tensorflow"
@@ -36,27 +37,10 @@ class FunctionRuntime:
         owner: object,
     ) -> None:
         """``owner`` holds the variables the functions use, which they themselves do not keep alive."""
+        super().__init__(signatures, refused, weights_bytes)
         self._owner: object = owner
         self._tf = tf
-        self._signatures = dict(signatures)
         self._functions = dict(functions)
-        self._refused = dict(refused)
-        self._weights_bytes = weights_bytes
-
-    @property
-    def signatures(self) -> Mapping[str, Signature]:
-        """Every signature a client may call, the default one first."""
-        return self._signatures
-
-    @property
-    def refused_signatures(self) -> Mapping[str, str]:
-        """Signatures left out, with the reason."""
-        return self._refused
-
-    @property
-    def weights_bytes(self) -> int:
-        """Bytes of the model's parameters."""
-        return self._weights_bytes
 
     def call_path(self, signature: str) -> str:  # noqa: ARG002  # the same for all
         """How every signature is called."""

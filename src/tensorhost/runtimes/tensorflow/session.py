@@ -17,6 +17,7 @@ import numpy as np
 
 from tensorhost.core.signatures import Signature
 from tensorhost.core.tensors import Array, Tensors
+from tensorhost.runtimes.base import LoadedModel
 from tensorhost.runtimes.tensorflow.errors import first_line, run_error
 from tensorhost.runtimes.tensorflow.process import SINGLE_THREADED
 from tensorhost.runtimes.tensorflow.signature_defs import Bindings, BoundSignature
@@ -43,7 +44,7 @@ class ServedGraph(NamedTuple):
     initialise: Callable[[Any], None]
 
 
-class SessionRuntime:
+class SessionRuntime(LoadedModel):
     """A loaded model whose signatures are called through one Session, or two of the same graph. See ``Runtime``."""
 
     name = "tensorflow"
@@ -59,30 +60,13 @@ class SessionRuntime:
         initialise: Callable[[Any], None],
     ) -> None:
         """``sessions`` are owned by the runtime from now on; ``bindings`` and ``initialise`` belong to their graph."""
+        super().__init__({name: call.signature for name, call in calls.items()}, refused, weights_bytes)
         self._tf = tf
         self._sessions = list(sessions)
         bound = tuple(bound for bound in bindings.bound if bound.signature.name in calls)
         self._bindings = Bindings(bound, refused)
         self._initialise = initialise
         self._calls = dict(calls)
-        self._signatures = {name: call.signature for name, call in calls.items()}
-        self._refused = dict(refused)
-        self._weights_bytes = weights_bytes
-
-    @property
-    def signatures(self) -> Mapping[str, Signature]:
-        """Every signature a client may call, the default one first."""
-        return self._signatures
-
-    @property
-    def refused_signatures(self) -> Mapping[str, str]:
-        """Signatures left out, with the reason."""
-        return self._refused
-
-    @property
-    def weights_bytes(self) -> int:
-        """Bytes of constants and variables that the signatures use."""
-        return self._weights_bytes
 
     def call_path(self, signature: str) -> str:
         """How this signature is called."""
