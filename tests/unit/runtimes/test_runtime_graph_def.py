@@ -277,6 +277,17 @@ def test_a_sparse_file_that_claims_a_huge_node_is_refused(tmp_path, options):
         load_graph_def(path, options)
 
 
+@pytest.mark.parametrize("which", [min, max], ids=["smallest", "largest"])
+def test_a_constant_without_an_element_type_is_refused(tf, classifier, tmp_path, options, which):
+    graph_def = tf.compat.v1.GraphDef.FromString(classifier.read_bytes())
+    constant = which((node for node in graph_def.node if node.op == "Const"), key=lambda node: node.ByteSize())
+    constant.attr["value"].tensor.dtype = 0
+    path = tmp_path / "m.pb"
+    path.write_bytes(graph_def.SerializeToString())
+    with pytest.raises(ModelFailedError):
+        load_graph_def(path, options)
+
+
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_flipped_byte_never_breaks_out(classifier, tmp_path, options, data):

@@ -141,7 +141,10 @@ def _weight(node: Any) -> Array | None:
     if len(content) < SET_ASIDE_FROM_BYTES:
         return None
     shape = [int(dimension.size) for dimension in tensor.tensor_shape.dim]
-    dtype = np.dtype(dtypes.as_dtype(tensor.dtype).as_numpy_dtype)
+    try:
+        dtype = np.dtype(dtypes.as_dtype(tensor.dtype).as_numpy_dtype)
+    except TypeError:  # no element type, in a damaged graph: TensorFlow refuses it
+        return None
     if dtype.fields or dtype.hasobject or min(shape, default=0) < 0:
         return None
     if prod(shape) * dtype.itemsize != len(content):

@@ -191,7 +191,10 @@ def _node_bytes(node: Any) -> int:
 def _item_bytes(dtype: int) -> int:
     from tensorflow.python.framework import dtypes
 
-    return int(dtypes.as_dtype(dtype).base_dtype.size)
+    try:
+        return int(dtypes.as_dtype(dtype).base_dtype.size)
+    except TypeError:  # no element type, in a damaged graph: refused when it is imported
+        return 0
 
 
 def _op_registry() -> Any:
