@@ -16,7 +16,7 @@ from typing import Generic
 
 from tensorhost.batching.entries import Batch, CloseReason, Entry, Payload, Slice
 from tensorhost.batching.latecomers import Latecomers
-from tensorhost.batching.pace import Pace
+from tensorhost.batching.pace import NEVER_CALM, Pace
 
 
 class Assembler(Generic[Payload]):
@@ -49,8 +49,8 @@ class Assembler(Generic[Payload]):
         self._held = 0
         self._abandoned = 0
         self._latecomers = None if pace is None else Latecomers(pace)
-        self._left_rows = 0
-        self._refused_rows = 0
+        self._calm = NEVER_CALM if pace is None else pace.calm
+        self._passed_rows = 0
 
     @property
     def queue_rows(self) -> int:
@@ -69,7 +69,7 @@ class Assembler(Generic[Payload]):
         """
         weight = entry.rows or 1
         if self._queue_rows and self._queue_rows + weight > self._max_queue_rows:
-            self._refused_rows += weight
+            self._passed_rows += weight
             return False
         group = self._groups.get(entry.group)
         if group is None:
@@ -95,7 +95,17 @@ class Assembler(Generic[Payload]):
             return batch
         key, group = turn
         del self._groups[key]
-        limit = self._max_batch_rows if self._latecomers is None else self._arrange(self._latecomers, key, group, now)
+        limit = self._max_batch_rows
+        if self._latecomers is not None:
+            calm = self._calm
+            batch.calm = (
+                self._queue_rows <= calm.rows
+                and key == calm.group
+                and bool(group)
+                and group[0].offered_at >= now - calm.wait_s
+            )
+            if not batch.calm:
+                limit = self._latecomers.arrange(key, group, now, self._passed_rows + self._queue_rows)
         slice_rows = limit
         while group:
             entry = group[0]
@@ -137,7 +147,7 @@ class Assembler(Generic[Payload]):
         if waiting:
             # Last in turn: a group that never runs dry cannot starve the others.
             self._groups[key] = group
-        self._left_rows = self._queue_rows
+        self._passed_rows += batch.rows
         batch.reason = self._reason(waiting=waiting, rows=batch.rows, limit=limit)
         if waiting and slice_rows < self._max_batch_rows and batch.rows >= slice_rows:
             batch.reason = CloseReason.GOAL
@@ -187,12 +197,6 @@ class Assembler(Generic[Payload]):
         if self._batch_timeout_s == 0:
             return next(iter(self._groups.items()), None)
         return next((item for item in self._groups.items() if self._due_at(*item) <= now), None)
-
-    def _arrange(self, latecomers: Latecomers, key: Hashable, group: deque[Entry[Payload]], now: float) -> int:
-        """With a latency goal: put the group in the order in which it should run; the most rows of the call."""
-        latecomers.arrived(max(self._queue_rows - self._left_rows, 0) + self._refused_rows, now)
-        self._refused_rows = 0
-        return latecomers.arrange(key, group, now)
 
     def _due_at(self, key: Hashable, group: deque[Entry[Payload]]) -> float:
         due_at = math.inf

@@ -59,9 +59,13 @@ class Slice(NamedTuple, Generic[Payload]):
 
 @dataclass(slots=True)
 class Batch(Generic[Payload]):
-    """What runs in one call. ``expired`` are entries whose deadline passed while they waited; they run nowhere."""
+    """What runs in one call. ``expired`` are entries whose deadline passed while they waited; they run nowhere.
+
+    ``calm``: all of it is within the latency goal unless the call takes longer than the pace believes.
+    """
 
     slices: list[Slice[Payload]] = field(default_factory=list)
     rows: int = 0
     reason: CloseReason = CloseReason.DRAINED
     expired: list[Entry[Payload]] = field(default_factory=list)
+    calm: bool = False

@@ -10,6 +10,7 @@ The assembler owns the entries and their counts; nothing here ends an entry's li
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
@@ -45,10 +46,6 @@ class Latecomers:
         """Most rows of a call as long as requests are in time."""
         return self._pace.usual_rows
 
-    def arrived(self, rows: int, now: float) -> None:
-        """Told of rows that have come; see ``Pace.arrived``."""
-        self._pace.arrived(rows, now)
-
     def waits(self, group: Hashable) -> bool:
         """Whether any of ``group`` waits apart."""
         return group in self._groups
@@ -57,18 +54,24 @@ class Latecomers:
         """Until when ``entry`` may be held back, and be in time in a call of ``rows`` rows."""
         return entry.offered_at + self._pace.goal_s - self._pace.call_s(max(rows, 1), entry.group)
 
-    def arrange(self, group: Hashable, entries: Entries, now: float) -> int:
+    def arrange(self, group: Hashable, entries: Entries, now: float, arrived_rows: int) -> int:
         """Put ``entries``, a group whose turn it is, in the order in which they should run.
 
-        Returns the most rows the call should have.
+        ``arrived_rows`` have come since the beginning. Returns the most rows the call should have.
         """
         pace = self._pace
+        pace.arrived(arrived_rows, now)
         aside = self._groups.get(group)
+        in_time_from = pace.in_time_from(group, now)
         limit = pace.limit(group, late=aside is not None)
+        if aside is None and (not entries or entries[0].offered_at >= in_time_from):
+            pace.calm_down(group)
+            return limit
+        pace.calm.rows = 0
         rows = _count(entries, limit)
-        if pace.reachable(group):
-            latest_start = now + pace.call_s(max(rows, 1), group) - pace.goal_s
-            while entries and entries[0].offered_at < latest_start:
+        if in_time_from != -math.inf:
+            in_time_from = now + pace.call_s(max(rows, 1), group) - pace.goal_s
+            while entries and entries[0].offered_at < in_time_from:
                 if aside is None:
                     aside = self._groups[group] = _Aside()
                     limit = pace.limit(group, late=True)

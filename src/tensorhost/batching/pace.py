@@ -27,6 +27,12 @@ _ENOUGH = 0.85
 """A size carries what arrives when that is at most this share of what it serves: the rest is for bursts."""
 
 _REFRESH_CALLS = 16
+_SHORT_CALL_S = 0.001
+_SHORT_CALLS = 31
+"""Of calls shorter than that one in so many is learned from: they come in such numbers that more would only cost time.
+A prime, lest sizes that alternate are seen one-sidedly."""
+
+_MAX_PLANS = 64
 _TRIAL_CALLS = 256
 """So often one call takes up to the next point above the limit, to know what that costs now. Rare enough that its
 rows are outside the 99th percentile."""
@@ -58,6 +64,34 @@ class PaceReport:
     call_s: dict[int, float]
 
 
+@dataclass(slots=True)
+class Calm:
+    """When nothing needs deciding, which is most of the time: at most ``rows`` wait in all, the next batch is of
+    ``group``, and its oldest request has waited for at most ``wait_s``. For that to hold ``call_s`` is enough time."""
+
+    rows: int = 0
+    group: Hashable = None
+    wait_s: float = 0.0
+    call_s: float = 0.0
+
+
+NEVER_CALM = Calm()
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What follows from the curve for one group until it is looked at again.
+
+    ``rows`` is the limit while requests are in time. ``head_start_s`` after ``now``, which is before it, the oldest
+    request that is in time in a call of so many rows was offered; -inf where the goal is out of reach.
+    """
+
+    rows: int
+    overload_rows: int
+    reachable: bool
+    head_start_s: float
+
+
 class Pace:
     """The limits on the next call's rows.
 
@@ -75,11 +109,14 @@ class Pace:
         self._padding = padding
         self._group: Hashable = None
         self._usual_rows = max_rows
-        self._overload_rows: dict[Hashable, int] = {}
-        self._limit_rows = max_rows
-        self._takes = 0
+        self._plans: dict[Hashable, _Plan] = {}
+        self._short_calls = 0
+        self.calm = Calm()
+        self.limit_rows = max_rows
+        """The limit last in force."""
         self._arrived_rows = 0
-        self._arrived_since = -math.inf
+        self._takes = 0
+        self._rate_since = -math.inf
         self._arrival_rate = 0.0
         self._refresh()
 
@@ -88,61 +125,70 @@ class Pace:
         """The limit as long as requests are in time."""
         return self._usual_rows
 
-    @property
-    def limit_rows(self) -> int:
-        """The limit last in force."""
-        return self._limit_rows
-
     def call_s(self, rows: int, group: Hashable) -> float:
         """What to expect of a call, on the safe side."""
         return self._expected_s(rows, group) * self._curve.spread
 
-    def reachable(self, group: Hashable) -> bool:
-        """Whether a request that waits for one call of a row and runs in another is within the goal."""
-        return self._expected_s(1, group) * (1.0 + self._curve.spread) <= self.goal_s
+    def in_time_from(self, group: Hashable, now: float) -> float:
+        """What was offered then or later can be in time in a call of the usual rows; -inf where nothing can."""
+        plan = self._plans.get(group) or self._make_plan(group)
+        return now + plan.head_start_s
+
+    def calm_down(self, group: Hashable) -> None:
+        """All of ``group`` that waits is in time: until the curve is looked at again, calm can be told at a glance."""
+        plan = self._plans.get(group)
+        calm = self.calm
+        if plan is not None and plan.reachable:
+            calm.rows, calm.group, calm.wait_s = plan.rows, group, -plan.head_start_s
+            calm.call_s = min(self.goal_s + plan.head_start_s, _SHORT_CALL_S)
 
     def limit(self, group: Hashable, *, late: bool) -> int:
         """Most rows of the next call. ``late``: some of the group cannot be in time any more."""
         self._group = group
         self._takes += 1
-        limit = self._usual_rows
-        if not self.reachable(group):
-            limit = self._overload(group)
-        elif self._takes % _TRIAL_CALLS == 0:
-            limit = self._trial(group)
-        elif late:
-            small = self._overload(group)
+        plan = self._plans.get(group) or self._make_plan(group)
+        limit = plan.rows
+        if self._takes % _TRIAL_CALLS == 0:
+            limit = self._trial(limit, group)
+        elif late and limit != plan.overload_rows:
+            small = plan.overload_rows
             if self._arrival_rate > self._rate(limit, group) or self._arrival_rate < _ENOUGH * self._rate(small, group):
                 limit = small
-        self._limit_rows = limit
+        self.limit_rows = limit
         return limit
 
     def arrived(self, rows: int, now: float) -> None:
-        """Told now and then of the rows that have come since it was told last, those refused among them."""
-        self._arrived_rows += rows
-        elapsed_s = now - self._arrived_since
+        """Told now and then of all rows that have come since the beginning, those refused among them."""
+        elapsed_s = now - self._rate_since
         if elapsed_s < max(_RATE_WINDOW_S, _RATE_WINDOW_GOALS * self.goal_s):
             return
-        rate = self._arrived_rows / elapsed_s
+        rate = max(rows - self._arrived_rows, 0) / elapsed_s
         self._arrival_rate = (self._arrival_rate + rate) / 2 if self._arrival_rate else rate
-        self._arrived_rows = 0
-        self._arrived_since = now
+        self._arrived_rows = rows
+        self._rate_since = now
+
+    def wants_short(self) -> bool:
+        """Whether to learn from a short call."""
+        self._short_calls += 1
+        return self._short_calls % _SHORT_CALLS == 0
 
     def observe(self, rows: int, seconds: float, group: Hashable) -> None:
         """Learn from a call that went well."""
-        self._curve.observe(self._padding.padded(rows), seconds, group)
-        if self._curve.calls % _REFRESH_CALLS == 0:
+        curve = self._curve
+        curve.observe(self._padding.padded(rows), seconds, group)
+        if curve.calls % _REFRESH_CALLS == 0 or curve.calls < _REFRESH_CALLS:
             self._refresh()
 
     def report(self) -> PaceReport:
         """What is believed and done now."""
         group = self._group
+        plan = self._plans.get(group) or self._make_plan(group)
         return PaceReport(
             self.goal_s,
             self._usual_rows,
-            self._overload(group),
-            self._limit_rows,
-            self.reachable(group),
+            plan.overload_rows,
+            self.limit_rows,
+            plan.reachable,
             self._curve.spread,
             {rows: self._curve.seconds(rows, group) for rows in self._curve.sizes},
         )
@@ -162,26 +208,33 @@ class Pace:
         # Warm-up may not have timed the largest batches, for want of memory; beyond its last point nothing is known
         # against them.
         self._usual_rows = self._max_rows if best == self._curve.sizes[-1] else best
-        self._overload_rows.clear()
+        self._plans.clear()
+        self.calm.rows = 0
 
-    def _trial(self, group: Hashable) -> int:
-        larger = next((rows for rows in self._curve.sizes if rows > self._usual_rows), self._usual_rows)
-        return larger if self.call_s(larger, group) <= self.goal_s else self._usual_rows
+    def _trial(self, limit: int, group: Hashable) -> int:
+        larger = next((rows for rows in self._curve.sizes if rows > limit), limit)
+        return larger if self.call_s(larger, group) <= self.goal_s else limit
 
-    def _overload(self, group: Hashable) -> int:
-        found = self._overload_rows.get(group)
-        if found is None:
-            if len(self._overload_rows) >= _REFRESH_CALLS:
-                self._overload_rows.clear()
-            found = self._overload_rows[group] = self._most_in_time(group)
-        return found
+    def _make_plan(self, group: Hashable) -> _Plan:
+        if len(self._plans) >= _MAX_PLANS:
+            self._plans.clear()
+        usual = self._usual_rows
+        if self._expected_s(1, group) * (1.0 + self._curve.spread) <= self.goal_s:
+            head_start_s = self.call_s(usual, group) - self.goal_s
+            plan = _Plan(usual, self._most_in_time(group), reachable=True, head_start_s=head_start_s)
+        else:
+            rows = self._most_for_its_latency()
+            plan = _Plan(rows, rows, reachable=False, head_start_s=-math.inf)
+        self._plans[group] = plan
+        return plan
 
     def _most_in_time(self, group: Hashable) -> int:
+        """The most rows of a call for which one can wait and be in the next."""
         rows = self._curve.rows_within(self.goal_s / (1.0 + self._curve.spread), group)
-        rows = min(self._padding.below(rows), self._usual_rows)
-        if rows >= 1 and self.reachable(group):
-            return rows
-        # Out of reach: the most throughput for the latency it costs.
+        return max(min(self._padding.below(rows), self._usual_rows), 1)
+
+    def _most_for_its_latency(self) -> int:
+        """Out of reach: the size with the most throughput for the latency it costs."""
         form = self._curve.form
         sizes = [rows for rows in self._curve.sizes if rows <= self._usual_rows]
         return max(sizes, key=lambda rows: rows / form(rows) ** 2)

@@ -296,8 +296,9 @@ class BatchQueue:
                 self._assembler.abandon(part.entry)
             else:
                 waiter.future.set_result(outcome)
-        if self._pace is not None:
-            self._learn(self._pace, batch, outcomes, started_at, seconds)
+        pace = self._pace
+        if pace is not None and (not batch.calm or seconds > pace.calm.call_s or pace.wants_short()):
+            self._learn(pace, batch, outcomes, started_at, seconds)
         self._on_batch(batch.rows, batch.reason.value, seconds)
         if not self._assembler.is_empty:
             self._schedule_pull()
@@ -307,13 +308,9 @@ class BatchQueue:
     ) -> None:
         """Tell the pace how long the call took, and count who was answered after the goal."""
         in_time_from = started_at + seconds - pace.goal_s
-        late = 0
-        for part in batch.slices:
-            entry = part.entry
-            if entry.offered_at < in_time_from and entry.gone and not entry.abandoned:
-                late += 1
+        late = [entry for entry, _, _ in batch.slices if entry.offered_at < in_time_from]
         if late and self._on_late is not None:
-            self._on_late(late)
+            self._on_late(sum(entry.gone and not entry.abandoned for entry in late))
         # After a failure the seconds are those of several calls.
         if batch.rows and not any(isinstance(outcome, TensorhostError) for outcome in outcomes):
             pace.observe(batch.rows, seconds, batch.slices[0].entry.group)
