@@ -151,9 +151,11 @@ class CostCurve:
             self._move_point(index - 1, 1.0 - share, error)
         self._move_point(index, share, error)
         if self._known and self._calls % _RETURN_CALLS == 0:
-            values = self._values
             for point, first in enumerate(self._first):
-                values[point] += _RETURN_GAIN * (first - values[point])
+                # Of points in use, so that what has changed for all ends up in the level; of forgotten ones, since
+                # nothing is believed for ever; but not of those tried now and then, which would undo the trials.
+                if not _RETURN_CALLS < self._calls - self._touched[point] < _DOUBT_CALLS:
+                    self._values[point] += _RETURN_GAIN * (first - self._values[point])
 
     def _move_point(self, point: int, share: float, error: float) -> None:
         doubt = min((self._calls - self._touched[point]) / _DOUBT_CALLS, 1.0)

@@ -15,6 +15,7 @@ from itertools import pairwise
 from tensorhost.batching.padding import Span
 
 _CLEARLY = 1.25
+_LEAST_GAIN_S = 5e-5
 _LONGEST_CALL_S = 0.05
 _TRIAL_BUDGET_S = 0.25
 """No further turn begins after this long on one pair of sizes."""
@@ -48,7 +49,10 @@ def _pays(run: Callable[[int], object], low: int, high: int, turns: int) -> bool
                 filled_up.append(filled_s)
         if turn and time.perf_counter() - began > _TRIAL_BUDGET_S:
             break
-    return bool(filled_up) and statistics.median(as_they_are) > _CLEARLY * statistics.median(filled_up)
+    if not filled_up:
+        return False
+    filled_s = statistics.median(filled_up)
+    return statistics.median(as_they_are) > max(_CLEARLY * filled_s, filled_s + _LEAST_GAIN_S)
 
 
 def _timed(run: Callable[[int], object], rows: int) -> float:
