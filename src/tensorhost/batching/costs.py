@@ -17,13 +17,17 @@ from dataclasses import dataclass
 _CLOCK_S = 1e-9
 """No call is believed to take less."""
 
-_LEVEL_GAIN = 0.05
+_LEVEL_GAIN = 0.08
+_DRIFT_GAIN = 0.15
+_PERSISTENCE = 3.0
+_LARGEST_DRIFT = 2.0
 _POINT_GAIN = 0.1
 _LARGEST_ERROR = 0.25
-"""A call that took longer than expected counts for at most a quarter more, one that took less for a quarter less."""
+"""A call that took longer than expected counts for at most a quarter more. No call is faster than it can be by chance,
+so that one that took less counts in full."""
 
 _NEW_CALLS = 8
-_LARGEST_FIRST_ERROR = 3.0
+_LARGEST_FIRST_ERROR = 1.0
 """The same for the first calls of a group, whose level is not known yet."""
 
 _DOUBT_CALLS = 512
@@ -46,10 +50,12 @@ _UNKNOWN_ROWS = 8.0
 
 @dataclass(slots=True)
 class Level:
-    """One group's factor on the curve, in seconds per second of it, and how many calls it was learned from."""
+    """One group's factor on the curve, how many calls it was learned from, and by how much of the expected time calls
+    of all sizes have strayed of late: that is the level's fault, not the points'."""
 
     factor: float
     calls: int = 0
+    drift: float = 0.0
 
 
 class CostCurve:
@@ -131,8 +137,11 @@ class CostCurve:
             error = min(ratio - 1.0, _LARGEST_FIRST_ERROR)
             level.factor *= 1.0 + error / (level.calls + 1)
         else:
-            level.factor *= 1.0 + _LEVEL_GAIN * min(max(ratio - 1.0, -_LARGEST_ERROR), _LARGEST_ERROR)
-            self._move_points(rows, ratio - 1.0)
+            # A stall is one call; where many in a row take longer it is no stall.
+            error = min(ratio - 1.0, _LARGEST_ERROR + _PERSISTENCE * max(level.drift, 0.0), _LARGEST_DRIFT)
+            level.factor *= 1.0 + _LEVEL_GAIN * error
+            level.drift += _DRIFT_GAIN * (error - level.drift)
+            self._move_points(rows, ratio - 1.0, level.drift)
             self._widen(above=ratio > self.spread)
         self._last_factor = level.factor
 
@@ -142,14 +151,14 @@ class CostCurve:
         level = self._levels[group] = Level(self._last_factor or seconds / self.form(rows))
         return level
 
-    def _move_points(self, rows: int, error: float) -> None:
+    def _move_points(self, rows: int, error: float, drift: float) -> None:
         sizes = self.sizes
         index = min(bisect_left(sizes, rows), len(sizes) - 1)
         share = 1.0
         if index and sizes[index] > rows:
             share = (rows - sizes[index - 1]) / (sizes[index] - sizes[index - 1])
-            self._move_point(index - 1, 1.0 - share, error)
-        self._move_point(index, share, error)
+            self._move_point(index - 1, 1.0 - share, error, drift)
+        self._move_point(index, share, error, drift)
         if self._known and self._calls % _RETURN_CALLS == 0:
             for point, first in enumerate(self._first):
                 # Of points in use, so that what has changed for all ends up in the level; of forgotten ones, since
@@ -157,11 +166,11 @@ class CostCurve:
                 if not _RETURN_CALLS < self._calls - self._touched[point] < _DOUBT_CALLS:
                     self._values[point] += _RETURN_GAIN * (first - self._values[point])
 
-    def _move_point(self, point: int, share: float, error: float) -> None:
+    def _move_point(self, point: int, share: float, error: float, drift: float) -> None:
         doubt = min((self._calls - self._touched[point]) / _DOUBT_CALLS, 1.0)
         most = _LARGEST_ERROR + doubt * (_LARGEST_DOUBTED_ERROR - _LARGEST_ERROR)
         gain = _POINT_GAIN + doubt * (_LARGEST_POINT_GAIN - _POINT_GAIN)
-        self._values[point] *= 1.0 + gain * share * min(max(error, -most), most)
+        self._values[point] *= 1.0 + gain * share * (min(error, max(most, drift)) - drift)
         self._touched[point] += int(share * (self._calls - self._touched[point]))
 
     def _widen(self, *, above: bool) -> None:

@@ -119,3 +119,15 @@ def test_whatever_is_observed_the_curve_stays_positive_and_finite(calls):
         for group in ("a", "b", "new"):
             assert 0 < curve.seconds(rows, group) < math.inf
     assert 1.0 <= curve.spread <= 4.0
+
+
+def test_a_level_that_is_far_off_does_not_bend_the_form():
+    """Or a slow start would make the sizes in use look better, and larger ones worse, than they are."""
+    measured = affine(0.004, 0.001)
+    curve = CostCurve(measured, 32)
+    for _ in range(8):
+        curve.observe(2, 5 * measured[2])
+    for index in range(60):
+        curve.observe(1 + index % 3, measured[1] + 0.001 * (index % 3))
+    for rows in SIZES:
+        assert curve.form(rows) == pytest.approx(measured[rows], rel=0.15)

@@ -77,7 +77,8 @@ def test_one_call_in_eight_begins_with_those_who_wait_apart():
 
 def test_those_who_wait_apart_leave_with_the_others_when_the_queue_closes():
     assembler, _ = make(dearer_together, 0.05)
-    entries = [offer(assembler, index, 0.0) for index in range(12)]
+    for index in range(12):
+        offer(assembler, index, 0.0)
     assembler.take(1.0)
     assert {entry.payload for entry in assembler.close()} == set(range(8, 12))
     assert assembler.is_empty
@@ -216,9 +217,7 @@ def in_time_rate(latencies, until, goal_s):
     return sum(latency <= goal_s for latency in latencies) / until
 
 
-@pytest.mark.parametrize(
-    ("cost", "goal_s"), [(cheaper_together, 0.1), (same_together, 0.15), (dearer_together, 0.05)]
-)
+@pytest.mark.parametrize(("cost", "goal_s"), [(cheaper_together, 0.1), (same_together, 0.15), (dearer_together, 0.05)])
 @pytest.mark.parametrize("load", [0.3, 0.6, 0.8])
 def test_p99_is_within_a_goal_that_can_be_met(cost, goal_s, load):
     best = max(rows / cost(rows) for rows in range(1, 33))
@@ -227,9 +226,7 @@ def test_p99_is_within_a_goal_that_can_be_met(cost, goal_s, load):
     assert len(latencies) / until == pytest.approx(load * best, rel=0.1)
 
 
-@pytest.mark.parametrize(
-    ("cost", "goal_s"), [(cheaper_together, 0.1), (same_together, 0.15), (dearer_together, 0.05)]
-)
+@pytest.mark.parametrize(("cost", "goal_s"), [(cheaper_together, 0.1), (same_together, 0.15), (dearer_together, 0.05)])
 @pytest.mark.parametrize("load", [0.85, 1.2, 2.0])
 def test_as_much_is_served_in_time_as_with_the_best_fixed_batch_size(cost, goal_s, load):
     """At 0.85 of what the model can do a fixed size serves nearly all in time, beyond it nearly none."""

@@ -107,7 +107,9 @@ def test_sizes_that_are_filled_up_are_no_limit():
     assert made.report().overload_rows == 8
 
 
-@pytest.mark.parametrize(("rows", "padded"), [(0, 0), (1, 1), (4, 4), (5, 8), (7, 8), (8, 8), (9, 9), (17, 32), (40, 40)])
+@pytest.mark.parametrize(
+    ("rows", "padded"), [(0, 0), (1, 1), (4, 4), (5, 8), (7, 8), (8, 8), (9, 9), (17, 32), (40, 40)]
+)
 def test_batches_are_filled_up_inside_spans_only(rows, padded):
     padding = Padding([Span(16, 32), Span(4, 8)])
     assert padding.padded(rows) == padded

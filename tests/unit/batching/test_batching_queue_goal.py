@@ -51,9 +51,7 @@ class Bench:
 
     def ask(self, *values, dtype=np.float32):
         inputs = {"x": np.array([[value] for value in values], dtype)}
-        return asyncio.ensure_future(
-            self.queue.call(inputs, rows=len(values), deadline=math.inf, timings=Timings())
-        )
+        return asyncio.ensure_future(self.queue.call(inputs, rows=len(values), deadline=math.inf, timings=Timings()))
 
 
 def column(outputs):
