@@ -150,9 +150,11 @@ class Pace:
         limit = plan.rows
         if self._takes % _TRIAL_CALLS == 0:
             limit = self._trial(limit, group)
-        elif late and limit != plan.overload_rows:
-            small = plan.overload_rows
-            if self._arrival_rate > self._rate(limit, group) or self._arrival_rate < _ENOUGH * self._rate(small, group):
+        elif (late or not plan.reachable) and limit != plan.overload_rows:
+            rate, small = self._arrival_rate, plan.overload_rows
+            # What no size can serve may be served in small calls, as long as there is a goal to keep by that.
+            overloaded = plan.reachable and rate > self._rate(limit, group)
+            if overloaded or rate < _ENOUGH * self._rate(small, group):
                 limit = small
         self.limit_rows = limit
         return limit
@@ -223,8 +225,7 @@ class Pace:
             head_start_s = self.call_s(usual, group) - self.goal_s
             plan = _Plan(usual, self._most_in_time(group), reachable=True, head_start_s=head_start_s)
         else:
-            rows = self._most_for_its_latency()
-            plan = _Plan(rows, rows, reachable=False, head_start_s=-math.inf)
+            plan = _Plan(usual, self._most_for_its_latency(), reachable=False, head_start_s=-math.inf)
         self._plans[group] = plan
         return plan
 

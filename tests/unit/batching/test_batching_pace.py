@@ -80,6 +80,10 @@ def test_a_goal_out_of_reach_is_said_to_be_and_the_most_for_its_latency_is_serve
     report = made.report()
     assert not report.reachable
     assert limits(made) == limits(made, late=True) == report.overload_rows == 4
+    made.arrived(0, 0.0)
+    made.arrived(600, 1.0)
+    # More than four rows a call can serve: throughput first.
+    assert limits(made) == 32
 
 
 def test_the_limit_follows_a_change_of_cost():
