@@ -20,7 +20,8 @@ from io import FileIO, RawIOBase
 from typing import Any, Protocol
 
 from tensorhost.bench.connections import connect_all, open_lanes
-from tensorhost.bench.pacing import UNREACHABLE, pace
+from tensorhost.bench.open_loop import pace
+from tensorhost.bench.pacing import UNREACHABLE
 from tensorhost.bench.plan import HttpTarget, Load, ModelTarget, Plan
 from tensorhost.bench.tally import Tally
 from tensorhost.core.errors import TensorhostError

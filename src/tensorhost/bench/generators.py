@@ -62,6 +62,7 @@ class Generators:
         self._noise: IO[bytes] | None = None
         self._selector = selectors.DefaultSelector()
         self._pieces = [b""] * count
+        self._finished: set[int] = set()
         self._unread: deque[tuple[int, bytes]] = deque()
 
     def __enter__(self) -> Self:
@@ -121,8 +122,9 @@ class Generators:
         """
         for process in self._processes:
             self._write(process, b"go\n")
+        self._finished.clear()
         newest: list[dict[str, Any]] = [{} for _ in self._processes]
-        total, results, begun = Tally(), 0, 0
+        total, begun = Tally(), 0
         for index, message in self._messages():
             (kind,) = message
             if kind in ("warming", "progress"):
@@ -135,8 +137,8 @@ class Generators:
                     measuring()
             elif kind == "result":
                 total.absorb(Tally.from_json(message["result"]))
-                results += 1
-                if results == len(self._processes):
+                self._finished.add(index)
+                if len(self._finished) == len(self._processes):
                     break
         return total
 
@@ -166,7 +168,10 @@ class Generators:
             for key, _ in self._selector.select():
                 data = os.read(key.fd, _CHUNK_BYTES)
                 if not data:
-                    raise self._died(key.data)
+                    if key.data not in self._finished:
+                        raise self._died(key.data)
+                    self._selector.unregister(key.fileobj)
+                    continue
                 *lines, self._pieces[key.data] = (self._pieces[key.data] + data).split(b"\n")
                 self._unread.extend((key.data, line) for line in lines)
 

@@ -24,14 +24,14 @@ _FOLD_AT = 4096
 class Latencies:
     """Times in seconds. Adding is cheap; reading sorts what has been added since."""
 
-    __slots__ = ("_counts", "_fresh", "highest_s", "lowest_s", "sum_s")
+    __slots__ = ("_counts", "_fresh", "_highest_s", "_lowest_s", "_sum_s")
 
     def __init__(self) -> None:
         self._fresh = array("d")
         self._counts = np.zeros(_BUCKETS, np.int64)
-        self.lowest_s = math.inf
-        self.highest_s = 0.0
-        self.sum_s = 0.0
+        self._lowest_s = math.inf
+        self._highest_s = 0.0
+        self._sum_s = 0.0
 
     def add(self, seconds: float) -> None:
         """Take in one observation, at least 0."""
@@ -44,9 +44,9 @@ class Latencies:
         self._fold()
         other._fold()
         self._counts += other._counts
-        self.lowest_s = min(self.lowest_s, other.lowest_s)
-        self.highest_s = max(self.highest_s, other.highest_s)
-        self.sum_s += other.sum_s
+        self._lowest_s = min(self._lowest_s, other._lowest_s)
+        self._highest_s = max(self._highest_s, other._highest_s)
+        self._sum_s += other._sum_s
 
     @property
     def count(self) -> int:
@@ -54,11 +54,23 @@ class Latencies:
         return int(self._counts.sum()) + len(self._fresh)
 
     @property
+    def lowest_s(self) -> float:
+        """The smallest observation; infinite when there are none."""
+        self._fold()
+        return self._lowest_s
+
+    @property
+    def highest_s(self) -> float:
+        """The largest observation; 0 when there are none."""
+        self._fold()
+        return self._highest_s
+
+    @property
     def mean_s(self) -> float:
         """Average; 0 when there are none."""
         self._fold()
         count = self.count
-        return self.sum_s / count if count else 0.0
+        return self._sum_s / count if count else 0.0
 
     def quantile(self, fraction: float) -> float:
         """The time that ``fraction`` (above 0, to 1) of the observations do not exceed, at most one per cent too high.
@@ -70,7 +82,7 @@ class Latencies:
         if not cumulative[-1]:
             return 0.0
         bucket = int(np.searchsorted(cumulative, max(1, math.ceil(fraction * cumulative[-1] - 1e-9))))
-        return max(min(_bound(bucket), self.highest_s), self.lowest_s)
+        return max(min(_bound(bucket), self._highest_s), self._lowest_s)
 
     def bars(self, count: int) -> list[tuple[float, int]]:
         """``count`` bars of equal width on a logarithmic scale, as upper bound in seconds and number of observations.
@@ -80,11 +92,11 @@ class Latencies:
         self._fold()
         if not self.count:
             return []
-        low, high = _bucket(self.lowest_s), _bucket(self.highest_s)
+        low, high = _bucket(self._lowest_s), _bucket(self._highest_s)
         edges = sorted({low + round((high - low + 1) * step / count) for step in range(1, count + 1)} - {low})
         bars, start = [], low
         for edge in edges:
-            bars.append((min(_bound(edge - 1), self.highest_s), int(self._counts[start:edge].sum())))
+            bars.append((min(_bound(edge - 1), self._highest_s), int(self._counts[start:edge].sum())))
             start = edge
         return bars
 
@@ -94,9 +106,9 @@ class Latencies:
         filled = np.flatnonzero(self._counts)
         return {
             "buckets": {str(index): int(self._counts[index]) for index in filled},
-            "lowest": self.lowest_s if len(filled) else 0.0,
-            "highest": self.highest_s,
-            "sum": self.sum_s,
+            "lowest": self._lowest_s if len(filled) else 0.0,
+            "highest": self._highest_s,
+            "sum": self._sum_s,
         }
 
     @classmethod
@@ -105,9 +117,9 @@ class Latencies:
         latencies = cls()
         for index, count in document["buckets"].items():
             latencies._counts[int(index)] = count
-        latencies.lowest_s = document["lowest"] if document["buckets"] else math.inf
-        latencies.highest_s = document["highest"]
-        latencies.sum_s = document["sum"]
+        latencies._lowest_s = document["lowest"] if document["buckets"] else math.inf
+        latencies._highest_s = document["highest"]
+        latencies._sum_s = document["sum"]
         return latencies
 
     def _fold(self) -> None:
@@ -117,9 +129,9 @@ class Latencies:
         self._fresh = array("d")
         buckets = np.ceil(np.log(np.maximum(seconds, _SMALLEST_S) / _SMALLEST_S) / math.log(_GROWTH)).astype(np.int64)
         self._counts += np.bincount(np.minimum(buckets, _BUCKETS - 1), minlength=_BUCKETS)
-        self.lowest_s = min(self.lowest_s, float(seconds.min()))
-        self.highest_s = max(self.highest_s, float(seconds.max()))
-        self.sum_s += float(seconds.sum())
+        self._lowest_s = min(self._lowest_s, float(seconds.min()))
+        self._highest_s = max(self._highest_s, float(seconds.max()))
+        self._sum_s += float(seconds.sum())
 
 
 def _bound(bucket: int) -> float:

@@ -7,8 +7,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from tensorhost.bench.model_lanes import BareRuntime, EngineLane, LoadedModel, loaded
-from tensorhost.bench.pacing import ClosedLoop, OpenLoop, pace
+from tensorhost.bench.bare_runtime import BareRuntime
+from tensorhost.bench.model_lanes import EngineLane, LoadedModel, loaded
+from tensorhost.bench.open_loop import OpenLoop, pace
+from tensorhost.bench.pacing import ClosedLoop
 from tensorhost.bench.plan import Load, ModelTarget
 from tensorhost.bench.tally import Tally
 from tensorhost.telemetry import configure_logging

@@ -1,4 +1,4 @@
-"""When requests are begun: closed loop or open loop, over lanes that carry one request each at a time.
+"""When requests are begun, over lanes that carry one request each at a time; here, a closed loop.
 
 A lane is a connection or a caller of the engine; this module knows neither sockets nor models. What stays true: every
 request begun is counted once, as a latency, as an error, or as unanswered; nothing begins after the end; a run ends
@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -47,7 +46,7 @@ class Lane(Protocol):
         """Give the request up: ``finished`` is not called any more, and the next ``send`` finds a lane in order."""
 
 
-class _Pace:
+class Pace:
     """One run over ``lanes``; ``run`` returns when the last request is answered or given up.
 
     Args:
@@ -114,7 +113,7 @@ class _Pace:
         del self._sent_at[lane]
         if error is None:
             self.tally.latencies.add(max(now - began, 0.0))
-            if self._closed_at is None and now <= self._ends_at:
+            if now <= (self._ends_at if self._closed_at is None else self._closed_at):
                 self.tally.answered_in_time += 1
         else:
             self.tally.errors[error] += 1
@@ -132,6 +131,7 @@ class _Pace:
             self._close()
         if self._nobody_there(now):
             self.tally.gone = True
+            self._closed_at = self._unreachable_since
             self.stop()
         for lane, sent_at in list(self._sent_at.items()):
             if now >= self._give_up_at:
@@ -155,17 +155,17 @@ class _Pace:
         if self._closed_at is None:
             self._closed_at = min(self._clock(), self._ends_at)
 
-    def _may_begin(self, now: float) -> bool:
+    def _is_open(self, now: float) -> bool:
         if now >= self._ends_at:
             self._close()
-        return self._closed_at is None and self._left > 0
+        return self._closed_at is None
 
     def _end_when_done(self) -> None:
         if not self._began and (self._closed_at is not None or self._left <= 0):
             self._all_done.set()
 
 
-class ClosedLoop(_Pace):
+class ClosedLoop(Pace):
     """Each lane begins its next request when it has its answer."""
 
     def _begin(self) -> None:
@@ -174,58 +174,6 @@ class ClosedLoop(_Pace):
         self._end_when_done()
 
     def _next(self, lane: Lane, now: float) -> None:
-        if self._may_begin(now):
+        if self._left > 0 and self._is_open(now):
             self._left -= 1
             self._send(lane, now, now)
-
-
-class OpenLoop(_Pace):
-    """Requests are due at even intervals; one for which no lane is free waits for it, and its latency counts that."""
-
-    def _begin(self) -> None:
-        self._free = list(self._lanes)
-        self._waiting: deque[float] = deque()
-        self._number = 0
-        self._tick()
-
-    def _due_at(self) -> float:
-        return self._started_at + self._load.first_s + self._number / (self._load.rate or 1.0)
-
-    def _tick(self) -> None:
-        now = self._clock()
-        while (due_at := self._due_at()) <= now and self._left > 0 and due_at < self._ends_at:
-            if self._closed_at is not None:
-                break
-            self._left -= 1
-            self._number += 1
-            self.tally.lateness.add(now - due_at)
-            if self._free:
-                self._send(self._free.pop(), due_at, now)
-            else:
-                self.tally.waited += 1
-                self._waiting.append(due_at)
-            now = self._clock()
-        if self._left > 0 and self._may_begin(now):
-            asyncio.get_running_loop().call_later(max(self._due_at() - now, 0.0), self._tick)
-        else:
-            self._end_when_done()
-
-    def _next(self, lane: Lane, now: float) -> None:
-        if self._waiting and self._closed_at is None and now < self._ends_at:
-            self._send(lane, self._waiting.popleft(), now)
-        else:
-            self._free.append(lane)
-
-    def _end_when_done(self) -> None:
-        # With a number of requests instead of a time, those that wait are sent, too.
-        if self._left <= 0 and self._waiting and self._closed_at is None:
-            return
-        super()._end_when_done()
-        if self._all_done.is_set():
-            self.tally.unsent += len(self._waiting)
-            self._waiting.clear()
-
-
-def pace(lanes: Sequence[Lane], load: Load, clock: Callable[[], float] = time.monotonic) -> ClosedLoop | OpenLoop:
-    """The loop ``load`` asks for."""
-    return (ClosedLoop if load.rate is None else OpenLoop)(lanes, load, clock)
