@@ -1,8 +1,9 @@
 """The load generator: a process of its own, so that showing what it does never delays what it measures.
 
 ``python -m tensorhost.bench.generator`` reads a plan and the body of its requests from standard input, says on
-standard output, one JSON object a line, that it is ready, and begins one load for each ``go``. It ends what it does
-when standard input is closed, and so with the process that started it.
+standard output, one JSON object a line, that it is ready. For each load it waits for two lines: one to begin the
+warm-up, one to begin measuring. It ends what it does when standard input is closed, and so with the process that
+started it.
 """
 
 from __future__ import annotations
@@ -90,8 +91,9 @@ async def carry_out(plan: Plan, body: bytes, go: asyncio.Queue[bool], say: Say) 
                 if load.warmup_s > 0:
                     warmup = dataclasses.replace(load, duration_s=load.warmup_s, requests=None)
                     _, stopped = await _run(run_of(warmup), go, lambda message: say({"warming": message}))
-                say({"measuring": True})
+                say({"warm": True})
                 tally = Tally()
+                stopped = stopped or not await go.get()
                 if not stopped:
                     tally, stopped = await _run(run_of(load), go, lambda message: say({"progress": message}))
             say({"result": tally.to_json()})

@@ -116,25 +116,25 @@ class Generators:
         return facts[0]
 
     def run(self, progress: Progress, measuring: Callable[[], None]) -> Tally:
-        """Carry out the next load; ``measuring`` is called between warm-up and measurement.
+        """Carry out the next load; ``measuring`` is called between warm-up and measurement, which wait for it.
 
         ``stop``, from a signal handler or between two events, ends it early. Raises GeneratorError.
         """
-        for process in self._processes:
-            self._write(process, b"go\n")
+        self._go()
         self._finished.clear()
         newest: list[dict[str, Any]] = [{} for _ in self._processes]
-        total, begun = Tally(), 0
+        total, warm = Tally(), 0
         for index, message in self._messages():
             (kind,) = message
             if kind in ("warming", "progress"):
                 newest[index] = message[kind]
                 progress(kind, [one for one in newest if one])
-            elif kind == "measuring":
-                begun += 1
+            elif kind == "warm":
+                warm += 1
                 newest[index] = {}
-                if begun == len(self._processes):
+                if warm == len(self._processes):
                     measuring()
+                    self._go()
             elif kind == "result":
                 total.absorb(Tally.from_json(message["result"]))
                 self._finished.add(index)
@@ -148,6 +148,10 @@ class Generators:
             if process.stdin is not None:
                 with contextlib.suppress(BrokenPipeError):
                     process.stdin.close()
+
+    def _go(self) -> None:
+        for process in self._processes:
+            self._write(process, b"go\n")
 
     def _write(self, process: subprocess.Popen[bytes], data: bytes) -> None:
         assert process.stdin is not None

@@ -24,13 +24,13 @@ def refusal(body: bytes) -> bytes:
 async def lane_to(answers):
     """A lane to a server that answers with each of ``answers`` in turn; None closes the connection instead."""
     left = list(answers)
-    asked = []
+    asked = asyncio.Queue()
 
     async def serve(reader, writer):
         try:
             while left:
                 head = await reader.readuntil(b"\r\n\r\n")
-                asked.append(head + await reader.readexactly(len(BODY)))
+                asked.put_nowait(head + await reader.readexactly(len(BODY)))
                 answer = left.pop(0)
                 if answer is None:
                     break
@@ -58,7 +58,8 @@ async def test_the_same_bytes_again_and_again():
     async with lane_to([OK, OK, OK]) as (lane, asked):
         await connect_all([lane])
         assert [await ask(lane) for _ in range(3)] == [None, None, None]
-        assert asked == [HEAD.encode() + BODY] * 3
+        assert [asked.get_nowait() for _ in range(3)] == [HEAD.encode() + BODY] * 3
+        assert asked.empty()
 
 
 @pytest.mark.parametrize(
@@ -82,7 +83,7 @@ async def test_a_server_that_closes_after_its_answer_is_connected_to_again():
     closing = OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
     async with lane_to([closing, OK, closing, OK]) as (lane, asked):
         assert [await ask(lane) for _ in range(4)] == [None] * 4
-        assert len(asked) == 4
+        assert asked.qsize() == 4
 
 
 async def test_nobody_there():
@@ -100,8 +101,7 @@ async def test_an_abandoned_request_is_not_answered_and_the_next_one_is():
     async with lane_to([b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", OK]) as (lane, asked):
         said = []
         lane.send(lambda _, error: said.append(error))
-        while not asked:
-            await asyncio.sleep(0)
+        await asked.get()
         lane.abandon()
         assert await ask(lane) is None
         assert said == []

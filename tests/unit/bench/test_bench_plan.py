@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import pytest
@@ -23,7 +24,7 @@ def test_the_shares_add_up(count, concurrency, requests, rate):
         assert sum(share.rate for share in shares) == pytest.approx(rate)
         # Together they are due at even intervals.
         due = sorted(share.first_s + number / share.rate for share in shares for number in range(3))
-        gaps = [later - earlier for earlier, later in zip(due, due[1:], strict=False)]
+        gaps = [later - earlier for earlier, later in itertools.pairwise(due)]
         assert gaps == pytest.approx([1 / rate] * len(gaps), rel=1e-6)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,7 +31,7 @@ def test_any_pieces_give_the_same_responses(sent, data):
     for response in sent:
         cuts = sorted(data.draw(st.sets(st.integers(1, len(response) - 1), max_size=5)))
         edges = [0, *cuts, len(response)]
-        answers = [reader.feed(response[start:end]) for start, end in zip(edges, edges[1:], strict=False)]
+        answers = [reader.feed(response[start:end]) for start, end in itertools.pairwise(edges)]
         assert answers == [None] * len(cuts) + [EXPECTED[response]]
 
 
