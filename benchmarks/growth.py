@@ -58,10 +58,11 @@ def measure_models(count: int) -> dict[str, Any]:
             shutil.copytree(demo_models_path() / "wine", Path(folder) / f"model{number:04}")
         with ServerProcess(Path(folder), "--loading", "lazy", "--settle-s", 0) as server:
             registered_bytes = server.rss_bytes()
-            idle_cores = _idle_cores(server)
             body = wine_body(f"model{count - 1:04}")
             first_s = server.predict(body)
             figures = server.load(body, LOAD)
+            # Not earlier: files that were written a moment ago are read at every look.
+            idle_cores = _idle_cores(server)
             routes = {
                 route: _route_ms(server, path) for route, path in (("models", "/models"), ("metrics", "/metrics"))
             }

@@ -17,6 +17,7 @@ from typing import Any, Self
 import httpx
 import psutil
 
+from benchmarks import machine
 from benchmarks.servers import free_port
 from tensorhost.bench import Generators, HttpTarget, Load
 from tensorhost.bench.bodies import http_target
@@ -24,6 +25,7 @@ from tensorhost.bench.tally import Tally
 
 _START_TIMEOUT_S = 300
 _STOP_TIMEOUT_S = 60
+_ANSWER_TIMEOUT_S = 300
 
 
 class ServerProcess:
@@ -38,6 +40,7 @@ class ServerProcess:
         self._command = [program, "serve", str(repository), "--port", str(self._port), "--log-level", "error"]
         self._command += [str(flag) for flag in flags]
         self.url = f"http://127.0.0.1:{self._port}"
+        self._client = httpx.Client(base_url=self.url, timeout=_ANSWER_TIMEOUT_S)
         self.ready_s = self.ready_cpu_s = 0.0
 
     def __enter__(self) -> Self:
@@ -56,6 +59,7 @@ class ServerProcess:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._client.close()
         self._process.terminate()
         try:
             self._process.wait(_STOP_TIMEOUT_S)
@@ -65,7 +69,7 @@ class ServerProcess:
 
     def _is_ready(self) -> bool:
         with contextlib.suppress(httpx.TransportError):
-            return httpx.get(f"{self.url}/health/ready", timeout=5).status_code == httpx.codes.OK
+            return self._client.get("/health/ready").status_code == httpx.codes.OK
         return False
 
     def cpu_s(self) -> float:
@@ -94,21 +98,21 @@ class ServerProcess:
     def predict(self, body: bytes) -> float:
         """Post ``body`` to /predict, which must succeed; the seconds it took."""
         started = time.perf_counter()
-        answer = httpx.post(
-            f"{self.url}/predict", content=body, headers={"Content-Type": "application/json"}, timeout=300
-        )
+        answer = self._client.post("/predict", content=body, headers={"Content-Type": "application/json"})
         took_s = time.perf_counter() - started
         answer.raise_for_status()
         return took_s
 
     def load(self, body: bytes, load: Load) -> dict[str, Any]:
-        """Put ``load`` on the server: rate, latencies, and the server's processor time per request."""
+        """Put ``load`` on the server: rate, latencies, its processor time per request, and cores others kept busy."""
         target: HttpTarget = http_target(self.url, len(body))
         marks: list[float] = []
+        before, started = machine.CpuSeconds.now(self._process.pid), time.perf_counter()
         with Generators(target, (load,), body) as generators:
             generators.ready()
             tally: Tally = generators.run(lambda _kind, _parts: None, lambda: marks.append(self.cpu_s()))
-        cpu_s = self.cpu_s() - marks[0]
+            cpu_s = self.cpu_s() - marks[0]
+        busy = machine.CpuSeconds.now(self._process.pid).cores_since(before, time.perf_counter() - started)
         if tally.failed or not tally.answered:
             raise RuntimeError(f"requests failed: {dict(tally.errors)}")
         return {
@@ -116,4 +120,5 @@ class ServerProcess:
             "p50_ms": round(tally.latencies.quantile(0.5) * 1e3, 3),
             "p99_ms": round(tally.latencies.quantile(0.99) * 1e3, 3),
             "server_cpu_us": round(cpu_s / tally.answered * 1e6, 1),
+            "other_cores": busy["other_cores"],
         }

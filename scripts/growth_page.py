@@ -15,14 +15,15 @@ _GROWTH = """\
 
 One server with default settings apart from the limits under trial. The load is `tensorhost bench`'s: {concurrency}
 requests in flight for {seconds:.0f} s, one row each. *µs/request* is the server's processor time. *Idle* is cores used
-while nothing is asked. Bars show the column before them.
+while nothing is asked, *others busy* cores used by other programs: where that is not near zero the rates say little.
+Bars show the column before them.
 """
 
 _MODELS = """\
 ### Registered models
 
 Copies of the demo's `wine` model, loaded lazily; one of them is asked. What an idle server does is look at the disk.
-*`/models`* and *`/metrics`* are the times of those answers.
+*`/models`* is the time of that answer.
 """
 
 _CONNECTIONS = """\
@@ -40,7 +41,7 @@ above that before the requests; *per byte* divides it by the body's size; *left*
 """
 
 _SOAK = """\
-## Hours of everything
+## Everything at once, for long
 
 {minutes:g} minutes of {rate:.0f} requests a second to one model, while others are loaded, unloaded and replaced on
 disk, requests are refused, and clients leave in the middle of a request or before its answer: {answered:,} requests
@@ -88,7 +89,7 @@ def soak_section(saved: dict[str, Any], where: Callable[[dict[str, Any]], str]) 
 
 def _models_table(points: Sequence[dict[str, Any]]) -> list[str]:
     rows = [
-        "| models | ready, s | processor, s | | MiB | idle | µs/request | requests/s | `/models` ms | `/metrics` ms |",
+        "| models | ready, s | processor, s | | MiB | idle | µs/request | requests/s | others busy | `/models` ms |",
         "|--:|--:|--:|---|--:|--:|--:|--:|--:|--:|",
     ]
     bars = _bars([one["ready_cpu_s"] for one in points])
@@ -96,29 +97,29 @@ def _models_table(points: Sequence[dict[str, Any]]) -> list[str]:
         rows.append(
             f"| {one['models']:,} | {one['ready_s']:.1f} | {one['ready_cpu_s']:.2f} | {bar} | {one['rss_mib']:.1f} |"
             f" {one['idle_cores']:.3f} | {one['server_cpu_us']:.0f} | {one['requests_s']:,.0f} |"
-            f" {one['models_ms']:.1f} | {one['metrics_ms']:.1f} |"
+            f" {one['other_cores']:.1f} | {one['models_ms']:.1f} |"
         )
     return rows
 
 
 def _connections_table(points: Sequence[dict[str, Any]]) -> list[str]:
     rows = [
-        "| connections | KiB each | idle | µs/request | | requests/s | p50 ms | p99 ms |",
-        "|--:|--:|--:|--:|---|--:|--:|--:|",
+        "| connections | KiB each | idle | µs/request | | requests/s | others busy | p50 ms | p99 ms |",
+        "|--:|--:|--:|--:|---|--:|--:|--:|--:|",
     ]
     bars = _bars([one["server_cpu_us"] for one in points])
     for one, bar in zip(points, bars, strict=True):
         rows.append(
             f"| {one['connections']:,} | {one['kib_per_connection']:.1f} | {one['idle_cores']:.3f} |"
-            f" {one['server_cpu_us']:.0f} | {bar} | {one['requests_s']:,.0f} | {one['p50_ms']:.2f} |"
-            f" {one['p99_ms']:.2f} |"
+            f" {one['server_cpu_us']:.0f} | {bar} | {one['requests_s']:,.0f} | {one['other_cores']:.1f} |"
+            f" {one['p50_ms']:.2f} | {one['p99_ms']:.2f} |"
         )
     return rows
 
 
 def _bodies_table(points: Sequence[dict[str, Any]]) -> list[str]:
     rows = ["| bytes | ms | processor, ms | µs a kilobyte | | peak, MiB | per byte | left, MiB |"]
-    rows.append("|--:|--:|--:|--:|---|--:|--:|--:|")
+    rows.append("|--:|--:|--:|--:|---|--:|--:|--:|--:|")
     per_kilobyte = [one["server_cpu_ms"] * 1e6 / one["body_bytes"] for one in points]
     for one, each_us, bar in zip(points, per_kilobyte, _bars(per_kilobyte), strict=True):
         rows.append(
