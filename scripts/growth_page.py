@@ -119,7 +119,7 @@ def _connections_table(points: Sequence[dict[str, Any]]) -> list[str]:
 
 def _bodies_table(points: Sequence[dict[str, Any]]) -> list[str]:
     rows = ["| bytes | ms | processor, ms | µs a kilobyte | | peak, MiB | per byte | left, MiB |"]
-    rows.append("|--:|--:|--:|--:|---|--:|--:|--:|--:|")
+    rows.append("|--:|--:|--:|--:|---|--:|--:|--:|")
     per_kilobyte = [one["server_cpu_ms"] * 1e6 / one["body_bytes"] for one in points]
     for one, each_us, bar in zip(points, per_kilobyte, _bars(per_kilobyte), strict=True):
         rows.append(
