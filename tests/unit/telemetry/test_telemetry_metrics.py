@@ -102,6 +102,7 @@ def test_snapshot_counts_by_model_and_version(clock):
     assert 1.0 <= version["latency"]["inference"]["p99Ms"] <= 2.5
     assert version["batches"]["count"] == 2
     assert version["batches"]["averageRows"] == 5
+    assert sum(version["batches"]["byRows"].values()) == version["batches"]["count"]
     assert version["batches"]["closed"] == {"full": 1, "drained": 1}
     assert (version["loadTimeMs"], version["warmupTimeMs"]) == (1500.0, 250.0)
     assert (version["weightsBytes"], version["memoryBytes"]) == (1000, 3000)
