@@ -1,6 +1,6 @@
 """From the start of the process to ready, serving the demo models, against the least a Python program could take.
 
-Run: ``python -m benchmarks.startup [--save] [--rounds N] [--cache FOLDER]``. About two minutes; the first run also makes
+Run: ``python -m benchmarks.startup [--save] [--rounds N] [--cache FOLDER]``. About two minutes; the first run makes
 an environment with OpenVINO and without TensorFlow. The least is one process that imports TensorFlow, loads each of the
 demo's models with TensorFlow's and Keras's own functions, and ends. They take turns with servers: one that tries every
 model anew, one that finds kept what that shows, and, on the digits alone, one without TensorFlow.
