@@ -84,7 +84,9 @@ def _litserve(python: Path) -> list[Contender]:
 
 
 def _mosec(python: Path) -> list[Contender]:
-    return [_script(python, "mosec", "mosec_server.py", "--address", "127.0.0.1", "--port", "{port}")]
+    address = ("--address", "127.0.0.1", "--port", "{port}")
+    # By default it gives up on a request after three seconds, which a queue of large images takes.
+    return [_script(python, "mosec", "mosec_server.py", *address, "--timeout", "60000")]
 
 
 def _bentoml(python: Path) -> list[Contender]:

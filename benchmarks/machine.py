@@ -15,10 +15,10 @@ from typing import Any
 
 import psutil
 
-_PACKAGES = ("tensorhost", "tensorflow-cpu", "keras", "numpy", "uvicorn", "uvloop", "httptools", "orjson", "pysimdjson")
+PACKAGES = ("tensorhost", "tensorflow-cpu", "keras", "numpy", "uvicorn", "uvloop", "httptools", "orjson", "pysimdjson")
 
 
-def describe(packages: Sequence[str] = _PACKAGES) -> dict[str, Any]:
+def describe(packages: Sequence[str] = PACKAGES) -> dict[str, Any]:
     """Date (UTC), processor, cores, system and the versions of Python and of ``packages``."""
     return {
         "date": datetime.now(UTC).date().isoformat(),
@@ -63,7 +63,7 @@ class CpuSeconds:
 
 
 def family(pid: int) -> set[int]:
-    """A server's processes: the session that ``pid`` leads and every descendant, for some lead sessions of their own."""
+    """A server's processes: the session that ``pid`` leads, and all descendants: some lead sessions of their own."""
     found = set()
     for other in psutil.pids():
         with contextlib.suppress(ProcessLookupError, PermissionError):

@@ -13,6 +13,7 @@ import shlex
 import tempfile
 import time
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from benchmarks.compare.plan import Case
 from benchmarks.compare.report import print_case
 from benchmarks.compare.rounds import measure_case
 from benchmarks.compare.turns import LOOPS, SETTLE_S, WARM_UP_S, Participant, ServerParticipant, run_loops
-from benchmarks.contenders import VARIANTS, Contender, all_of_ours, peer, tensorhost
+from benchmarks.contenders import Contender, all_of_ours, peer, tensorhost
 from benchmarks.load import generator_version
 from benchmarks.models import DEFAULT_CACHE, Model, ensure
 from benchmarks.peers import environment
@@ -76,10 +77,14 @@ class Comparison:
 
     def run(self, model: Model, cases: Sequence[Case]) -> None:
         """Every case of one model, on one set of running servers."""
-        cases = [case for case in cases if not (self._options.resume and self._is_saved(case))]
+        cases = [
+            case
+            for case in cases
+            if not (self._options.resume and saved.has(self._before, case.key, self._expected(case)))
+        ]
         if not cases:
             return
-        contenders = [one for one in self._contenders if any(self._belongs(one.name, case) for case in cases)]
+        contenders = [one for one in self._contenders if any(case.admits(one) for case in cases)]
         failures: dict[str, str] = {}
         with (
             tempfile.TemporaryDirectory() as scratch,
@@ -90,29 +95,24 @@ class Comparison:
             for one in everyone:
                 one.warm_up()
             for case in cases:
-                taking = [one for one in everyone if self._belongs(one.name, case)]
-                result = measure_case(case, taking, self._options.rounds)
-                absent = failures if case.body == plan.JSON else {}
-                result["servers"] |= {
-                    name: {"failed": why} for name, why in absent.items() if not (case.rate and name in LOOPS)
-                }
+                result = measure_case(case, everyone, self._options.rounds)
+                absent = failures.keys() & set(self._expected(case))
+                result["servers"] |= {name: {"failed": failures[name]} for name in sorted(absent)}
                 print_case(str(case), result)
                 self._cases.append(result)
                 self._save()
 
-    def _belongs(self, name: str, case: Case) -> bool:
-        return case.thorough or name not in VARIANTS
-
-    def _is_saved(self, case: Case) -> bool:
-        ours = {one.name for one in self._contenders if one.is_ours}
-        others = {one.name for one in self._contenders if self._belongs(one.name, case)} - ours
-        return saved.has(self._before, case.key, ours | (others if case.body == plan.JSON else set()))
+    def _expected(self, case: Case) -> list[str]:
+        """Everybody who should be in the case's table."""
+        loops = LOOPS if case.has_loops else ()
+        return [*(one.name for one in self._contenders if case.admits(one)), *loops]
 
     def _save(self) -> None:
         if not self._options.save:
             return
         how = {"generator": generator_version(), "settle_s": SETTLE_S, "warm_up_s": WARM_UP_S, "loops": list(LOOPS)}
-        new = machine.describe() | {"peers": self.versions, "unavailable": self.unavailable, "how": how}
+        packages = (*machine.PACKAGES, "openvino") if find_spec("openvino") else machine.PACKAGES
+        new = machine.describe(packages) | {"peers": self.versions, "unavailable": self.unavailable, "how": how}
         order = [case.key for case in plan.CASES]
         saved.write(saved.merge(self._before, new | {"cases": self._cases}, order))
 

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from benchmarks.contenders import VARIANTS, Contender
+
 CLOSED, OPEN = "closed", "open"
 JSON, PNG = "json", "png"
 OPEN_CONNECTIONS = 128
@@ -39,6 +41,17 @@ class Case:
     def load(self) -> str:
         """``closed`` or ``open``."""
         return OPEN if self.rate else CLOSED
+
+    @property
+    def has_loops(self) -> bool:
+        """Whether the model called in a loop stands beside the servers."""
+        return not self.rate and self.body == JSON
+
+    def admits(self, contender: Contender) -> bool:
+        """Whether the contender takes part."""
+        if contender.is_ours:
+            return True
+        return self.body == JSON and (self.thorough or contender.name not in VARIANTS)
 
     @property
     def key(self) -> dict[str, Any]:

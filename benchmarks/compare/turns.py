@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
 import subprocess
 import sys
@@ -11,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
@@ -61,7 +61,7 @@ class ServerParticipant:
         self._bodies = {kind: scratch / f"{server.name}.{kind}" for kind in self._protocols}
 
     def takes(self, case: Case) -> bool:
-        return self.is_ours or case.body == JSON
+        return case.admits(self._server.contender)
 
     def warm_up(self) -> None:
         with self._awake(), contextlib.suppress(LoadFailedError):
@@ -89,6 +89,7 @@ class ServerParticipant:
         self._server.resume()
         try:
             yield
+            self._server.settle(0)
         finally:
             self._server.pause()
 
@@ -103,7 +104,7 @@ class LoopParticipant:
         self._process = process
 
     def takes(self, case: Case) -> bool:
-        return not case.rate and case.body == JSON
+        return case.has_loops
 
     def warm_up(self) -> None:
         """Each turn begins with a call that does not count."""
@@ -150,7 +151,7 @@ def run_loops(model: Model, failures: dict[str, str]) -> Iterator[list[LoopParti
     with contextlib.ExitStack() as stack:
         loops = []
         for way in LOOPS:
-            if way == "openvino" and importlib.util.find_spec("openvino") is None:
+            if way == "openvino" and find_spec("openvino") is None:
                 failures[way] = "is not installed"
                 continue
             loops.append(LoopParticipant(way, stack.enter_context(_loop_process(way, model))))
