@@ -136,6 +136,12 @@ class OpenLoop:
         cost = {"generator_us_per_request": round(cpu_s / len(due) * 1e6, 1)}
         return self._report(ended_s, unanswered) | cost
 
+    def close(self) -> None:
+        """Close every connection."""
+        self._poll.close()
+        for connection in self._connections.values():
+            connection.socket.close()
+
     def _offer(self, due_s: float, now_s: float) -> None:
         if self._free:
             self.late_s.append(now_s - due_s)
@@ -184,6 +190,8 @@ def main() -> None:
         report = loop.run(list(arrivals(float(rate), float(seconds))), float(seconds) + _GRACE_S)
     except (BadAnswerError, OSError) as error:
         sys.exit(f"{host}:{port}{path} {error}")
+    finally:
+        loop.close()
     print(json.dumps(report))
 
 

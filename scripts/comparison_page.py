@@ -53,6 +53,7 @@ _HEAD = """\
 The same SavedModel, the same numbers, one model process each. Every server runs as its own documentation has it, with
 its batching on; all call TensorFlow as its users write it, through the model's signature. The requests are JSON:
 tensorhost has no binary protocol yet, and binary REST and gRPC join this comparison when those front ends arrive.
+Versions that differ from those of tensorhost's environment:
 
 {peers}
 
@@ -77,7 +78,7 @@ was left two seconds after the last request was due.
 def comparison_section(saved: dict[str, Any], where: str) -> list[str]:
     """Text and tables, one per case; ``where`` names machine and date."""
     ours = _ours(saved["cases"])
-    parts = [_HEAD.format(peers="\n".join(_peer_lines(saved))), f"{where}; {saved['how']['generator']}.\n"]
+    parts = [_HEAD.format(peers="\n".join(_peer_table(saved))), f"{where}; {saved['how']['generator']}.\n"]
     for model in dict.fromkeys(case["model"] for case in saved["cases"]):
         parts.append(f"### {MODELS[model]}\n")
         parts += [f"![{title}]({CHARTS}/{name})\n" for name, (title, _) in _charts_of(model, saved["cases"]).items()]
@@ -96,14 +97,16 @@ def comparison_charts(saved: dict[str, Any]) -> dict[str, str]:
     return charts
 
 
-def _peer_lines(saved: dict[str, Any]) -> Iterable[str]:
+def _peer_table(saved: dict[str, Any]) -> Iterable[str]:
+    yield from ("| server | how it runs | versions |", "|---|---|---|")
     for name, what in PEERS.items():
         label = SERVERS[name].partition(",")[0]
         if name in saved["peers"]:
-            versions = ", ".join(f"{package} {number}" for package, number in saved["peers"][name].items())
-            yield f"- {label} ({versions}): {what}."
+            found = saved["peers"][name].items() - saved["versions"].items()
+            versions = ", ".join(f"{package} {number}" for package, number in sorted(found))
+            yield f"| {label} | {what} | {versions} |"
         elif name in saved["unavailable"]:
-            yield f"- {label}: not measured, {saved['unavailable'][name]}"
+            yield f"| {label} | not measured: it {saved['unavailable'][name]} | |"
 
 
 def _ours(cases: list[dict[str, Any]]) -> list[str]:
@@ -121,9 +124,11 @@ def _title(case: dict[str, Any]) -> str:
     sizes = [one["body_bytes"] for one in case["servers"].values() if "body_bytes" in one]
     size = f"requests of {min(sizes):,.0f} bytes" if sizes else "no request answered"
     body = "the image as PNG in base64, " if case["body"] == "png" else ""
+    rounds = max((len(one["rounds"]) for one in case["servers"].values() if "rounds" in one), default=0)
+    turns = f"{rounds} round{'s' * (rounds != 1)} of {case['seconds']} s"
     if case["rate"]:
-        return f"Open loop, {case['rate']:,} requests/s offered over {connections}, {body}{size}"
-    return f"Closed loop, {connections}, {body}{size}"
+        return f"Open loop, {case['rate']:,} requests/s offered over {connections}, {body}{size}, {turns}"
+    return f"Closed loop, {connections}, {body}{size}, {turns}"
 
 
 def _closed_table(case: dict[str, Any], ours: list[str]) -> list[str]:
