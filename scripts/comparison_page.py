@@ -172,10 +172,10 @@ def _charts_of(model: str, cases: list[dict[str, Any]]) -> dict[str, tuple[str, 
         panels = [f"{case['connections']} connection{'s' * (case['connections'] > 1)}" for case in closed]
         charts[f"{model}-rate.svg"] = (title, bar_chart(title, panels, rows))
     if opened := [case for case in mine if case["rate"]]:
-        title = f"{MODELS[model].partition(',')[0]}: latency (p50, p99, p99.9), open loop"
+        title = f"{MODELS[model].partition(',')[0]}: latency in ms (p50, p99, p99.9), open loop"
         rows = _rows(opened, ("p50_ms", "p99_ms", "p99_9_ms"), LOOPS)
         panels = [f"{case['rate']:,} requests/s offered" for case in opened]
-        charts[f"{model}-latency.svg"] = (title, range_chart(title, panels, rows, "ms"))
+        charts[f"{model}-latency.svg"] = (title, range_chart(title, panels, rows))
     return charts
 
 

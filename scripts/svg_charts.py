@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from html import escape
 
 _LABELS, _PANEL, _GAP, _ROW, _HEAD, _FOOT = 210, 230, 26, 20, 34, 26
+_CHARACTER = 7.5
+"""About as wide as a character of a title."""
+
 _INK, _FAINT, _OURS, _OTHERS, _CEILING = "#1f2933", "#d5dbe1", "#0b6e99", "#9fb1bf", "#e8b04b"
 _COLOURS = {"ours": _OURS, "other": _OTHERS, "ceiling": _CEILING}
 
@@ -44,7 +47,7 @@ def bar_chart(title: str, panels: Sequence[str], rows: Sequence[Row]) -> str:
     return _document(parts)
 
 
-def range_chart(title: str, panels: Sequence[str], rows: Sequence[Row], unit: str) -> str:
+def range_chart(title: str, panels: Sequence[str], rows: Sequence[Row]) -> str:
     """For each row a line from its first to its last value with a mark at each, on one logarithmic scale."""
     everything = [value for row in rows for values in row.values if values for value in values]
     first, last = _decades(everything)
@@ -58,7 +61,7 @@ def range_chart(title: str, panels: Sequence[str], rows: Sequence[Row], unit: st
         for decade in range(first, last + 1):
             x, bottom = at(column, 10.0**decade), _row_y(len(rows))
             parts.append(f'<line x1="{x:.1f}" y1="{_HEAD + 22}" x2="{x:.1f}" y2="{bottom}" stroke="{_FAINT}"/>')
-            parts.append(_text(x, bottom + 14, f"{10.0**decade:g} {unit}", anchor="middle"))
+            parts.append(_text(x, bottom + 14, f"{10.0**decade:g}", anchor="middle"))
         for place, row in enumerate(rows):
             y = _row_y(place) + _ROW / 2
             values = row.values[column]
@@ -74,7 +77,7 @@ def range_chart(title: str, panels: Sequence[str], rows: Sequence[Row], unit: st
 
 def _frame(title: str, panels: Sequence[str], rows: Sequence[Row]) -> list[str]:
     """Size, title, heads of the panels and labels of the rows."""
-    width = _panel_x(len(panels)) - _GAP + 10
+    width = max(_panel_x(len(panels)) - _GAP + 20, round(len(title) * _CHARACTER) + 20)
     height = _row_y(len(rows)) + _FOOT
     size = f'width="{width}" height="{height}" viewBox="0 0 {width} {height}"'
     look = f'font-family="sans-serif" font-size="12" role="img" aria-label="{escape(title)}"'

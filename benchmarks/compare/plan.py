@@ -67,9 +67,9 @@ class Case:
 
 CASES = (
     *(Case("tiny", connections, 2) for connections in (1, 8, 32, 128)),
-    *(Case("tiny", OPEN_CONNECTIONS, 4, rate, rounds=1) for rate in (500, 4000)),
+    *(Case("tiny", OPEN_CONNECTIONS, 4, rate, rounds=1, thorough=False) for rate in (500, 4000)),
     *(Case("mlp", connections, 2) for connections in (1, 8, 32, 128)),
-    *(Case("mlp", OPEN_CONNECTIONS, 4, rate, rounds=1) for rate in (300, 2000)),
+    *(Case("mlp", OPEN_CONNECTIONS, 4, rate, rounds=1, thorough=False) for rate in (300, 2000)),
     *(Case("transformer", connections, 2, thorough=False) for connections in (1, 32)),
     *(Case("mobilenetv2", connections, 3, thorough=False) for connections in (1, 8)),
     *(Case("mobilenetv2", connections, 3, body=PNG) for connections in (1, 8)),

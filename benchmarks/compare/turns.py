@@ -21,7 +21,7 @@ from benchmarks.models import Model
 from benchmarks.protocols import NATIVE_PNG
 from benchmarks.servers import RunningServer
 
-SETTLE_S = 0.5
+SETTLE_S = 0.3
 WARM_UP_S = 1
 LOOPS = ("signature", "frozen", "openvino")
 _WARM_UP_CONNECTIONS = 8

@@ -183,7 +183,7 @@ def test_bars_are_as_long_as_their_values_and_each_panel_has_its_own_scale():
 
 def test_ranges_stand_on_a_logarithmic_scale_that_holds_them():
     rows = [svg_charts.Row("a", "ours", ((1.0, 10.0, 100.0),)), svg_charts.Row("b", "other", ((0.5, 2.0, 900.0),))]
-    svg = svg_charts.range_chart("Latency", ["p"], rows, "ms")
+    svg = svg_charts.range_chart("Latency", ["p"], rows)
     places = [float(mark["cx"]) for mark in shapes(svg, "circle")]
     assert places[1] - places[0] == pytest.approx(places[2] - places[1], abs=0.2)
     ticks = [float(line["x1"]) for line in shapes(svg, "line") if line["x1"] == line["x2"]]
@@ -194,4 +194,4 @@ def test_ranges_stand_on_a_logarithmic_scale_that_holds_them():
 def test_a_chart_without_figures_is_still_a_chart():
     row = svg_charts.Row("a", "other", (None,))
     assert ">failed<" in svg_charts.bar_chart("Rates", ["p"], [row])
-    assert ">failed<" in svg_charts.range_chart("Latency", ["p"], [row], "ms")
+    assert ">failed<" in svg_charts.range_chart("Latency", ["p"], [row])
