@@ -90,8 +90,8 @@ def _mosec(python: Path) -> list[Contender]:
 
 
 def _bentoml(python: Path) -> list[Contender]:
-    command = (str(python), "-m", "bentoml", "serve", "bentoml_server:SavedModel", "--working-dir", str(_PEERS))
-    command += ("--host", "127.0.0.1", "--port", "{port}")
+    where = ("--working-dir", str(_PEERS), "--host", "127.0.0.1", "--port", "{port}")
+    command = (str(python), "-m", "bentoml", "serve", "bentoml_server:SavedModel", *where)
     environment = {"SAVED_MODEL": "{model}", "BENTOML_DO_NOT_TRACK": "True"}
     return [Contender("bentoml", command, BARE, environment=environment, peer="bentoml")]
 

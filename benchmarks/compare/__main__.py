@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -77,11 +78,8 @@ class Comparison:
 
     def run(self, model: Model, cases: Sequence[Case]) -> None:
         """Every case of one model, on one set of running servers."""
-        cases = [
-            case
-            for case in cases
-            if not (self._options.resume and saved.has(self._before, case.key, self._expected(case)))
-        ]
+        if self._options.resume:
+            cases = [case for case in cases if not saved.has(self._before, case.key, self._expected(case))]
         if not cases:
             return
         contenders = [one for one in self._contenders if any(case.admits(one) for case in cases)]
@@ -100,21 +98,21 @@ class Comparison:
                 result["servers"] |= {name: {"failed": failures[name]} for name in sorted(absent)}
                 print_case(str(case), result)
                 self._cases.append(result)
-                self._save()
+                if self._options.save:
+                    saved.write(self.merged())
 
     def _expected(self, case: Case) -> list[str]:
         """Everybody who should be in the case's table."""
         loops = LOOPS if case.has_loops else ()
         return [*(one.name for one in self._contenders if case.admits(one)), *loops]
 
-    def _save(self) -> None:
-        if not self._options.save:
-            return
+    def merged(self) -> saved.Saved:
+        """What is saved with what has been measured. Raises MixedRunsError where the two do not belong together."""
         how = {"generator": generator_version(), "settle_s": SETTLE_S, "warm_up_s": WARM_UP_S, "loops": list(LOOPS)}
         packages = (*machine.PACKAGES, "openvino") if find_spec("openvino") else machine.PACKAGES
         new = machine.describe(packages) | {"peers": self.versions, "unavailable": self.unavailable, "how": how}
         order = [case.key for case in plan.CASES]
-        saved.write(saved.merge(self._before, new | {"cases": self._cases}, order))
+        return saved.merge(self._before, new | {"cases": self._cases}, order)
 
 
 def main() -> None:
@@ -124,6 +122,11 @@ def main() -> None:
     started = time.monotonic()
     comparison = Comparison(options)
     comparison.install()
+    if options.save:
+        try:
+            comparison.merged()
+        except saved.MixedRunsError as error:
+            sys.exit(f"{error} Begin anew with --fresh.")
     cases = plan.choose(options.only, options.seconds)
     cases = plan.quick(cases) if options.quick else cases
     names = tuple(dict.fromkeys(case.model for case in cases))
