@@ -63,6 +63,19 @@ def has(saved: Saved | None, key: dict[str, Any], servers: Iterable[str]) -> boo
     return bool(found) and set(servers) <= found[0]["servers"].keys()
 
 
+def as_text(saved: Saved) -> str:
+    """JSON with a line for each server of a case: short enough to read, and differences show who was measured anew."""
+    cases = ",\n".join(_case_text(case) for case in saved["cases"])
+    head = json.dumps({name: value for name, value in saved.items() if name != "cases"}, indent=1).removesuffix("\n}")
+    return f'{head},\n "cases": [\n{cases}\n ]\n}}\n'
+
+
+def _case_text(case: Saved) -> str:
+    servers = ",\n".join(f"   {json.dumps(name)}: {json.dumps(one)}" for name, one in case["servers"].items())
+    head = json.dumps({name: value for name, value in case.items() if name != "servers"}).removesuffix("}")
+    return f'  {head}, "servers": {{\n{servers}\n  }}}}'
+
+
 def read() -> Saved | None:
     """What is saved; None for nothing."""
     if not RESULT.is_file():
@@ -74,5 +87,5 @@ def read() -> Saved | None:
 def write(saved: Saved) -> None:
     """Write the result whole, so that a run that is ended leaves a readable file."""
     fresh = RESULT.with_suffix(".new")
-    fresh.write_text(json.dumps(saved, indent=1) + "\n", encoding="utf-8")
+    fresh.write_text(as_text(saved), encoding="utf-8")
     fresh.replace(RESULT)

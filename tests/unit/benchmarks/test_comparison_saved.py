@@ -1,6 +1,9 @@
+import json
+
 import pytest
+from benchmarks.compare import saved as results
 from benchmarks.compare.plan import CASES, Case
-from benchmarks.compare.saved import MixedRunsError, has, merge
+from benchmarks.compare.saved import MixedRunsError, as_text, has, merge
 
 TINY, MLP = Case("tiny", 1, 2), Case("mlp", 32, 2)
 ORDER = [TINY.key, MLP.key]
@@ -66,3 +69,23 @@ def test_a_case_is_saved_when_everybody_asked_for_is_in_it():
 def test_no_two_cases_of_the_plan_have_one_key():
     keys = [tuple(case.key.values()) for case in CASES]
     assert len(set(keys)) == len(keys)
+
+
+@pytest.mark.parametrize(
+    "cases", [[], [(TINY, {})], [(TINY, {"ray": {"rounds": [1.5]}, "mosec": {}}), (MLP, {"a": {}})]]
+)
+def test_the_text_is_the_result_with_a_line_for_each_server(cases):
+    saved = run(*cases, unavailable={"ray": 'said "no"'})
+    text = as_text(saved)
+    assert json.loads(text) == saved
+    assert all(
+        any(line.lstrip().startswith(f'"{name}":') for line in text.splitlines()) for _, s in cases for name in s
+    )
+
+
+def test_what_was_written_is_read_again(monkeypatch, tmp_path):
+    monkeypatch.setattr(results, "RESULT", tmp_path / "compare.json")
+    assert results.read() is None
+    results.write(run((TINY, {"ray": {}})))
+    assert results.read() == run((TINY, {"ray": {}}))
+    assert [path.name for path in tmp_path.iterdir()] == ["compare.json"]
