@@ -64,14 +64,14 @@ class CpuSeconds:
 
 def family(pid: int) -> set[int]:
     """A server's processes: the session that ``pid`` leads, and all descendants: some lead sessions of their own."""
-    found = set()
-    for other in psutil.pids():
+    parents, found = {}, set()
+    for process in psutil.process_iter(["ppid"]):
+        parents[process.pid] = process.info["ppid"]
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            if os.getsid(other) == pid:
-                found.add(other)
-    for member in tuple(found):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            found.update(child.pid for child in psutil.Process(member).children(recursive=True))
+            if os.getsid(process.pid) == pid:
+                found.add(process.pid)
+    while grown := {child for child, parent in parents.items() if parent in found} - found:
+        found |= grown
     return found
 
 
