@@ -24,7 +24,17 @@ ROOT = Path(__file__).resolve().parents[2]
 WRITTEN_URL = "http://localhost:3000"
 _FENCE = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _VARIES = frozenset(
-    {"requestId", "loadedAt", "memoryBytes", "peakMemoryBytes", "inlineRows", "callPath", "queueRows", "uptime"}
+    {
+        "requestId",
+        "loadedAt",
+        "memoryBytes",
+        "peakMemoryBytes",
+        "inlineRows",
+        "filledUpTo",
+        "callPath",
+        "queueRows",
+        "uptime",
+    }
 )
 _TOLERANCE = 0.02
 

@@ -51,6 +51,8 @@ def _version(metrics: VersionMetrics) -> dict[str, Any]:
         "errors": _seen(metrics.errors),
         "inFlight": metrics.in_flight,
         "queueRows": metrics.queued_rows,
+        "batchLimitRows": metrics.most_batch_rows,
+        "lateRequests": metrics.late,
         "latency": {stage: _latency(getattr(metrics, stage)) for stage in ("total", *STAGES, "execution")},
         "batches": {
             "count": metrics.batch_rows.count,
