@@ -29,12 +29,18 @@ class Stub(BaseHTTPRequestHandler):
         pass
 
 
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request, client_address):
+        """A client that has given up is no error here."""
+
+
 @pytest.fixture
 def stub():
     handler = type("Handler", (Stub,), {"asked": [], "gate": threading.Event()})
     handler.gate.set()
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        server.daemon_threads = True
+    with Server(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         handler.address = server.server_address
