@@ -31,6 +31,9 @@ _LOG = logging.getLogger(__name__)
 _MAX_LINGERING = 1024
 _MAX_PIPELINED = 256
 _HEADER_OVERHEAD_BYTES = 4  # ": " and the line end
+_ASGI = {"version": "3.0", "spec_version": "2.3"}
+# Names of their own: looking a member up on its Enum takes ten times as long, and every request does so often.
+_IDLE, _HEAD, _BODY, _WAITING = Phase.IDLE, Phase.HEAD, Phase.BODY, Phase.WAITING
 
 
 class Connection(HttpToolsProtocol):
@@ -88,14 +91,16 @@ class Connection(HttpToolsProtocol):
         """A request's first byte: its head must be complete within the header timeout."""
         if len(self._queue) >= _MAX_PIPELINED:
             raise RefusedError(ErrorCode.OVERLOADED, "Too many requests were sent ahead on this connection.")
-        super().on_message_begin()
+        self.url = b""
+        self.headers = []
+        self.expect_100_continue = False
         self._head_bytes = -self._fed_bytes if self._chunk_shared else 0
         self._framing.reset()
-        self._enter(Phase.HEAD)
+        self._enter(_HEAD)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header; those that frame the request are checked. Trailers are dropped."""
-        if self._watch.phase is not Phase.HEAD:
+        if self._watch.phase is not _HEAD:
             return
         name = name.lower()
         if name in FRAMING_HEADERS:
@@ -118,15 +123,14 @@ class Connection(HttpToolsProtocol):
         self._framing.check(version)
         self._body_bytes = 0
         self._check_body_size(self._framing.content_length or 0)
-        self._complete_scope(version)
         exchange = Exchange(
             self,
-            self.scope,  # type: ignore[arg-type]  # a TypedDict is a dict
+            self._make_scope(version),
             keep_alive=version == "1.1" and self.parser.should_keep_alive(),
             expects_continue=self.expect_100_continue and version == "1.1",
         )
         self._receiving = exchange
-        self._enter(Phase.BODY)
+        self._enter(_BODY)
         if self.running is None:
             self._run(exchange)
         else:
@@ -140,8 +144,10 @@ class Connection(HttpToolsProtocol):
             return
         size = len(body)
         self._watch.body_arrived(size, self.loop.time())
-        self._body_bytes += size
-        self._check_body_size(self._body_bytes)
+        if self._framing.chunked:
+            # A body of a declared length was compared with the limit when its head came; the parser reads no more.
+            self._body_bytes += size
+            self._check_body_size(self._body_bytes)
         if not (exchange.finished or exchange.dropped):
             exchange.add_body(body)
 
@@ -152,7 +158,7 @@ class Connection(HttpToolsProtocol):
         exchange, self._receiving = self._receiving, None
         self._chunk_shared = True
         exchange.complete_body()
-        self._enter(Phase.IDLE if self.running is None else Phase.WAITING)
+        self._enter(_IDLE if self.running is None else _WAITING)
 
     # What the exchange says.
 
@@ -178,13 +184,13 @@ class Connection(HttpToolsProtocol):
                 self.flow.resume_reading()
                 if self._receiving is not None:
                     # Reading was paused, so the client could not send the rest until now.
-                    self._enter(Phase.BODY)
+                    self._enter(_BODY)
         elif self._farewell is not None:
             self._part(self._farewell)
         else:
             self.flow.resume_reading()
-            if self._watch.phase is Phase.WAITING:
-                self._enter(Phase.IDLE)
+            if self._watch.phase is _WAITING:
+                self._enter(_IDLE)
 
     # What the server says.
 
@@ -253,7 +259,7 @@ class Connection(HttpToolsProtocol):
         self._chunk_shared = False
         try:
             self.parser.feed_data(data)
-            if self._watch.phase is Phase.HEAD:
+            if self._watch.phase is _HEAD:
                 self._head_bytes += len(data)
                 self._check_head_size(self._head_bytes)
         except httptools.HttpParserUpgrade as upgrade:
@@ -347,8 +353,19 @@ class Connection(HttpToolsProtocol):
         self.parser = httptools.HttpRequestParser(self)
         return head + rest
 
-    def _complete_scope(self, version: str) -> None:
-        scope = self.scope
-        scope["path"], scope["raw_path"], scope["query_string"] = split_target(self.url)
-        scope["http_version"] = version
-        scope["method"] = self.parser.get_method().decode("ascii")
+    def _make_scope(self, version: str) -> dict[str, Any]:
+        path, raw_path, query_string = split_target(self.url)
+        return {
+            "type": "http",
+            "asgi": _ASGI,
+            "http_version": version,
+            "method": self.parser.get_method().decode("ascii"),
+            "scheme": self.scheme,
+            "path": path,
+            "raw_path": raw_path,
+            "query_string": query_string,
+            "root_path": "",
+            "headers": self.headers,
+            "client": self.client,
+            "server": self.server,
+        }

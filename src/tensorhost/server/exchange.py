@@ -179,7 +179,7 @@ class Exchange:
             elif lower == b"connection" and b"close" in value.lower():
                 self.keep_alive, says_close = False, True
             lines.append(b"%b: %b\r\n" % (name, value))
-        self._bodiless = self.scope["method"] == "HEAD" or status in _BODILESS
+        self._bodiless = status in _BODILESS or self.scope["method"] == "HEAD"
         if length is not None:
             self._remaining = 0 if self._bodiless else length
         elif not self._bodiless:
