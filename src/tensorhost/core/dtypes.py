@@ -47,6 +47,8 @@ class DType(StrEnum):
     """Whether values are integers (bool is not)."""
     is_complex: bool
     """Whether values are complex numbers."""
+    is_string: bool
+    """Whether values are strings of bytes."""
 
     @classmethod
     def of(cls, array: np.ndarray[Any, Any]) -> DType:
@@ -75,3 +77,4 @@ for _dtype in DType:
     _dtype.is_floating = _dtype in _FLOATING
     _dtype.is_integer = _dtype.value.lstrip("u").startswith("int")
     _dtype.is_complex = _dtype.value.startswith("complex")
+    _dtype.is_string = _dtype is DType.STRING

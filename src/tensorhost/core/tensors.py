@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from typing import Any, TypeAlias
 
@@ -29,11 +29,11 @@ class TensorSpec:
     name: str
     dtype: DType
     shape: Shape | None
+    is_batchable: bool = field(init=False, repr=False, compare=False)
+    """Whether the first dimension exists and may have any size. Worked out once, since every request asks."""
 
-    @property
-    def is_batchable(self) -> bool:
-        """Whether the first dimension exists and may have any size."""
-        return bool(self.shape) and self.shape is not None and self.shape[0] is None
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "is_batchable", bool(self.shape) and self.shape is not None and self.shape[0] is None)
 
     def admits(self, shape: Sequence[int]) -> bool:
         """Whether a tensor of this shape may be fed."""
@@ -55,7 +55,8 @@ class TensorSpec:
             InvalidInputShapeError: names the input, the shape expected and the shape that came.
             InvalidInputTypeError: the same for the dtype.
         """
-        if array.dtype != self.dtype.numpy:
+        wanted = self.dtype.numpy
+        if array.dtype is not wanted and array.dtype != wanted:
             raise InvalidInputTypeError(
                 f"Input '{self.name}' must be {self.dtype}, not {array.dtype}.",
                 details={"input": self.name, "expected": self.dtype.value, "actual": str(array.dtype)},

@@ -60,6 +60,7 @@ class InferenceEngine:
         self.metrics = manager.metrics
         self._clock = clock
         self._in_flight = InFlight(manager.settings.max_in_flight)
+        self._default_timeout_s = manager.settings.request_timeout_s or math.inf
         self._closed = False
 
     @property
@@ -73,8 +74,7 @@ class InferenceEngine:
 
     def deadline(self, timeout_s: float | None) -> float:
         """The instant after which a request is not answered any more; None means the server's default."""
-        timeout_s = self.manager.settings.request_timeout_s or math.inf if timeout_s is None else timeout_s
-        return self._clock() + timeout_s
+        return self._clock() + (self._default_timeout_s if timeout_s is None else timeout_s)
 
     async def predict(
         self,
@@ -156,12 +156,12 @@ class InferenceEngine:
         """
         servable = admission.servable
         found = servable.signature(signature)
-        return Call(
-            found,
-            servable.preprocessing(found.name).overridden(preprocessing),
-            servable.postprocessing(found.name).overridden(postprocessing),
-            max_batch_rows,
-        )
+        before, after = servable.preprocessing(found.name), servable.postprocessing(found.name)
+        if preprocessing is not None:
+            before = before.overridden(preprocessing)
+        if postprocessing is not None:
+            after = after.overridden(postprocessing)
+        return Call(found, before, after, max_batch_rows)
 
     async def run(self, admission: Admission, call: Call, tensors: Tensors, *, owned: bool = False) -> InferenceResult:
         """Preprocess, wait for a batch, run, postprocess; counts the success.
@@ -177,12 +177,24 @@ class InferenceEngine:
         """
         timings = Timings()
         started = time.perf_counter()
-        if call.preprocessing.is_slow(tensors):
+        if call.preprocessing.passes(tensors):
+            prepared = tensors
+        elif call.preprocessing.is_slow(tensors):
             prepared = await self._on_a_thread(admission, call.preprocessing.apply, tensors, owned=owned)
         else:
             prepared = call.preprocessing.apply(tensors, owned=owned)
         timings.preprocessing_s = time.perf_counter() - started
-        outputs = await self._execute(admission, call, prepared, timings)
+        rows = _checked_rows(call.signature, prepared)
+        outputs = _empty_outputs(call.signature) if rows == 0 else None
+        if outputs is None:
+            queue = admission.servable.queue(call.signature.name)
+            outputs = await queue.call(
+                prepared,
+                rows=rows,
+                deadline=admission.deadline,
+                timings=timings,
+                max_batch_rows=call.max_batch_rows,
+            )
         started = time.perf_counter()
         if call.postprocessing.is_slow(outputs):
             answers = await self._on_a_thread(admission, call.postprocessing.apply, outputs)
@@ -204,21 +216,6 @@ class InferenceEngine:
         except TimeoutError:
             raise DeadlineExceededError("The deadline passed while the request was pre- or postprocessed.") from None
 
-    async def _execute(self, admission: Admission, call: Call, tensors: Tensors, timings: Timings) -> dict[str, Array]:
-        signature = call.signature
-        for name, spec in signature.inputs.items():
-            spec.check(tensors[name])
-        rows = _rows(signature, tensors)
-        if rows == 0 and (empty := _empty_outputs(signature)) is not None:
-            return empty
-        return await admission.servable.queue(signature.name).call(
-            tensors,
-            rows=rows,
-            deadline=admission.deadline,
-            timings=timings,
-            max_batch_rows=call.max_batch_rows,
-        )
-
     def _count_refusal(self, model: str, version: str | None, code: ErrorCode) -> None:
         known = self.manager.models().get(model)
         record = known.resolve(version) if known is not None else None
@@ -233,13 +230,18 @@ class InferenceEngine:
             self.metrics.forget(*record.id)
 
 
-def _rows(signature: Signature, tensors: Tensors) -> int:
-    """Rows of the batch: the first dimension that the signature leaves free, 1 where there is none."""
+def _checked_rows(signature: Signature, tensors: Tensors) -> int:
+    """Rows of the batch: the first dimension that the signature leaves free, 1 where there is none.
+
+    Raises where an array is not what the signature takes: behind this, nobody checks.
+    """
     rows: int | None = None
     for name, spec in signature.inputs.items():
+        array = tensors[name]
+        spec.check(array)
         if not spec.is_batchable:
             continue
-        size = tensors[name].shape[0]
+        size = array.shape[0]
         if rows is not None and rows != size and signature.may_batch:
             raise InvalidInputShapeError(
                 f"Input '{name}' has {size} rows where another input has {rows}.",

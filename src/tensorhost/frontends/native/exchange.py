@@ -94,7 +94,7 @@ class Exchange:
             body = await self._rest_of_body(bytearray(body), limit)
         if len(body) > limit:
             raise _too_large(limit)
-        encoding = self.headers.get(b"content-encoding", b"identity").strip().lower()
+        encoding = self.headers.get(b"content-encoding", b"").strip().lower()
         if encoding in (b"identity", b""):
             return body if isinstance(body, bytes) else bytes(body)
         if encoding not in _WBITS:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping
-from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -66,9 +65,12 @@ class Predictions:
                 fields.get("preprocessing"),
                 fields.get("postprocessing"),
             )
-            decode = partial(decode_inputs, document, call.preprocessing.wire_specs, max_elements=self._max_elements)
-            tensors = await asyncio.to_thread(decode) if is_large else decode()
-            del document, decode
+            specs, limit = call.preprocessing.wire_specs, self._max_elements
+            if is_large:
+                tensors = await asyncio.to_thread(decode_inputs, document, specs, max_elements=limit)
+            else:
+                tensors = decode_inputs(document, specs, max_elements=limit)
+            del document
             result = await self._engine.run(admission, call, tensors, owned=True)
         if is_large or _is_long(result.outputs):
             return await asyncio.to_thread(lambda: json_reply(_answer(result)))
@@ -95,8 +97,10 @@ class Predictions:
         try:
             body = await exchange.json_body()
             is_large = len(body) > _OFF_LOOP_BYTES
-            parse = partial(JsonObject.parse, body, max_depth=self._max_depth)
-            document = await asyncio.to_thread(parse) if is_large else parse()
+            if is_large:
+                document = await asyncio.to_thread(JsonObject.parse, body, max_depth=self._max_depth)
+            else:
+                document = JsonObject.parse(body, max_depth=self._max_depth)
             fields = document.fields(allowed, deferred=deferred)
             required_text(fields, "modelName")
             optional_text(fields, "modelVersion")
@@ -177,9 +181,10 @@ def _item_error(
 
 
 def _is_long(outputs: Mapping[str, Any]) -> bool:
-    return any(
-        (value.size if isinstance(value, np.ndarray) else len(value)) > _OFF_LOOP_ELEMENTS for value in outputs.values()
-    )
+    for value in outputs.values():
+        if (value.size if isinstance(value, np.ndarray) else len(value)) > _OFF_LOOP_ELEMENTS:
+            return True
+    return False
 
 
 def _answer(result: InferenceResult) -> dict[str, Any]:
@@ -196,4 +201,5 @@ def _answer(result: InferenceResult) -> dict[str, Any]:
 
 
 def _ms(seconds: float) -> float:
-    return round(seconds * 1000, 4)
+    """Milliseconds to four decimals. By whole numbers: rounding to decimals makes Python format and parse a text."""
+    return round(seconds * 1e7) / 1e4
