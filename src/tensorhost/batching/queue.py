@@ -98,6 +98,11 @@ class BatchQueue:
             max_queue_rows=options.max_queue_rows,
             batched=options.batched,
         )
+        # Where every call runs on the event loop, none can outlast a timer unnoticed: who has waited too long is told
+        # when the next batch is taken, and who must not be held back is not.
+        self._needs_timers = not (
+            options.batched and options.max_batch_rows <= options.inline_rows and options.inline_elements is None
+        )
         self._loop = asyncio.get_running_loop()
         self._busy = False
         self._pull_handle: asyncio.Handle | None = None
@@ -149,7 +154,9 @@ class BatchQueue:
             )
         if not self._busy:
             self._schedule_pull()
-        timer = self._loop.call_at(deadline, self._expire, entry) if deadline != math.inf else None
+        timer = None
+        if (self._needs_timers or self._busy) and deadline != math.inf:
+            timer = self._loop.call_at(deadline, self._expire, entry)
         try:
             return await waiter.future
         except asyncio.CancelledError:

@@ -30,9 +30,7 @@ _WRITTEN_AS: Mapping[DType, type[np.generic]] = {
 }
 
 _WRITTEN_AS_THEY_ARE = frozenset(
-    dtype.numpy
-    for dtype in DType
-    if dtype not in _WRITTEN_AS and not dtype.is_string and not dtype.is_complex
+    dtype.numpy for dtype in DType if dtype not in _WRITTEN_AS and not dtype.is_string and not dtype.is_complex
 )
 """Types of arrays that the writer takes without a copy; of the machine's own byte order, which their equality says."""
 

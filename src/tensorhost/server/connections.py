@@ -20,7 +20,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from tensorhost.core.errors import ErrorCode
-from tensorhost.server.exchange import Exchange
+from tensorhost.server.exchange import WHOLE_RESPONSE, Exchange
 from tensorhost.server.framing import FRAMING_HEADERS, Framing, FramingError, head_without_upgrade, split_target
 from tensorhost.server.refusals import RefusedError, refusal, request_id_of
 from tensorhost.server.registry import Registry
@@ -32,6 +32,7 @@ _MAX_LINGERING = 1024
 _MAX_PIPELINED = 256
 _HEADER_OVERHEAD_BYTES = 4  # ": " and the line end
 _ASGI = {"version": "3.0", "spec_version": "2.3"}
+_EXTENSIONS: dict[str, dict[str, Any]] = {WHOLE_RESPONSE: {}}
 # Names of their own: looking a member up on its Enum takes ten times as long, and every request does so often.
 _IDLE, _HEAD, _BODY, _WAITING = Phase.IDLE, Phase.HEAD, Phase.BODY, Phase.WAITING
 
@@ -64,7 +65,7 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn narrows it
         """Start serving, or refuse with OVERLOADED when the server is full."""
         super().connection_made(transport)
-        self._enter(Phase.IDLE)
+        self._enter(_IDLE)
         if len(self.connections) > self._limits.max_connections:
             self.refuse(ErrorCode.OVERLOADED, "The server has as many connections as it takes; try again later.")
 
@@ -196,7 +197,7 @@ class Connection(HttpToolsProtocol):
 
     def idle_since(self, instant: float) -> bool:
         """Whether no request has begun after ``instant``, on the loop's clock, and none is unanswered."""
-        return self._watch.phase is Phase.IDLE and self._watch.entered <= instant
+        return self._watch.phase is _IDLE and self._watch.entered <= instant
 
     @property
     def owes_bytes(self) -> bool:
@@ -251,7 +252,7 @@ class Connection(HttpToolsProtocol):
             self._part(answer)
         else:
             self._farewell = answer
-            self._enter(Phase.WAITING)
+            self._enter(_WAITING)
 
     def _feed(self, data: bytes) -> bytes:
         """Let the parser read ``data``; returns what must still be fed."""
@@ -358,6 +359,7 @@ class Connection(HttpToolsProtocol):
         return {
             "type": "http",
             "asgi": _ASGI,
+            "extensions": _EXTENSIONS,
             "http_version": version,
             "method": self.parser.get_method().decode("ascii"),
             "scheme": self.scheme,

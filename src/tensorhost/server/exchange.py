@@ -19,9 +19,16 @@ from tensorhost.server.refusals import STATUS_LINE, RefusedError, refusal, reque
 if TYPE_CHECKING:
     from tensorhost.server.connections import Connection
 
+WHOLE_RESPONSE = "tensorhost.whole_response"
+"""An ASGI extension: ``http.response.start`` may hold the whole ``body``, and no ``http.response.body`` follows.
+
+Saves a call and a message; whatever stands between and only adds headers, such as CORS, need not know of it.
+"""
+
 _LOG = logging.getLogger(__name__)
 _JOIN_BELOW_BYTES = 65_536
 _BODILESS = frozenset({204, 304})
+_FRAMING_HEADERS = frozenset({b"content-length", b"transfer-encoding", b"connection"})
 _CHUNKED = -1
 _UNTIL_CLOSE = -2
 
@@ -160,6 +167,8 @@ class Exchange:
                 raise RuntimeError(f"expected http.response.start, got {kind}")
             self._start(message["status"], message.get("headers", ()))
             self.started = True
+            if "body" in message:
+                self._write(message["body"], more=False)
         elif kind != "http.response.body" or self.finished:
             raise RuntimeError(f"unexpected {kind}")
         else:
@@ -172,12 +181,13 @@ class Exchange:
         says_close = False
         for name, value in headers:
             lower = name.lower()
-            if lower == b"content-length":
-                length = int(value)
-            elif lower == b"transfer-encoding":
-                continue  # framing is this module's own business
-            elif lower == b"connection" and b"close" in value.lower():
-                self.keep_alive, says_close = False, True
+            if lower in _FRAMING_HEADERS:
+                if lower == b"content-length":
+                    length = int(value)
+                elif lower == b"transfer-encoding":
+                    continue  # framing is this module's own business
+                elif b"close" in value.lower():
+                    self.keep_alive, says_close = False, True
             lines.append(b"%b: %b\r\n" % (name, value))
         self._bodiless = status in _BODILESS or self.scope["method"] == "HEAD"
         if length is not None:

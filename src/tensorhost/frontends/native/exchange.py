@@ -25,6 +25,8 @@ from tensorhost.settings import Settings
 from tensorhost.telemetry import accept_request_id
 
 JSON = b"application/json"
+_WHOLE_RESPONSE = "tensorhost.whole_response"
+"""What our own server offers beyond ASGI: the body may come with the start of the response, in one message."""
 _GZIP_LEVEL = 5
 _GZIP_OFF_LOOP_BYTES = 256 * 2**10
 _WBITS = {b"gzip": 31, b"x-gzip": 31, b"deflate": 15}
@@ -64,11 +66,22 @@ def error_reply(error: TensorhostError, request_id: str) -> Reply:
 class Exchange:
     """A request being answered."""
 
-    __slots__ = ("_receive", "_send", "_settings", "headers", "method", "path", "path_values", "request_id")
+    __slots__ = (
+        "_receive",
+        "_send",
+        "_sends_whole",
+        "_settings",
+        "headers",
+        "method",
+        "path",
+        "path_values",
+        "request_id",
+    )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, settings: Settings) -> None:
         self._receive = receive
         self._send = send
+        self._sends_whole = _WHOLE_RESPONSE in scope.get("extensions", ())
         self._settings = settings
         self.method: str = scope["method"]
         self.path: str = scope["path"]
@@ -104,8 +117,8 @@ class Exchange:
             )
         return await asyncio.to_thread(_decompress, bytes(body), encoding, limit)
 
-    async def json_body(self) -> bytes:
-        """The body of a request that must be JSON. Raises UnsupportedMediaTypeError, and what ``body`` raises."""
+    def check_is_json(self) -> None:
+        """Raise UnsupportedMediaTypeError where the request says that its body is anything but JSON."""
         content_type = self.headers.get(b"content-type")
         if content_type is not None and content_type != JSON:
             essence = content_type.partition(b";")[0].strip().lower()
@@ -115,7 +128,6 @@ class Exchange:
                     " (with curl: -H 'Content-Type: application/json').",
                     details={"expected": "application/json", "actual": essence.decode("latin-1")[:64]},
                 )
-        return await self.body()
 
     async def send(self, reply: Reply) -> None:
         """Send the reply, compressed where the client accepts it and it is large enough to pay."""
@@ -130,8 +142,13 @@ class Exchange:
                 else:
                     body = gzip.compress(body, _GZIP_LEVEL, mtime=0)
         headers.append((b"content-length", b"%d" % len(body)))
-        await self._send({"type": "http.response.start", "status": reply.status, "headers": headers})
-        await self._send({"type": "http.response.body", "body": body})
+        start = {"type": "http.response.start", "status": reply.status, "headers": headers}
+        if self._sends_whole:
+            start["body"] = body
+            await self._send(start)
+        else:
+            await self._send(start)
+            await self._send({"type": "http.response.body", "body": body})
 
     async def _rest_of_body(self, body: bytearray, limit: int) -> bytearray:
         while len(body) <= limit:

@@ -95,7 +95,8 @@ class Predictions:
     ) -> tuple[JsonObject, dict[str, Any], bool]:
         """The parsed body, and whether it is large; what is wrong with it is counted here: no model is known yet."""
         try:
-            body = await exchange.json_body()
+            exchange.check_is_json()
+            body = await exchange.body()
             is_large = len(body) > _OFF_LOOP_BYTES
             if is_large:
                 document = await asyncio.to_thread(JsonObject.parse, body, max_depth=self._max_depth)
