@@ -89,6 +89,8 @@ def decode_inputs(
 def _by_name(value: Any, specs: Mapping[str, TensorSpec], key: str) -> tuple[bool, dict[str, Any]]:
     """Whether the inputs come as an object by name, and their values in the order of the document."""
     one = next(iter(specs)) if len(specs) == 1 else None
+    if one is not None and isinstance(value, JsonArray):
+        return False, {one: value}  # what nearly every request has
     if isinstance(value, JsonMembers) and (one is None or one == B64_KEY or not is_b64(value)):
         if len(value) == 1 and one is not None and tuple(value) == (one,) and "\0" not in one:
             return True, {one: value[one]}
@@ -118,7 +120,8 @@ def _decode_few_lists(
         return None
     if not request.has_few_lists(count_lists(shape)) or not is_made_of_lists(value, shape):
         return None
-    shape = fill_empty(shape, spec)
+    if not shape[-1]:
+        shape = fill_empty(shape, spec)
     if not spec.admits(shape):
         raise spec.shape_error(shape)
     return decode_numbers(spec, value, shape)

@@ -11,7 +11,6 @@ import asyncio
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
@@ -23,6 +22,7 @@ from tensorhost.core.errors import (
     InvalidInputShapeError,
     OverloadedError,
     ShuttingDownError,
+    TensorhostError,
 )
 from tensorhost.core.requests import InferenceResult, Timings
 from tensorhost.core.signatures import Signature
@@ -30,21 +30,10 @@ from tensorhost.core.tensors import Array, Tensors
 from tensorhost.inference.admission import Admission, InFlight, code_of
 from tensorhost.inference.arrays import as_tensors
 from tensorhost.models.manager import ModelManager
-from tensorhost.models.servable import Lease
-from tensorhost.pipelines import PostprocessingPipeline, PreprocessingPipeline
+from tensorhost.models.servable import Call, Lease
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-@dataclass(slots=True)
-class Call:
-    """What one request asks of a servable: a signature, and the pipelines around it."""
-
-    signature: Signature
-    preprocessing: PreprocessingPipeline
-    postprocessing: PostprocessingPipeline
-    max_batch_rows: int | None = None
 
 
 class InferenceEngine:
@@ -106,32 +95,43 @@ class InferenceEngine:
             return await self.run(admission, call, as_tensors(inputs, call.preprocessing.wire_specs))
 
     async def admit(self, model: str, version: str | None, deadline: float) -> Admission:
-        """Let a request in, or refuse it at once. Use the admission in a ``with`` block.
+        """Let a request in, or refuse it at once; a lazy model is waited for. Use the admission in a ``with`` block.
 
         Raises:
             OverloadedError: as many requests as allowed are in flight.
             ShuttingDownError: the engine is closed.
             TensorhostError: there is nothing to lend, see ``ModelManager.lease``.
         """
+        admission = self.admit_at_once(model, version, deadline)
+        if admission is None:
+            try:
+                lease = await self._wait_for_lease(model, version, deadline)
+            except BaseException as error:
+                self._count_refusal(model, version, code_of(error))
+                raise
+            admission = Admission(lease, self._in_flight, deadline)
+        return admission
+
+    def admit_at_once(self, model: str, version: str | None, deadline: float) -> Admission | None:
+        """``admit`` without a coroutine, for whoever finds the model serving; None where it must be waited for."""
         servable = self.manager.find(model, version)
         in_flight = self._in_flight
-        try:
-            if self._closed:
-                raise ShuttingDownError("The server is shutting down.", retry_after_s=RETRY_AFTER_S)
-            if in_flight.count >= in_flight.limit:
-                raise OverloadedError(
-                    f"The server is working on {in_flight.limit} requests, the most it may.",
-                    retry_after_s=RETRY_AFTER_S,
-                )
-            if servable is not None:
-                lease = servable.lease()
-                in_flight.count += 1
-            else:
-                lease = await self._wait_for_lease(model, version, deadline)
-        except BaseException as error:
-            self._count_refusal(model, version, code_of(error))
-            raise
-        return Admission(lease, in_flight, deadline)
+        if self._closed or in_flight.count >= in_flight.limit:
+            refusal = self._refusal()
+            self._count_refusal(model, version, refusal.code)
+            raise refusal
+        if servable is None:
+            return None
+        in_flight.count += 1
+        return Admission(servable.lease(), in_flight, deadline)
+
+    def _refusal(self) -> TensorhostError:
+        if self._closed:
+            return ShuttingDownError("The server is shutting down.", retry_after_s=RETRY_AFTER_S)
+        return OverloadedError(
+            f"The server is working on {self._in_flight.limit} requests, the most it may.",
+            retry_after_s=RETRY_AFTER_S,
+        )
 
     async def _wait_for_lease(self, model: str, version: str | None, deadline: float) -> Lease:
         """Wait for a lazy model; the request counts as in flight meanwhile, and goes on to when there is a lease."""
@@ -154,14 +154,15 @@ class InferenceEngine:
 
         Raises SignatureNotFoundError, InvalidPreprocessingError or InvalidPostprocessingError.
         """
-        servable = admission.servable
-        found = servable.signature(signature)
-        before, after = servable.preprocessing(found.name), servable.postprocessing(found.name)
-        if preprocessing is not None:
-            before = before.overridden(preprocessing)
-        if postprocessing is not None:
-            after = after.overridden(postprocessing)
-        return Call(found, before, after, max_batch_rows)
+        call = admission.servable.call(signature)
+        if preprocessing is None and postprocessing is None and max_batch_rows is None:
+            return call
+        return Call(
+            call.signature,
+            call.preprocessing.overridden(preprocessing),
+            call.postprocessing.overridden(postprocessing),
+            max_batch_rows,
+        )
 
     async def run(self, admission: Admission, call: Call, tensors: Tensors, *, owned: bool = False) -> InferenceResult:
         """Preprocess, wait for a batch, run, postprocess; counts the success.

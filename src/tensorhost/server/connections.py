@@ -97,7 +97,7 @@ class Connection(HttpToolsProtocol):
         self.expect_100_continue = False
         self._head_bytes = -self._fed_bytes if self._chunk_shared else 0
         self._framing.reset()
-        self._enter(_HEAD)
+        self._watch.enter(_HEAD, self.loop.time())
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header; those that frame the request are checked. Trailers are dropped."""
@@ -131,7 +131,7 @@ class Connection(HttpToolsProtocol):
             expects_continue=self.expect_100_continue and version == "1.1",
         )
         self._receiving = exchange
-        self._enter(_BODY)
+        self._watch.enter(_BODY, self.loop.time())
         if self.running is None:
             self._run(exchange)
         else:
@@ -159,7 +159,7 @@ class Connection(HttpToolsProtocol):
         exchange, self._receiving = self._receiving, None
         self._chunk_shared = True
         exchange.complete_body()
-        self._enter(_IDLE if self.running is None else _WAITING)
+        self._watch.enter(_IDLE if self.running is None else _WAITING, self.loop.time())
 
     # What the exchange says.
 
@@ -189,9 +189,10 @@ class Connection(HttpToolsProtocol):
         elif self._farewell is not None:
             self._part(self._farewell)
         else:
-            self.flow.resume_reading()
+            if self.flow.read_paused:
+                self.flow.resume_reading()
             if self._watch.phase is _WAITING:
-                self._enter(_IDLE)
+                self._watch.enter(_IDLE, self.loop.time())
 
     # What the server says.
 

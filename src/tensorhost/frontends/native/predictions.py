@@ -58,7 +58,8 @@ class Predictions:
     async def predict(self, exchange: Exchange) -> Reply:
         """One request, one model call or a share of one."""
         document, fields, is_large = await self._read(exchange, _PREDICT_FIELDS, _INPUTS)
-        with await self._admit(fields) as admission:
+        target = fields["modelName"], fields.get("modelVersion"), self._engine.deadline(optional_timeout_s(fields))
+        with self._engine.admit_at_once(*target) or await self._engine.admit(*target) as admission:
             call = self._engine.prepare(
                 admission,
                 optional_text(fields, "signatureName"),
@@ -79,7 +80,8 @@ class Predictions:
     async def batch_predict(self, exchange: Exchange) -> Reply:
         """Many items; each is answered, or told what is wrong with it, at its own place."""
         document, fields, is_large = await self._read(exchange, _BATCH_FIELDS, _BATCH)
-        with await self._admit(fields) as admission:
+        target = fields["modelName"], fields.get("modelVersion"), self._engine.deadline(optional_timeout_s(fields))
+        with self._engine.admit_at_once(*target) or await self._engine.admit(*target) as admission:
             signature = optional_text(fields, "signatureName")
             most_rows = min(optional_count(fields, "maxBatchSize") or self._max_batch_size, self._max_batch_size)
             # A bad signature concerns every item, so it is the request's own error.
@@ -110,10 +112,6 @@ class Predictions:
             self._engine.metrics.record_unattributed_error(error.code)
             raise
         return document, fields, is_large
-
-    async def _admit(self, fields: dict[str, Any]) -> Admission:
-        deadline = self._engine.deadline(optional_timeout_s(fields))
-        return await self._engine.admit(fields["modelName"], fields.get("modelVersion"), deadline)
 
     def _prepare_item(
         self, admission: Admission, item: JsonObject | InvalidRequestError, signature: str | None, most_rows: int
