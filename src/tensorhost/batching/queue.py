@@ -100,7 +100,7 @@ class BatchQueue:
         )
         # Where every call runs on the event loop, none can outlast a timer unnoticed: who has waited too long is told
         # when the next batch is taken, and who must not be held back is not.
-        self._needs_timers = not (
+        self._always_inline = (
             options.batched and options.max_batch_rows <= options.inline_rows and options.inline_elements is None
         )
         self._loop = asyncio.get_running_loop()
@@ -155,7 +155,7 @@ class BatchQueue:
         if not self._busy:
             self._schedule_pull()
         timer = None
-        if (self._needs_timers or self._busy) and deadline != math.inf:
+        if (self._busy or not self._always_inline) and deadline != math.inf:
             timer = self._loop.call_at(deadline, self._expire, entry)
         try:
             return await waiter.future
@@ -239,6 +239,8 @@ class BatchQueue:
         call.add_done_callback(lambda done: self._finish(batch, done, now))
 
     def _runs_inline(self, batch: Batch[Waiter]) -> bool:
+        if self._always_inline:
+            return True
         options = self._options
         if batch.rows > options.inline_rows:
             return False
@@ -280,10 +282,11 @@ class BatchQueue:
 
     def _execute(self, batch: Batch[Waiter]) -> list[Outcome]:
         slices = batch.slices
-        if len(slices) > 1:
-            # Border of batch execution: whatever failed, find out who is guilty.
-            with suppress(Exception):
-                return split(self._run(self._assemble(batch)), slices, batch.rows)
+        if len(slices) == 1:
+            return [self._run_alone(slices[0])]
+        # Border of batch execution: whatever failed, find out who is guilty.
+        with suppress(Exception):
+            return split(self._run(self._assemble(batch)), slices, batch.rows)
         return [self._run_alone(part) for part in slices]
 
     def _run_alone(self, part: Slice[Waiter]) -> Outcome:

@@ -277,7 +277,8 @@ class Connection(HttpToolsProtocol):
 
     def _run(self, exchange: Exchange) -> None:
         self.running = exchange
-        task = self.loop.create_task(exchange.run(self.app))
+        # With a name, or every task would have one made up for it.
+        task = self.loop.create_task(exchange.run(self.app), name="request")
         exchange.task = task
         self.tasks.add(task)
 

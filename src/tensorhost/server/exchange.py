@@ -204,9 +204,8 @@ class Exchange:
             lines.append(b"connection: close\r\n")
         lines.append(b"\r\n")
         head = b"".join(lines)
-        # The status line, each header and the empty line end once; the date line is one more and always there.
-        breaks = len(lines)
-        if head.count(b"\n") != breaks or head.count(b"\r") != breaks or b"\0" in head:
+        # Every line, the empty one too, ends once in two bytes; any more of them, or a zero, and the sum is another.
+        if len(head) - len(head.translate(None, b"\r\n\0")) != 2 * len(lines):
             raise RuntimeError("a response header contains a line break or a zero byte")
         self._head = head
 

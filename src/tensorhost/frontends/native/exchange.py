@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import gzip
 import zlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from starlette.types import Receive, Scope, Send
@@ -41,7 +41,7 @@ class Reply:
     body: bytes
     status: int = 200
     content_type: bytes = JSON
-    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    headers: Sequence[tuple[bytes, bytes]] = ()
 
 
 def json_reply(value: Any, status: int = 200) -> Reply:
@@ -51,16 +51,17 @@ def json_reply(value: Any, status: int = 200) -> Reply:
 
 def error_reply(error: TensorhostError, request_id: str) -> Reply:
     """The one error shape."""
-    reply = json_reply({"error": error_object(error, request_id)}, HTTP_STATUS[error.code])
+    status = HTTP_STATUS[error.code]
+    headers: list[tuple[bytes, bytes]] = []
     wait_s = retry_after_s(error)
     if wait_s is not None:
-        reply.headers.append((b"retry-after", b"%d" % wait_s))
+        headers.append((b"retry-after", b"%d" % wait_s))
     allowed = error.details.get("allowed")
     if isinstance(allowed, list):
-        reply.headers.append((b"allow", ", ".join(allowed).encode()))
-    if reply.status == 401:
-        reply.headers.append((b"www-authenticate", b"Bearer"))
-    return reply
+        headers.append((b"allow", ", ".join(allowed).encode()))
+    if status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    return Reply(dumps({"error": error_object(error, request_id)}), status, headers=headers)
 
 
 class Exchange:
@@ -108,7 +109,7 @@ class Exchange:
         if len(body) > limit:
             raise _too_large(limit)
         encoding = self.headers.get(b"content-encoding", b"").strip().lower()
-        if encoding in (b"identity", b""):
+        if not encoding or encoding == b"identity":
             return body if isinstance(body, bytes) else bytes(body)
         if encoding not in _WBITS:
             raise UnsupportedMediaTypeError(
@@ -132,7 +133,9 @@ class Exchange:
     async def send(self, reply: Reply) -> None:
         """Send the reply, compressed where the client accepts it and it is large enough to pay."""
         body = reply.body
-        headers = [(b"content-type", reply.content_type), (b"x-request-id", self.request_id.encode()), *reply.headers]
+        headers = [(b"content-type", reply.content_type), (b"x-request-id", self.request_id.encode())]
+        if reply.headers:
+            headers += reply.headers
         if len(body) >= self._settings.compress_min_bytes:
             headers.append((b"vary", b"accept-encoding"))
             if accepts_gzip(self.headers.get(b"accept-encoding", b"")):
