@@ -1,8 +1,8 @@
 """One request and its response: the ASGI side of a connection.
 
 The application gets the whole body in one ``http.request`` message (bounded by the connection), so that reading it
-costs one await; the body is the parser's own bytes when it came in one piece, else a ``bytearray``. The head of the
-response is held back until its first body message and leaves together with it in one write.
+costs one await; a body in one piece is the parser's own bytes, any other is joined once, when it is asked for. The
+head of the response is held back until its first body message and leaves together with it in one write.
 What must stay true: every exchange ends exactly once, answered or dropped; after that nothing the application
 sends reaches the wire, and its body no longer counts as buffered.
 """
@@ -29,6 +29,7 @@ _LOG = logging.getLogger(__name__)
 _JOIN_BELOW_BYTES = 65_536
 _BODILESS = frozenset({204, 304})
 _FRAMING_HEADERS = frozenset({b"content-length", b"transfer-encoding", b"connection"})
+_SMALL_PIECE_BYTES = 4096
 _CHUNKED = -1
 _UNTIL_CLOSE = -2
 
@@ -52,11 +53,11 @@ class Exchange:
         "_held_bytes",
         "_remaining",
         "_taken",
-        "body",
         "body_complete",
         "dropped",
         "finished",
         "keep_alive",
+        "pieces",
         "scope",
         "started",
         "task",
@@ -71,7 +72,7 @@ class Exchange:
         self.keep_alive = keep_alive
         self._expects_continue = expects_continue
         self.task: asyncio.Task[None] | None = None
-        self.body: bytes | bytearray = b""
+        self.pieces: list[bytes | bytearray] = []
         self.body_complete = False
         self._held_bytes = 0
         self._taken = False
@@ -96,13 +97,14 @@ class Exchange:
             raise RefusedError(ErrorCode.OVERLOADED, "The server holds as much unanswered data as it takes.")
         state.buffered_body_bytes = buffered + size
         self._held_bytes += size
-        if not self.body:
-            self.body = piece
-        elif isinstance(self.body, bytearray):
-            self.body += piece
+        pieces = self.pieces
+        if size >= _SMALL_PIECE_BYTES or not pieces:
+            pieces.append(piece)
+        elif isinstance(last := pieces[-1], bytearray):
+            last += piece
         else:
-            self.body = bytearray(self.body)
-            self.body += piece
+            # An object for each of very many small pieces would take many times their size.
+            pieces.append(bytearray(piece))
 
     def complete_body(self) -> None:
         """Note that the request has arrived completely."""
@@ -148,7 +150,8 @@ class Exchange:
         if self._taken or self.dropped or self.finished:
             return {"type": "http.disconnect"}
         self._taken = True
-        body, self.body = self.body, b""
+        pieces, self.pieces = self.pieces, []
+        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         return {"type": "http.request", "body": body, "more_body": False}
 
     async def send(self, message: Any) -> None:
