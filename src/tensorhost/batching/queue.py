@@ -98,8 +98,8 @@ class BatchQueue:
             max_queue_rows=options.max_queue_rows,
             batched=options.batched,
         )
-        # Where every call runs on the event loop, none can outlast a timer unnoticed: who has waited too long is told
-        # when the next batch is taken, and who must not be held back is not.
+        # Where every call runs on the event loop, a request needs no timer of its own: none could fire during a call,
+        # between two calls ``take`` finds whose deadline has passed, and nobody is held back beyond it.
         self._always_inline = (
             options.batched and options.max_batch_rows <= options.inline_rows and options.inline_elements is None
         )

@@ -5,7 +5,8 @@ import asyncio
 import pytest
 
 from tensorhost.core.errors import ErrorCode
-from tensorhost.server.exchange import Exchange
+from tensorhost.frontends.native import exchange as native
+from tensorhost.server.exchange import WHOLE_RESPONSE, Exchange
 from tensorhost.server.refusals import RefusedError
 from tensorhost.server.registry import Limits
 
@@ -325,3 +326,7 @@ async def test_nothing_may_follow_a_whole_response():
     await exchange.send(whole)
     with pytest.raises(RuntimeError, match="unexpected"):
         await exchange.send(body(b"more"))
+
+
+def test_our_application_and_our_server_mean_the_same_extension():
+    assert native._WHOLE_RESPONSE == WHOLE_RESPONSE
