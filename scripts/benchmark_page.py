@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from growth_page import growth_sections, soak_section
+
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 TARGET = ROOT / "docs" / "benchmarks.md"
@@ -122,6 +124,7 @@ def render() -> str:
     parts = [_HEAD, *http_section(_read("http_servers")), *loading_section(_read("load_interference"))]
     parts += [*startup_section(_read("startup")), *engine_section(_read("engine")), *unload_section(_read("unload"))]
     parts += [*formats_section(_read("formats"))]
+    parts += [*growth_sections(_read("growth"), _machine), *soak_section(_read("soak"), _machine)]
     parts += [*codecs_section(_read("codecs")), *threads_section(_read("threads"))]
     return "\n".join([*parts, *call_paths_section(_read("call_paths"))]).rstrip() + "\n"
 

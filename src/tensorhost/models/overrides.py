@@ -8,7 +8,8 @@ from tensorhost.batching.queue import QueueOptions
 from tensorhost.models.config import ModelConfig
 from tensorhost.models.probe import FirstRuns
 from tensorhost.models.warmup import SignaturePlan, WarmupOptions
-from tensorhost.runtimes.base import LoadOptions, Trust
+from tensorhost.runtimes.base import LoadOptions, Precision, RuntimeName, Trust
+from tensorhost.runtimes.race.entrants import is_installed
 from tensorhost.settings import Settings
 
 
@@ -25,12 +26,28 @@ def load_options(settings: Settings, config: ModelConfig) -> LoadOptions:
         graph_inputs=config.graph.inputs,
         graph_outputs=config.graph.outputs,
         dequantize=config.tflite.dequantize,
+        xla=settings.xla,
+        runtime=_runtime(settings, config),
+        precision=Precision(config.precision or settings.precision),
     )
+
+
+def _runtime(settings: Settings, config: ModelConfig) -> RuntimeName:
+    wanted = config.runtime or settings.runtime
+    if wanted is not None:
+        return RuntimeName(wanted)
+    return RuntimeName.AUTO if is_installed(RuntimeName.OPENVINO) else RuntimeName.NATIVE
 
 
 def first_runs(settings: Settings, config: ModelConfig, folder: Path) -> FirstRuns:
     """What the model is run with in a child process."""
-    return FirstRuns(folder, config.warmup.examples, _max_batch_rows(settings, config), config.batching.enabled)
+    return FirstRuns(
+        folder,
+        config.warmup.examples,
+        _max_batch_rows(settings, config),
+        config.batching.enabled,
+        config.warmup.ranges,
+    )
 
 
 def warmup_options(settings: Settings, config: ModelConfig) -> WarmupOptions:
@@ -41,6 +58,7 @@ def warmup_options(settings: Settings, config: ModelConfig) -> WarmupOptions:
         max_batch_rows=_max_batch_rows(settings, config),
         batching=config.batching.enabled,
         threshold_s=settings.inline_threshold_ms / 1000,
+        ranges=config.warmup.ranges,
     )
 
 
@@ -48,6 +66,7 @@ def queue_options(settings: Settings, config: ModelConfig, plan: SignaturePlan) 
     """How requests for a signature are batched, given what warm-up found out about it."""
     batching = config.batching
     timeout_ms = settings.batch_timeout_ms if batching.batch_timeout_ms is None else batching.batch_timeout_ms
+    goal_ms = settings.target_latency_ms if batching.target_latency_ms is None else batching.target_latency_ms
     return QueueOptions(
         batched=plan.batched,
         max_batch_rows=_max_batch_rows(settings, config),
@@ -55,6 +74,9 @@ def queue_options(settings: Settings, config: ModelConfig, plan: SignaturePlan) 
         max_queue_rows=batching.max_queue_rows or settings.max_queue_rows,
         inline_rows=plan.inline_rows,
         inline_elements=plan.inline_elements,
+        target_latency_s=goal_ms / 1000,
+        call_s=plan.call_s,
+        padding=plan.padding,
     )
 
 

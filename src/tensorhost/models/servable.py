@@ -64,11 +64,14 @@ class Servable:
         self._released: asyncio.Event | None = None
         self._executor = ThreadPoolExecutor(1, thread_name_prefix=f"run-{model_id}")
         self._queues = {
-            name: BatchQueue(_bind(loaded, name), options, self._executor, metrics.record_batch, clock)
+            name: BatchQueue(
+                _bind(loaded, name), options, self._executor, metrics.record_batch, clock, metrics.record_late
+            )
             for name, options in queue_options.items()
         }
         self._calls: dict[str | None, Call] = {}
         metrics.queue_rows = self.queue_rows
+        metrics.batch_limit_rows = self.batch_limit_rows
 
     @property
     def leases(self) -> int:
@@ -78,6 +81,10 @@ class Servable:
     def queue_rows(self) -> int:
         """Rows waiting in all queues."""
         return sum(queue.queue_rows for queue in self._queues.values())
+
+    def batch_limit_rows(self) -> int:
+        """Most rows that a call of the default signature takes now."""
+        return next((queue.limit_rows for queue in self._queues.values()), 0)
 
     def signature(self, name: str | None) -> Signature:
         """The named signature, or the default one. Raises SignatureNotFoundError listing what there is."""

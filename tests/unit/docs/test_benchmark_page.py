@@ -10,6 +10,7 @@ ROOT = Path(__file__).parents[3]
 
 @pytest.fixture
 def page(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "scripts")
     spec = importlib.util.spec_from_file_location("benchmark_page", ROOT / "scripts" / "benchmark_page.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -39,7 +40,18 @@ def test_a_missing_page_is_stale_and_is_written_without_check(page, monkeypatch,
 
 @pytest.mark.parametrize(
     "name",
-    ["http_servers", "load_interference", "startup", "engine", "formats", "unload", "codecs", "threads", "call_paths"],
+    [
+        "http_servers",
+        "load_interference",
+        "startup",
+        "engine",
+        "formats",
+        "unload",
+        "codecs",
+        "threads",
+        "call_paths",
+        "soak",
+    ],
 )
 def test_a_run_elsewhere_makes_the_page_stale(page, monkeypatch, tmp_path, name):
     def move(saved):
@@ -70,6 +82,11 @@ def change(page, monkeypatch, tmp_path, name, edit):
         ("codecs", ("results", 0, "microseconds", "orjson"), "| 76,543,210.0 ("),
         ("codecs", ("results", -1, "ratios", "json"), "(76543210.00×) |"),
         ("threads", ("results", "mlp", "one per core", "32"), "| 76,543,210.0 |"),
+        ("growth", ("curves", "models", "points", -1, "requests_s"), "| 76,543,210 |"),
+        ("growth", ("curves", "connections", "points", -1, "requests_s"), "| 76,543,210 |"),
+        ("growth", ("curves", "bodies", "points", -1, "median_ms"), "| 76,543,210.0 |"),
+        ("soak", ("lines", "rss_mib", "rise"), "| +76,543,210.00 |"),
+        ("soak", ("requests", "failed"), "76,543,210 failed"),
         ("call_paths", ("results", "tiny, 1 rows", "signature call"), "| signature call | 76,543,210.0 |"),
     ],
 )
