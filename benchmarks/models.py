@@ -98,9 +98,18 @@ def _application(name: str) -> Callable[[], tuple[Any, tuple[int, ...]]]:
     return make
 
 
+def _lstm() -> tuple[Any, tuple[int, ...]]:
+    """Sequences of 32 steps of 64 numbers through 128 units: what recurrent networks cost."""
+    import keras
+
+    layers = [keras.Input((32, 64)), keras.layers.LSTM(128), keras.layers.Dense(10)]
+    return keras.Sequential(layers), (32, 64)
+
+
 MAKERS: dict[str, Callable[[], tuple[Any, tuple[int, ...]]]] = {
     "tiny": _tiny,
     "mlp": _mlp,
+    "lstm": _lstm,
     "mobilenetv2": _application("MobileNetV2"),
     "resnet50": _application("ResNet50"),
 }
