@@ -39,6 +39,7 @@ check: $(STAMP) ## Check format, lint, types, import contracts and generated doc
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/settings_reference.py --check
 	$(BIN)/python scripts/benchmark_page.py --check
+	$(BIN)/python scripts/hot_path_page.py --check
 
 format: $(STAMP) ## Format the code and fix what the linter can
 	$(BIN)/ruff format .

@@ -115,6 +115,16 @@ class BatchQueue:
             batched=options.batched,
             pace=self._pace,
         )
+        # Where every call runs on the event loop, a request needs no timer of its own: none could fire during a call,
+        # between two calls ``take`` finds whose deadline has passed, and nobody is held back beyond it. A latency goal
+        # lets some go ahead of others, whom ``take`` then does not look at; padding makes calls larger than batches.
+        self._always_inline = (
+            options.batched
+            and options.max_batch_rows <= options.inline_rows
+            and options.inline_elements is None
+            and self._pace is None
+            and self._padding is None
+        )
         self._loop = asyncio.get_running_loop()
         self._busy = False
         self._pull_handle: asyncio.Handle | None = None
@@ -177,7 +187,9 @@ class BatchQueue:
             )
         if not self._busy:
             self._schedule_pull()
-        timer = self._loop.call_at(deadline, self._expire, entry) if deadline != math.inf else None
+        timer = None
+        if (self._busy or not self._always_inline) and deadline != math.inf:
+            timer = self._loop.call_at(deadline, self._expire, entry)
         try:
             return await waiter.future
         except asyncio.CancelledError:
@@ -260,6 +272,8 @@ class BatchQueue:
         call.add_done_callback(lambda done: self._finish(batch, done, now))
 
     def _runs_inline(self, batch: Batch[Waiter]) -> bool:
+        if self._always_inline:
+            return True
         options = self._options
         rows = batch.rows if self._padding is None else self._padding.padded(batch.rows)
         if rows > options.inline_rows:
