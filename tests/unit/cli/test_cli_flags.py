@@ -45,6 +45,8 @@ def example(setting):
         "log_format": "json",
         "loading": "lazy",
         "trust": "strict",
+        "runtime": "openvino",
+        "precision": "bf16",
         "version_policy": "all",
         "max_json_depth": "65",
         "load_threads": "2",
@@ -55,7 +57,7 @@ def example(setting):
         text = special[setting.field]
         if setting.field == "memory_budget":
             return setting.flag, text, 4 * 2**30
-        return setting.flag, text, type(default)(text)
+        return setting.flag, text, text if default is None else type(default)(text)
     if isinstance(default, ByteSize) or setting.field == "probe_memory":
         return setting.flag, "1MiB", 2**20
     if isinstance(default, int | float):

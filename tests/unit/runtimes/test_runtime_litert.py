@@ -198,7 +198,7 @@ def test_several_signatures_of_one_file(files, opened):
 
 @pytest.mark.parametrize("cores", [1, 2])
 def test_a_short_call_never_waits_for_a_long_one_of_another_signature(files, opened, monkeypatch, cores):
-    monkeypatch.setattr(loader, "_cores", lambda: cores)
+    monkeypatch.setattr(loader, "usable_cores", lambda: cores)
     runtime = opened(files / "several.tflite", LoadOptions())
     runtime.tune("serving_default", [{"x": np.ones((1, 3), np.float32)}])
     pools = [pool for pool in (runtime._pool, runtime._sequential) if pool is not None]
@@ -404,9 +404,3 @@ def test_weights_are_counted_and_threads_told(files, opened):
     assert runtime.refused_signatures == {}
     many = opened(files / "dense.tflite", LoadOptions(intra_op_threads=3))
     assert many.call_path("serving_default") == "LiteRT interpreter, 3 threads"
-
-
-def test_cores_are_counted_where_affinity_is_unknown(monkeypatch):
-    monkeypatch.delattr(loader.os, "sched_getaffinity", raising=False)
-    monkeypatch.setattr(loader.os, "cpu_count", lambda: None)
-    assert loader._cores() == 1

@@ -146,7 +146,7 @@ def test_nothing_of_a_closed_model_is_kept(absolute):
 
 def test_calls_are_in_the_model_at_the_same_time(absolute, monkeypatch):
     """Each call waits inside the model for the other: they only meet if neither holds up the other."""
-    monkeypatch.setattr(loader, "_cores", lambda: 2)
+    monkeypatch.setattr(loader, "usable_cores", lambda: 2)
     runtime = load(absolute, LoadOptions(intra_op_threads=1))
     meeting = threading.Barrier(2)
     run = litert_runtime.SignatureCall.run
@@ -164,7 +164,7 @@ def test_calls_are_in_the_model_at_the_same_time(absolute, monkeypatch):
 
 
 def test_eight_threads_get_their_own_answers(absolute, monkeypatch):
-    monkeypatch.setattr(loader, "_cores", lambda: 3)
+    monkeypatch.setattr(loader, "usable_cores", lambda: 3)
     runtime = load(absolute, LoadOptions(intra_op_threads=1))
 
     def ask(number):
@@ -207,7 +207,7 @@ def test_an_interpreter_that_failed_is_not_used_again(absolute, monkeypatch):
 @pytest.fixture
 def raced(absolute, monkeypatch):
     """A model with one and with several threads, and what the race between them shall say, by rows."""
-    monkeypatch.setattr(loader, "_cores", lambda: 2)
+    monkeypatch.setattr(loader, "usable_cores", lambda: 2)
     runtime = load(absolute, LoadOptions())
     seconds = {}
     monkeypatch.setattr(litert_runtime, "_race", lambda call, pools, inputs: seconds[call.rows(inputs)])
@@ -234,7 +234,7 @@ def test_one_thread_serves_up_to_where_several_are_clearly_faster(raced):
 
 
 def test_the_race_is_run(absolute, monkeypatch):
-    monkeypatch.setattr(loader, "_cores", lambda: 2)
+    monkeypatch.setattr(loader, "usable_cores", lambda: 2)
     runtime = load(absolute, LoadOptions())
     runtime.tune("serving_default", samples(1, 8))
     assert runtime.call_path("serving_default").startswith("LiteRT interpreter, 2 threads")
@@ -244,7 +244,7 @@ def test_the_race_is_run(absolute, monkeypatch):
 
 @pytest.mark.parametrize(("options", "cores"), [(LoadOptions(1), 2), (LoadOptions(2), 2), (LoadOptions(), 1)])
 def test_there_is_no_race_where_the_operator_chose_or_one_core_is_all(absolute, monkeypatch, options, cores):
-    monkeypatch.setattr(loader, "_cores", lambda: cores)
+    monkeypatch.setattr(loader, "usable_cores", lambda: cores)
     runtime = load(absolute, options)
     before = runtime.call_path("serving_default")
     runtime.tune("serving_default", samples(1, 8))
@@ -254,7 +254,7 @@ def test_there_is_no_race_where_the_operator_chose_or_one_core_is_all(absolute, 
 
 
 def test_large_models_are_not_held_twice(absolute, monkeypatch):
-    monkeypatch.setattr(loader, "_cores", lambda: 2)
+    monkeypatch.setattr(loader, "usable_cores", lambda: 2)
     monkeypatch.setattr(loader, "SEQUENTIAL_UP_TO_BYTES", -1)
     runtime = load(absolute, LoadOptions())
     assert runtime._sequential is None
