@@ -22,8 +22,7 @@ import httpx
 import psutil
 
 from benchmarks import machine
-from benchmarks.http_servers import DEFAULT_CACHE
-from benchmarks.models import Model, ensure
+from benchmarks.models import DEFAULT_CACHE, Model, ensure
 from benchmarks.servers import free_port
 
 RESULT = Path(__file__).parent / "results" / "race.json"

@@ -23,7 +23,7 @@ from pathlib import Path
 import httpx
 
 from benchmarks import machine
-from benchmarks.http_servers import DEFAULT_CACHE
+from benchmarks.models import DEFAULT_CACHE
 from benchmarks.servers import free_port
 from tensorhost.demo import demo_models_path
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from comparison_page import CHARTS, comparison_charts, comparison_section
 from growth_page import growth_sections, soak_section
+from runtime_page import knobs_section, race_section, startup_section
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -31,16 +32,6 @@ _LOADING = """\
 {connections} connections to the perceptron above; in every other round a ResNet50 is loaded, warmed up and unloaded
 without a pause ({count} loads in all, {median_s:.1f} s each in the median). Medians of the rounds.
 """
-
-_STARTUP = """\
-## From start to ready
-
-Serving the demo models: from the start of the process to the first 200 at `/health/ready`. The least a Python program
-could take is a process that imports TensorFlow, loads the same models with TensorFlow's and Keras's own functions and
-ends. The server tries each model in a child process first, which imports TensorFlow, too (`--no-probe` leaves that
-out). Medians of {rounds} rounds, the two taking turns.
-"""
-
 
 _ENGINE = """\
 ## The engine alone
@@ -97,7 +88,12 @@ def render() -> str:
     """The whole page."""
     compared = _read("compare")
     parts = [_HEAD, *comparison_section(compared, _machine(compared)), *loading_section(_read("load_interference"))]
-    parts += [*startup_section(_read("startup")), *engine_section(_read("engine")), *unload_section(_read("unload"))]
+    parts += [*race_section(_read("race"), _machine), *knobs_section(_read("knobs"), _machine)]
+    parts += [
+        *startup_section(_read("startup"), _machine),
+        *engine_section(_read("engine")),
+        *unload_section(_read("unload")),
+    ]
     parts += [*formats_section(_read("formats"))]
     parts += [*growth_sections(_read("growth"), _machine), *soak_section(_read("soak"), _machine)]
     parts += [*codecs_section(_read("codecs")), *threads_section(_read("threads"))]
@@ -116,21 +112,6 @@ def loading_section(saved: dict[str, Any]) -> list[str]:
         )
     text = _LOADING.format(connections=saved["how"]["connections"], **results["loads"])
     return [text, f"{_machine(saved)}; {saved['how']['generator']}, {saved['how']['rounds']} rounds.\n", *rows, ""]
-
-
-def startup_section(saved: dict[str, Any]) -> list[str]:
-    """The table of ``startup.json``."""
-    results = saved["results"]
-    return [
-        _STARTUP.format(rounds=len(results["rounds"])),
-        f"{_machine(saved)}.\n",
-        "| | seconds |",
-        "|---|--:|",
-        f"| `tensorhost serve`, to ready | {results['server_ready_s']:.2f} |",
-        f"| import and bare loads | {results['bare_loads_s']:.2f} |",
-        f"| added by tensorhost, round by round | {results['added_s']:.2f} |",
-        "",
-    ]
 
 
 def engine_section(saved: dict[str, Any]) -> list[str]:
