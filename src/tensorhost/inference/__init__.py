@@ -2,5 +2,6 @@
 
 from tensorhost.inference.admission import Admission, as_tensorhost_error, code_of
 from tensorhost.inference.engine import Call, InferenceEngine
+from tensorhost.inference.group import Alone, Group
 
-__all__ = ["Admission", "Call", "InferenceEngine", "as_tensorhost_error", "code_of"]
+__all__ = ["Admission", "Alone", "Call", "Group", "InferenceEngine", "as_tensorhost_error", "code_of"]

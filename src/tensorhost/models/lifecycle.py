@@ -37,13 +37,14 @@ from tensorhost.models.loading import (
     release_memory,
 )
 from tensorhost.models.overrides import first_runs, load_options, queue_options, warmup_options
-from tensorhost.models.probe import SUPPORTED, Prober, ProbeReport
-from tensorhost.models.probe_messages import Examined
+from tensorhost.models.probe import SUPPORTED, FirstRuns, Prober, ProbeReport
+from tensorhost.models.probe_messages import Examined, ProbeRequest
 from tensorhost.models.probe_trial import ModelCrashedError, ModelTooLargeError
 from tensorhost.models.reconcile import backoff_s
 from tensorhost.models.records import ModelRecord, Probed, VersionRecord
 from tensorhost.models.reservations import Reservations
 from tensorhost.models.servable import Servable
+from tensorhost.models.sharing import LoadSharing, Unshared, probe_key
 from tensorhost.models.states import VersionState
 from tensorhost.settings import Settings
 from tensorhost.telemetry import MetricsCollector, get_logger
@@ -73,6 +74,7 @@ class Lifecycle:
         metrics: where loads are counted and versions get their counters.
         clock: seconds, on the event loop's time base.
         on_change: called after each change that a lookup or a waiter may care about.
+        sharing: how loading is shared with other processes; None when this one is alone.
     """
 
     def __init__(
@@ -82,8 +84,10 @@ class Lifecycle:
         metrics: MetricsCollector,
         on_change: Callable[[], None],
         clock: Callable[[], float] = time.monotonic,
+        sharing: LoadSharing | None = None,
     ) -> None:
         self._catalog = catalog
+        self._sharing = sharing or Unshared()
         self._settings = settings
         self._metrics = metrics
         self._on_change = on_change
@@ -200,7 +204,8 @@ class Lifecycle:
             def warming() -> None:
                 loop.call_soon_threadsafe(on_warming)
 
-            loaded = await loop.run_in_executor(self._loader_threads(), load_version, request, warming)
+            async with self._sharing.turn():
+                loaded = await loop.run_in_executor(self._loader_threads(), load_version, request, warming)
         except asyncio.CancelledError:
             if not self._stopping:
                 raise
@@ -221,12 +226,8 @@ class Lifecycle:
             log_findings(record.id, Examined.of(passed.report.contents.findings))
             trying: Awaitable[ProbeReport | None] = _ready(replace(passed.report, probe_s=0.0))
         elif self._settings.probe and SUPPORTED:
-            if self._probe_threads is None:
-                self._probe_threads = ThreadPoolExecutor(self._settings.load_threads, thread_name_prefix="load-probe")
-            on_examined = partial(log_findings, record.id)
-            trying = asyncio.get_running_loop().run_in_executor(
-                self._probe_threads, self._prober.probe, request.on_disk.path, request.load, runs, on_examined
-            )
+            key = probe_key(ProbeRequest(request.on_disk.path, request.load, runs), request.on_disk.fingerprint)
+            trying = self._sharing.probe(key, partial(self._try, request, runs))
         else:
             trying = _ready(None)
         # From an ordinary thread: what a runtime starts for good must not inherit the loader's low priority. The
@@ -244,6 +245,16 @@ class Lifecycle:
         record.probed = Probed(request.on_disk.fingerprint, request.load, runs, report)
         await self._memory.reserve(record, max(record.known_bytes, expected_need(report)), report.peak_bytes)
         return report
+
+    async def _try(self, request: LoadRequest, runs: FirstRuns) -> ProbeReport:
+        if self._stopping:
+            raise _stopped()
+        if self._probe_threads is None:
+            self._probe_threads = ThreadPoolExecutor(self._settings.load_threads, thread_name_prefix="load-probe")
+        on_examined = partial(log_findings, request.id)
+        return await asyncio.get_running_loop().run_in_executor(
+            self._probe_threads, self._prober.probe, request.on_disk.path, request.load, runs, on_examined
+        )
 
     def _clear_idle_later(self) -> None:
         """Have children that end themselves, being idle, cleared away."""

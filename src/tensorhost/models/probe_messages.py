@@ -225,15 +225,34 @@ class Passed(_Message):
     @classmethod
     def of(cls, runtime: Runtime, contents: Contents, *, loaded_bytes: int, load_s: float, run_s: float) -> Self:
         """The message for a model that is still loaded."""
-        return cls(
+        return cls.about(
             runtime=runtime.name,
             weights_bytes=runtime.weights_bytes,
             loaded_bytes=loaded_bytes,
             load_s=load_s,
             run_s=run_s,
+            contents=contents,
+            signatures=runtime.signatures,
+            call_paths={name: runtime.call_path(name) for name in runtime.signatures},
+            refused=runtime.refused_signatures,
+        )
+
+    @classmethod
+    def about(
+        cls,
+        *,
+        contents: Contents,
+        signatures: Mapping[str, Signature],
+        call_paths: Mapping[str, str],
+        refused: Mapping[str, str],
+        **plain: Any,
+    ) -> Self:
+        """The message of these parts; ``plain`` are the other fields as they are."""
+        return cls(
             contents=_Contents.of(contents),
-            signatures=tuple(_Signature.of(each, runtime.call_path(name)) for name, each in runtime.signatures.items()),
-            refused={name: reason[:_MAX_TEXT] for name, reason in runtime.refused_signatures.items()},
+            signatures=tuple(_Signature.of(each, call_paths[name]) for name, each in signatures.items()),
+            refused={name: reason[:_MAX_TEXT] for name, reason in refused.items()},
+            **plain,
         )
 
 
