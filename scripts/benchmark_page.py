@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from workers_page import workers_section
+
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 TARGET = ROOT / "docs" / "benchmarks.md"
@@ -122,6 +124,8 @@ def render() -> str:
     parts = [_HEAD, *http_section(_read("http_servers")), *loading_section(_read("load_interference"))]
     parts += [*startup_section(_read("startup")), *engine_section(_read("engine")), *unload_section(_read("unload"))]
     parts += [*formats_section(_read("formats"))]
+    workers = _read("workers")
+    parts += workers_section(workers, _machine(workers))
     parts += [*codecs_section(_read("codecs")), *threads_section(_read("threads"))]
     return "\n".join([*parts, *call_paths_section(_read("call_paths"))]).rstrip() + "\n"
 

@@ -39,7 +39,18 @@ def test_a_missing_page_is_stale_and_is_written_without_check(page, monkeypatch,
 
 @pytest.mark.parametrize(
     "name",
-    ["http_servers", "load_interference", "startup", "engine", "formats", "unload", "codecs", "threads", "call_paths"],
+    [
+        "http_servers",
+        "load_interference",
+        "startup",
+        "engine",
+        "formats",
+        "unload",
+        "codecs",
+        "threads",
+        "call_paths",
+        "workers",
+    ],
 )
 def test_a_run_elsewhere_makes_the_page_stale(page, monkeypatch, tmp_path, name):
     def move(saved):
