@@ -135,6 +135,27 @@ class Settings(BaseSettings):
     probe_memory: ByteSize | None = Field(
         None, gt=0, description="Most bytes a model may take in the child process; unset for what the machine has free."
     )
+    runtime: Literal["auto", "native", "tensorflow", "openvino", "litert", "onnxruntime"] | None = Field(
+        None,
+        description="What executes models: auto for the fastest that computes the same, native for the format's own, "
+        "or one by name. Unset: auto where OpenVINO is installed, native elsewhere.",
+    )
+    precision: Literal["float32", "bf16", "int8"] = Field(
+        "float32",
+        description="Least precision a runtime may compute with. bf16 and int8 change the answers; the metadata says "
+        "by how much.",
+    )
+    race_timeout_s: float = Field(
+        180.0, gt=0, description="Longest time the runtimes may take to race for one version, before it is loaded."
+    )
+    cache_dir: Path | None = Field(
+        None,
+        description="Folder that keeps what trying a model has shown, and its compiled forms, for the next start. "
+        "Unset: tensorhost in the user's folder for caches.",
+    )
+    cache_size: ByteSize = Field(
+        ByteSize(8 * 2**30), ge=0, description="Most bytes kept there; 0 keeps nothing beyond the server's life."
+    )
     memory_budget: ByteSize | None = Field(
         None, gt=0, description="Most bytes that loaded models may take, such as 4GiB; unset for no limit."
     )
@@ -148,6 +169,9 @@ class Settings(BaseSettings):
     )
     intra_op_threads: int = Field(0, ge=0, description="TensorFlow threads inside one operation; 0 for one per core.")
     inter_op_threads: int = Field(0, ge=0, description="TensorFlow threads across operations; 0 for one per core.")
+    xla: bool = Field(
+        False, description="Let TensorFlow compile frozen graphs with XLA, anew at the first call of each shape."
+    )
 
     request_timeout_s: float = Field(0.0, ge=0, description="Deadline of requests that set none; 0 for none.")
     max_in_flight: int = Field(2048, ge=1, description="Inference requests in the engine at once; more are refused.")

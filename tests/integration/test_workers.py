@@ -312,11 +312,13 @@ def test_a_load_that_fails_on_one_worker_is_taken_back_on_the_other(tf, models, 
         assert server.stop() == 0
 
 
-def test_a_model_is_tried_once_for_all_workers_and_a_new_version_comes_to_all(models, tmp_path):
+@pytest.mark.parametrize("kept", ["8GiB", "0"])
+def test_a_model_is_tried_once_for_all_workers_and_a_new_version_comes_to_all(models, tmp_path, kept):
     root = tmp_path / "models"
     shutil.copytree(models / "models" / "one", root / "one")
-    flags = ("--settle-s", 0, "--poll-interval-s", 0.1, "--access-log", "--drain-window-s", 0)
-    with RunningServer(root, "--workers", 2, *flags) as server:
+    flags = ("--settle-s", 0, "--poll-interval-s", 0.1, "--access-log", "--drain-window-s", 0, "--runtime", "native")
+    cache = ("--cache-dir", tmp_path / "cache", "--cache-size", kept)
+    with RunningServer(root, "--workers", 2, *flags, *cache) as server:
         server.wait_for("ready")
         loads = [record for record in server.records if record["event"] == "available"]
         assert sorted(record["probe_s"] > 0 for record in loads) == [False, True]

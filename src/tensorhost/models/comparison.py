@@ -18,7 +18,7 @@ from tensorhost.core.dtypes import DType
 from tensorhost.core.errors import InvalidRequestError, ModelFailedError, TensorhostError
 from tensorhost.core.signatures import Signature
 from tensorhost.core.tensors import Array, Tensors, format_shape
-from tensorhost.models.synthesis import candidates
+from tensorhost.models.synthesis import Ranges, candidates
 from tensorhost.models.warmup import ExampleRows, RowSource
 from tensorhost.runtimes.base import Runtime
 
@@ -61,7 +61,12 @@ class SignatureComparison:
 
 
 def compare(
-    reference: Runtime, other: Runtime, signature: Signature, examples: Sequence[Tensors], tolerance: float
+    reference: Runtime,
+    other: Runtime,
+    signature: Signature,
+    examples: Sequence[Tensors],
+    tolerance: float | None,
+    ranges: Ranges | None = None,
 ) -> SignatureComparison:
     """Run ``signature`` on both.
 
@@ -70,12 +75,13 @@ def compare(
         other: the runtime to be judged; it must have the signature.
         signature: one of ``reference``'s.
         examples: inputs shipped with the model; without any they are made up.
-        tolerance: largest difference allowed, relative to a value and to an output's largest value.
+        tolerance: largest difference allowed, relative to a value and to an output's largest value; None for any.
+        ranges: of the values that are made up.
 
     Raises:
         ModelFailedError: they differ; the message says where and by how much.
     """
-    found = _sources(reference, other, signature, examples)
+    found = _sources(reference, other, signature, examples, ranges)
     if isinstance(found, str):
         return SignatureComparison(signature.name, 0, note=found)
     outputs: dict[str, OutputDifference] = {}
@@ -90,7 +96,7 @@ def compare(
         for name, array in expected.items():
             _check_kind(signature, name, array, actual)
             difference = difference_of(array, actual[name])
-            if not agree(array, actual[name], tolerance):
+            if tolerance is not None and not agree(array, actual[name], tolerance):
                 if _repeats(reference, signature, inputs, name, array):
                     raise _differs(signature, _by_how_much(name, array, difference, tolerance))
                 note = "the model gives another answer each time; only element types and shapes were compared"
@@ -110,13 +116,13 @@ def difference_of(expected: Array, actual: Array) -> OutputDifference:
 
 
 def _sources(
-    reference: Runtime, other: Runtime, signature: Signature, examples: Sequence[Tensors]
+    reference: Runtime, other: Runtime, signature: Signature, examples: Sequence[Tensors], ranges: Ranges | None
 ) -> Iterator[Tensors] | str:
     """Inputs for both, or why there are none."""
     if examples:
         return _rows([ExampleRows(examples, signature)] * len(BATCH_ROWS), signature)
     refusal = ""
-    for index, candidate in enumerate(candidates(signature)):
+    for index, candidate in enumerate(candidates(signature, ranges=ranges)):
         inputs = candidate.rows(1)
         with suppress(TensorhostError):  # it is judged later; state that a call changes must change in both
             other.run(signature.name, inputs)
@@ -126,7 +132,7 @@ def _sources(
             refusal = refusal or error.message
             continue
         seeds = range(1, len(BATCH_ROWS) + 1)
-        return _rows([next(islice(candidates(signature, seed), index, None)) for seed in seeds], signature)
+        return _rows([next(islice(candidates(signature, seed, ranges), index, None)) for seed in seeds], signature)
     return f"the model refused every made-up input; add warm-up examples ({refusal or 'too large'})"
 
 

@@ -10,7 +10,7 @@ import os
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -31,6 +31,9 @@ _PLAIN_MESSAGES = {
 """In TOML's words, what pydantic says in Python's."""
 
 
+_Limit = Annotated[float, Field(ge=-(2**53), le=2**53, allow_inf_nan=False)]
+
+
 class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -45,10 +48,22 @@ class BatchingConfig(_Table):
 
 
 class WarmupConfig(_Table):
-    """How a version is warmed up. ``examples`` is a JSON file in the model's folder."""
+    """How a version is warmed up. ``examples`` is a JSON file in the model's folder.
+
+    ``ranges``: least and largest value, by input, of what is made up where there are no examples.
+    """
 
     iterations: int | None = Field(None, ge=0, le=1000)
     examples: str | None = None
+    ranges: dict[str, tuple[_Limit, _Limit]] = Field(default_factory=dict)
+
+    @field_validator("ranges")
+    @classmethod
+    def _ranges_rise(cls, value: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
+        for name, (low, high) in value.items():
+            if low > high:
+                raise ValueError(f"'{name}' must have its least value first")
+        return value
 
 
 class GraphConfig(_Table):
@@ -87,6 +102,8 @@ class ModelConfig(_Table):
     version_labels: dict[str, str] = Field(default_factory=dict)
     batching: BatchingConfig = BatchingConfig()
     warmup: WarmupConfig = WarmupConfig()
+    runtime: Literal["auto", "native", "tensorflow", "openvino", "litert", "onnxruntime"] | None = None
+    precision: Literal["float32", "bf16", "int8"] | None = None
     imports: tuple[str, ...] = ()
     graph: GraphConfig = GraphConfig()
     tflite: TfliteConfig = TfliteConfig()
@@ -150,12 +167,15 @@ def read_config(folder: Path) -> ModelConfig:
 
 
 def loading_digest(config: ModelConfig, folder: Path) -> str:
-    """Differs when something differs that a loaded version was built with: labels, steps, batching, warm-up, imports,
-    options of its format, and the files in ``folder`` that these name (told by size and change time)."""
+    """Differs when something differs that a loaded version was built with: labels, steps, batching, warm-up, runtime,
+    imports, options of its format, and the files in ``folder`` that these name (told by size and change time)."""
     settings = [
         repr(config.labels),
         repr(config.batching),
         {"iterations": config.warmup.iterations, "examples": config.warmup.examples},
+        repr(config.warmup.ranges),
+        config.runtime,
+        config.precision,
         config.imports,
         config.graph.model_dump(),
         repr(config.tflite),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -33,19 +33,23 @@ from tensorhost.models.loading import (
     load_version,
     log_findings,
     lower_priority,
+    prepare_for,
     prepare_runtime,
     release_memory,
 )
 from tensorhost.models.overrides import first_runs, load_options, queue_options, warmup_options
-from tensorhost.models.probe import SUPPORTED, FirstRuns, Prober, ProbeReport
-from tensorhost.models.probe_messages import Examined, ProbeRequest
+from tensorhost.models.probe import FirstRuns, Prober
+from tensorhost.models.probe_messages import Examined
 from tensorhost.models.probe_trial import ModelCrashedError, ModelTooLargeError
 from tensorhost.models.reconcile import backoff_s
 from tensorhost.models.records import ModelRecord, Probed, VersionRecord
 from tensorhost.models.reservations import Reservations
 from tensorhost.models.servable import Servable
-from tensorhost.models.sharing import LoadSharing, Unshared, probe_key
+from tensorhost.models.sharing import LoadSharing, Unshared
 from tensorhost.models.states import VersionState
+from tensorhost.models.trials import Trials, Tried
+from tensorhost.runtimes import ModelFormat
+from tensorhost.runtimes.base import RuntimeName
 from tensorhost.settings import Settings
 from tensorhost.telemetry import MetricsCollector, get_logger
 
@@ -97,6 +101,7 @@ class Lifecycle:
         self._probe_threads: ThreadPoolExecutor | None = None
         memory_bytes = None if settings.probe_memory is None else int(settings.probe_memory)
         self._prober = Prober(settings.probe_timeout_s, memory_bytes)
+        self._trials = Trials(self._prober, settings)
         self._clearing: asyncio.TimerHandle | None = None
         self._stopping = False
         budget_bytes = None if settings.memory_budget is None else int(settings.memory_budget)
@@ -108,6 +113,7 @@ class Lifecycle:
         self._stopping = True
         if self._clearing is not None:
             self._clearing.cancel()
+        self._trials.stop()
         self._prober.close()
         for threads in (self._threads, self._probe_threads):
             if threads is not None:
@@ -119,6 +125,7 @@ class Lifecycle:
             if threads is not None:
                 threads.shutdown(wait=True)
         self._threads = self._probe_threads = None
+        self._trials.close()
 
     async def load(self, record: VersionRecord) -> None:
         """Load a version and let it serve. A failure is kept in the record, not raised."""
@@ -199,12 +206,14 @@ class Lifecycle:
             need_bytes = max(files.size_bytes, record.known_bytes)
             await self._memory.reserve(record, need_bytes, need_bytes)
             log.info("loading", model=str(record.id), format=files.format and files.format.value)
-            request = replace(request, probe=await self._probe(record, request))
+            request = replace(request, tried=await self._try(record, request))
 
             def warming() -> None:
                 loop.call_soon_threadsafe(on_warming)
 
             async with self._sharing.turn():
+                if self._stopping:
+                    raise _stopped()
                 loaded = await loop.run_in_executor(self._loader_threads(), load_version, request, warming)
         except asyncio.CancelledError:
             if not self._stopping:
@@ -217,44 +226,64 @@ class Lifecycle:
         record.served_fingerprint = files.fingerprint
         return loaded
 
-    async def _probe(self, record: VersionRecord, request: LoadRequest) -> ProbeReport | None:
-        """Try the version in a child process, unless the same passed before, and import its runtime meanwhile; then
+    async def _try(self, record: VersionRecord, request: LoadRequest) -> Tried:
+        """Try the version in a child process, unless the same was tried before, and import what will execute it; then
         set aside the memory it turned out to need."""
         runs = first_runs(self._settings, request.config, request.folder)
-        passed = record.probed
-        if passed is not None and passed.covers(request.on_disk, request.load, runs):
-            log_findings(record.id, Examined.of(passed.report.contents.findings))
-            trying: Awaitable[ProbeReport | None] = _ready(replace(passed.report, probe_s=0.0))
-        elif self._settings.probe and SUPPORTED:
-            key = probe_key(ProbeRequest(request.on_disk.path, request.load, runs), request.on_disk.fingerprint)
-            trying = self._sharing.probe(key, partial(self._try, request, runs))
-        else:
-            trying = _ready(None)
+        files, options = request.on_disk, request.load
         # From an ordinary thread: what a runtime starts for good must not inherit the loader's low priority. The
         # model's own modules are its code, and wait until it has passed.
-        preparing = asyncio.to_thread(prepare_runtime, request.on_disk.format, replace(request.load, model_modules=()))
-        report, prepared = await asyncio.gather(trying, preparing, return_exceptions=True)
-        self._clear_idle_later()
-        for failure in (report, prepared):
-            if isinstance(failure, BaseException):
-                raise failure
+        plain = replace(options, model_modules=())
+        trying = self._trying(record, request, runs)
+        if options.runtime is RuntimeName.NATIVE:
+            # Nothing else can come of it, so both are done at once.
+            preparing = asyncio.to_thread(prepare_runtime, files.format, plain)
+            tried, prepared = await asyncio.gather(trying, preparing, return_exceptions=True)
+            for failure in (tried, prepared):
+                if isinstance(failure, BaseException):
+                    raise failure
+            assert isinstance(tried, Tried)  # for the type checker: what is no exception
+        else:
+            tried = await trying
+            await asyncio.to_thread(prepare_for, files.format, plain, tried)
         if self._stopping:
             raise _stopped()
-        if report is None or isinstance(report, BaseException):
-            return None
-        record.probed = Probed(request.on_disk.fingerprint, request.load, runs, report)
-        await self._memory.reserve(record, max(record.known_bytes, expected_need(report)), report.peak_bytes)
-        return report
+        report = tried.report
+        if report is not None:
+            record.probed = Probed(files.fingerprint, options, runs, tried)
+            await self._memory.reserve(record, max(record.known_bytes, expected_need(report)), report.peak_bytes)
+        return tried
 
-    async def _try(self, request: LoadRequest, runs: FirstRuns) -> ProbeReport:
+    async def _trying(self, record: VersionRecord, request: LoadRequest, runs: FirstRuns) -> Tried:
+        passed = record.probed
+        if passed is not None and passed.covers(request.on_disk, request.load, runs):
+            log_findings(record.id, Examined.of(passed.tried.report.contents.findings if passed.tried.report else ()))
+            return passed.again()
+        if request.on_disk.format is None:
+            return Tried()
+        async with self._sharing.trial():
+            return await self._try_now(record, request, request.on_disk.format, runs)
+
+    async def _try_now(
+        self, record: VersionRecord, request: LoadRequest, model_format: ModelFormat, runs: FirstRuns
+    ) -> Tried:
         if self._stopping:
             raise _stopped()
         if self._probe_threads is None:
             self._probe_threads = ThreadPoolExecutor(self._settings.load_threads, thread_name_prefix="load-probe")
-        on_examined = partial(log_findings, request.id)
-        return await asyncio.get_running_loop().run_in_executor(
-            self._probe_threads, self._prober.probe, request.on_disk.path, request.load, runs, on_examined
-        )
+        try:
+            return await asyncio.get_running_loop().run_in_executor(
+                self._probe_threads,
+                self._trials.run,
+                record.id,
+                request.on_disk.path,
+                model_format,
+                request.load,
+                runs,
+                partial(log_findings, record.id),
+            )
+        finally:
+            self._clear_idle_later()
 
     def _clear_idle_later(self) -> None:
         """Have children that end themselves, being idle, cleared away."""
@@ -278,7 +307,10 @@ class Lifecycle:
             probe_s=round(loaded.probe_s, 3),
             warmup_s=round(loaded.warmup_s, 3),
             memory_mib=round(loaded.memory_bytes / 2**20, 1),
+            runtime=loaded.runtime.name,
         )
+        for name, decision in loaded.decisions.items():
+            log.info("runtime chosen", model=str(record.id), signature=name, **decision.summary())
         for name, reason in loaded.disabled_optimizations.items():
             log.warning("served without an optimisation", model=str(record.id), optimization=name, reason=reason)
 
@@ -342,10 +374,6 @@ class Lifecycle:
                 self._settings.load_threads, thread_name_prefix="load", initializer=lower_priority
             )
         return self._threads
-
-
-async def _ready(report: ProbeReport | None) -> ProbeReport | None:
-    return report
 
 
 def _stopped() -> ShuttingDownError:

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -26,10 +27,12 @@ from tensorhost.core.errors import (
 from tensorhost.core.ids import ModelId
 from tensorhost.core.signatures import DEFAULT_SIGNATURE
 from tensorhost.models.config import FILE_NAME, ModelConfig
+from tensorhost.models.decided import load_decided
 from tensorhost.models.examples import read_examples
 from tensorhost.models.probe import ProbeReport
 from tensorhost.models.probe_messages import Examined
 from tensorhost.models.repository import VersionOnDisk
+from tensorhost.models.trials import Tried
 from tensorhost.models.warmup import SignaturePlan, WarmupOptions, warm_up
 from tensorhost.pipelines import (
     PostprocessingOptions,
@@ -47,8 +50,13 @@ from tensorhost.runtimes import (
     prepare,
     refuse_untrusted,
 )
+from tensorhost.runtimes.base import RuntimeName
+from tensorhost.runtimes.formats import is_direct
 from tensorhost.runtimes.keras.package import keras_module
 from tensorhost.runtimes.litert.interpreter import prepare as prepare_litert
+from tensorhost.runtimes.onnxruntime.runtime import prepare as prepare_onnxruntime
+from tensorhost.runtimes.openvino.process import prepare as prepare_openvino
+from tensorhost.runtimes.race.verdict import Decision
 from tensorhost.telemetry import get_logger, process_memory, trim
 
 _NICENESS = 10
@@ -58,6 +66,11 @@ _T = TypeVar("_T")
 
 _TENSORFLOW_FORMATS = frozenset(ModelFormat) - {ModelFormat.TFLITE}
 _KERAS_FORMATS = frozenset({ModelFormat.KERAS, ModelFormat.KERAS_H5})
+_PREPARE_OTHERS = {
+    RuntimeName.OPENVINO: prepare_openvino,
+    RuntimeName.LITERT: prepare_litert,
+    RuntimeName.ONNXRUNTIME: prepare_onnxruntime,
+}
 _tensorflow_kept = threading.Event()
 _keras_kept = threading.Event()
 
@@ -66,7 +79,7 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class LoadRequest:
-    """What to load and how. ``probe`` is what trying it in a child process has shown; None when it was not tried."""
+    """What to load and how. ``tried`` is what trying it in a child process has shown."""
 
     id: ModelId
     on_disk: VersionOnDisk
@@ -74,7 +87,7 @@ class LoadRequest:
     config: ModelConfig
     load: LoadOptions
     warmup: WarmupOptions
-    probe: ProbeReport | None = None
+    tried: Tried = field(default_factory=Tried)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +104,7 @@ class LoadedVersion:
         peak_bytes: the most it took in the child process; None when it was not tried there.
         contents: what it is made of.
         disabled_optimizations: what it is served without, with the reason.
+        decisions: who executes each signature and why; empty where nobody but the format's own runtime was thought of.
     """
 
     runtime: Runtime
@@ -105,12 +119,23 @@ class LoadedVersion:
     peak_bytes: int | None = None
     contents: Contents = field(default_factory=Contents)
     disabled_optimizations: Mapping[str, str] = field(default_factory=dict)
+    decisions: Mapping[str, Decision] = field(default_factory=dict)
 
 
 def lower_priority() -> None:
     """Make this thread give way to those that serve. Only Linux has priorities of threads."""
     if hasattr(os, "setpriority") and os.uname().sysname == "Linux":
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+
+
+def prepare_for(model_format: ModelFormat | None, options: LoadOptions, tried: Tried) -> None:
+    """Import what executes a version of which ``tried`` is known; see ``prepare_runtime``. Blocks."""
+    winners = {entrant.runtime for decision in tried.decisions.values() for entrant in decision.winners}
+    for runtime, prepare_it in _PREPARE_OTHERS.items():
+        if runtime in winners:
+            prepare_it()
+    if tried.needs_native:
+        prepare_runtime(model_format, options)
 
 
 def prepare_runtime(model_format: ModelFormat | None, options: LoadOptions) -> None:
@@ -120,6 +145,9 @@ def prepare_runtime(model_format: ModelFormat | None, options: LoadOptions) -> N
     stays for the life of the process, in TensorFlow's case a million objects: it is taken out of the collector's
     sight, so that collecting garbage after an unload takes milliseconds.
     """
+    if is_direct(model_format, options):
+        prepare_openvino()
+        return
     if model_format is ModelFormat.TFLITE:
         prepare_litert()
     if model_format in _TENSORFLOW_FORMATS:
@@ -163,7 +191,7 @@ def load_version(request: LoadRequest, on_warming: Callable[[], None]) -> Loaded
 
 
 def _load(request: LoadRequest, on_warming: Callable[[], None]) -> LoadedVersion:
-    probe = request.probe
+    probe = request.tried.report
     rss_before = process_memory().rss
     started = time.perf_counter()
     options = request.load if probe is None or not probe.crash else replace(request.load, remapping=False)
@@ -171,7 +199,7 @@ def _load(request: LoadRequest, on_warming: Callable[[], None]) -> LoadedVersion
     refuse_untrusted(contents, options)
     if probe is None:
         log_findings(request.id, Examined.of(contents.findings))
-    runtime = load(request.on_disk.path, options)
+    runtime, decisions = _executed(request, options)
     try:
         pre, post = _own_pipelines(request, runtime)
         load_s = time.perf_counter() - started
@@ -194,12 +222,40 @@ def _load(request: LoadRequest, on_warming: Callable[[], None]) -> LoadedVersion
         load_s + probe_s,
         warmup_s,
         # Memory that other models gave back may be used again, so that the process hardly grows.
-        need_bytes if probe is None else max(need_bytes, expected_need(probe)),
+        need_bytes if probe is None or not _needs_native(decisions) else max(need_bytes, expected_need(probe)),
         probe_s,
         None if probe is None else probe.peak_bytes,
         contents,
         {"remapping": probe.crash} if probe is not None and probe.crash else {},
+        decisions,
     )
+
+
+def _executed(request: LoadRequest, options: LoadOptions) -> tuple[Runtime, Mapping[str, Decision]]:
+    """The version loaded by whoever is to execute it, and the decisions that stood.
+
+    The format's own runtime serves in the place of one whose form of the model turns out to be of no use.
+    """
+    tried = request.tried
+    native = partial(load, request.on_disk.path, options)
+    if tried.report is None or not any(decision.winners for decision in tried.decisions.values()):
+        return native(), tried.decisions
+    try:
+        return load_decided(tried, options, native), tried.decisions
+    except TensorhostError as error:
+        log.warning(
+            "served by its own runtime after all",
+            model=str(request.id),
+            reason=error.message,
+            detail=error.log_detail,
+        )
+        if options.runtime is not RuntimeName.AUTO:
+            raise
+        return native(), {}
+
+
+def _needs_native(decisions: Mapping[str, Decision]) -> bool:
+    return not decisions or any(decision.needs_native for decision in decisions.values())
 
 
 def log_findings(model_id: ModelId, examined: Examined) -> None:

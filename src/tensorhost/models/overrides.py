@@ -8,7 +8,8 @@ from tensorhost.batching.queue import QueueOptions
 from tensorhost.models.config import ModelConfig
 from tensorhost.models.probe import FirstRuns
 from tensorhost.models.warmup import SignaturePlan, WarmupOptions
-from tensorhost.runtimes.base import LoadOptions, Trust
+from tensorhost.runtimes.base import LoadOptions, Precision, RuntimeName, Trust
+from tensorhost.runtimes.race.entrants import is_installed
 from tensorhost.settings import Settings
 
 
@@ -25,12 +26,28 @@ def load_options(settings: Settings, config: ModelConfig) -> LoadOptions:
         graph_inputs=config.graph.inputs,
         graph_outputs=config.graph.outputs,
         dequantize=config.tflite.dequantize,
+        xla=settings.xla,
+        runtime=_runtime(settings, config),
+        precision=Precision(config.precision or settings.precision),
     )
+
+
+def _runtime(settings: Settings, config: ModelConfig) -> RuntimeName:
+    wanted = config.runtime or settings.runtime
+    if wanted is not None:
+        return RuntimeName(wanted)
+    return RuntimeName.AUTO if is_installed(RuntimeName.OPENVINO) else RuntimeName.NATIVE
 
 
 def first_runs(settings: Settings, config: ModelConfig, folder: Path) -> FirstRuns:
     """What the model is run with in a child process."""
-    return FirstRuns(folder, config.warmup.examples, _max_batch_rows(settings, config), config.batching.enabled)
+    return FirstRuns(
+        folder,
+        config.warmup.examples,
+        _max_batch_rows(settings, config),
+        config.batching.enabled,
+        config.warmup.ranges,
+    )
 
 
 def warmup_options(settings: Settings, config: ModelConfig) -> WarmupOptions:
@@ -41,6 +58,7 @@ def warmup_options(settings: Settings, config: ModelConfig) -> WarmupOptions:
         max_batch_rows=_max_batch_rows(settings, config),
         batching=config.batching.enabled,
         threshold_s=settings.inline_threshold_ms / 1000,
+        ranges=config.warmup.ranges,
     )
 
 

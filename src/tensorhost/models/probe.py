@@ -19,9 +19,10 @@ from typing import Self
 
 from tensorhost.core.errors import ModelFailedError, ShuttingDownError, TensorhostError
 from tensorhost.core.signatures import Signature
-from tensorhost.models.probe_messages import Examined, Failed, FirstRuns, Passed, ProbeRequest
+from tensorhost.models.probe_messages import Examined, Failed, FirstRuns, Passed, ProbeRequest, Stage
 from tensorhost.models.probe_process import SUPPORTED, WorkerProcess
 from tensorhost.models.probe_trial import Limits, ModelCrashedError, NotHeardError, Outcome, Trial
+from tensorhost.models.race_messages import HeatMessage
 from tensorhost.runtimes import Contents, LoadOptions, ModelFormat, detect_format
 from tensorhost.settings import Settings
 from tensorhost.telemetry import get_logger
@@ -149,6 +150,21 @@ class Prober:
             report = self._try_without_fusing(request, crash)
         return replace(report, probe_s=time.monotonic() - started)
 
+    def race(self, request: ProbeRequest, timeout_s: float, on_race: Callable[[Stage | HeatMessage], None]) -> None:
+        """Have runtimes race for a model in a child. Blocks until every heat ordered was run.
+
+        Args:
+            request: the model, and the order of the race.
+            timeout_s: longest time it may take.
+            on_race: called, on this thread, with the heat that begins and with each that is over.
+
+        Raises:
+            TensorhostError: as ``probe``; what was told before stands.
+        """
+        outcome = self._run(request, lambda _: None, Limits(timeout_s, self._limits.memory_bytes), on_race)
+        if isinstance(outcome.answer, Failed):
+            raise outcome.answer.error()
+
     def end_idle(self) -> None:
         """Clear away children that have ended themselves."""
         with self._lock:
@@ -183,16 +199,24 @@ class Prober:
             raise crash from error
 
     def _try(self, request: ProbeRequest, on_examined: Callable[[Examined], None]) -> ProbeReport:
-        outcome = self._run(request, on_examined)
+        outcome = self._run(request, on_examined, self._limits)
         if isinstance(outcome.answer, Failed):
             raise outcome.answer.error()
+        if not isinstance(outcome.answer, Passed):
+            raise _no_start(RuntimeError("another answer was given than asked for"))
         return _report(outcome.answer, outcome)
 
-    def _run(self, request: ProbeRequest, on_examined: Callable[[Examined], None]) -> Outcome:
+    def _run(
+        self,
+        request: ProbeRequest,
+        on_examined: Callable[[Examined], None],
+        limits: Limits,
+        on_race: Callable[[Stage | HeatMessage], None] = lambda _: None,
+    ) -> Outcome:
         while True:
             worker, is_new = self._take()
             try:
-                outcome = Trial(worker, self._limits, on_examined).run(request)
+                outcome = Trial(worker, limits, on_examined, on_race).run(request)
             except NotHeardError as error:
                 self._drop(worker)
                 if is_new:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -20,8 +20,9 @@ from tensorhost.core.dtypes import DType
 from tensorhost.core.errors import InternalError, ModelFailedError, TensorhostError
 from tensorhost.core.signatures import Signature
 from tensorhost.core.tensors import TensorSpec
+from tensorhost.models.race_messages import HeatMessage, Raced, RaceOrder
 from tensorhost.runtimes import Contents, Finding, FindingKind, LoadOptions, Runtime
-from tensorhost.runtimes.base import Trust
+from tensorhost.runtimes.base import Precision, RuntimeName, Trust
 
 MAX_LINE_BYTES = 4 * 2**20
 """Longest message. A model with a thousand inputs makes some hundred kilobytes."""
@@ -53,21 +54,24 @@ class FirstRuns:
         examples: file of these examples in the folder; None to make inputs up.
         max_batch_rows: rows of the largest batch to come.
         batching: whether batches are to come at all.
+        ranges: least and largest value of inputs that are made up, by name, where the model's settings say.
     """
 
     folder: Path
     examples: str | None = None
     max_batch_rows: int = 1
     batching: bool = True
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeRequest:
-    """One model to try. ``runs`` is None to load it only."""
+    """One model to try. ``runs`` is None to load it only, ``race`` where it is not to be raced but only tried."""
 
     path: Path
     options: LoadOptions
     runs: FirstRuns | None
+    race: RaceOrder | None = None
 
     def to_line(self) -> bytes:
         """The request as the child reads it."""
@@ -82,12 +86,14 @@ class ProbeRequest:
         }
         options["op_libraries"] = tuple(map(Path, options["op_libraries"]))
         options["trust"] = Trust(options["trust"])
-        runs = read["runs"]
-        return cls(
-            Path(read["path"]),
-            LoadOptions(**options),
-            None if runs is None else FirstRuns(**(runs | {"folder": Path(runs["folder"])})),
-        )
+        options["runtime"] = RuntimeName(options["runtime"])
+        options["precision"] = Precision(options["precision"])
+        runs, order = read["runs"], read["race"]
+        if runs is not None:
+            ranges = {name: (low, high) for name, (low, high) in runs["ranges"].items()}
+            runs = FirstRuns(**(runs | {"folder": Path(runs["folder"]), "ranges": ranges}))
+        race = None if order is None else RaceOrder.from_json(order)
+        return cls(Path(read["path"]), LoadOptions(**options), runs, race)
 
 
 class _Message(BaseModel):
@@ -99,22 +105,26 @@ class _Message(BaseModel):
 
 
 class Stage(_Message):
-    """What the child is about to do. ``inputs`` has the shapes fed when it runs a signature."""
+    """What the child is about to do. ``inputs`` has the shapes fed when it runs a signature, ``entrant`` the label of
+    the runtime that tries one in a race."""
 
     type: Literal["stage"] = "stage"
-    doing: Literal["preparing", "examining", "loading", "running", "unloading"]
+    doing: Literal["preparing", "examining", "loading", "running", "racing", "unloading"]
     baseline_bytes: _Bytes = 0
     """Resident memory of the child just before it loads."""
     peak_forgotten: bool = False
     """Whether the peak that the system knows of begins there."""
     signature: _Text = ""
     inputs: dict[_Text, tuple[_Bytes, ...]] = Field(default_factory=dict, max_length=_MAX_NAMES)
+    entrant: _Text = ""
 
     def words(self) -> str:
         """When something went wrong, for the end of a sentence."""
         if self.doing == "running":
             fed = ", ".join(f"'{name}' {list(shape)}" for name, shape in list(self.inputs.items())[:8])
             return f"when signature '{self.signature[:128]}' first ran with {fed[:500] or 'no inputs'}"
+        if self.doing == "racing":
+            return f"when {self.entrant[:100]} tried signature '{self.signature[:128]}'"
         return _DOING[self.doing]
 
 
@@ -166,7 +176,9 @@ class _Spec(_Message):
         return TensorSpec(self.name, self.dtype, self.shape)
 
 
-class _Signature(_Message):
+class WireSignature(_Message):
+    """One signature, and how it is called."""
+
     name: _Text
     method_name: _Text
     call_path: _Text
@@ -175,6 +187,7 @@ class _Signature(_Message):
 
     @classmethod
     def of(cls, signature: Signature, call_path: str) -> Self:
+        """The message about ``signature``."""
         return cls(
             name=signature.name,
             method_name=signature.method_name,
@@ -184,6 +197,7 @@ class _Signature(_Message):
         )
 
     def signature(self) -> Signature:
+        """The signature."""
         return Signature(
             self.name,
             {name: spec.spec() for name, spec in self.inputs.items()},
@@ -192,13 +206,16 @@ class _Signature(_Message):
         )
 
 
-class _Contents(_Message):
+class WireContents(_Message):
+    """What a model is made of."""
+
     operations: dict[_Text, _Bytes] = Field(max_length=_MAX_NAMES)
     parameters: _Bytes | None
     findings: tuple[_Finding, ...] = Field(max_length=_MAX_NAMES)
 
     @classmethod
     def of(cls, contents: Contents) -> Self:
+        """The message about ``contents``, cut to the sizes allowed."""
         return cls(
             operations=dict(islice(contents.operations.items(), _MAX_NAMES)),
             parameters=contents.parameters,
@@ -206,6 +223,7 @@ class _Contents(_Message):
         )
 
     def contents(self) -> Contents:
+        """The contents."""
         return Contents(self.operations, self.parameters, tuple(found.finding() for found in self.findings))
 
 
@@ -218,41 +236,24 @@ class Passed(_Message):
     loaded_bytes: _Bytes
     load_s: _Seconds
     run_s: _Seconds
-    contents: _Contents
-    signatures: tuple[_Signature, ...] = Field(max_length=_MAX_NAMES)
+    contents: WireContents
+    signatures: tuple[WireSignature, ...] = Field(max_length=_MAX_NAMES)
     refused: dict[_Text, _Text] = Field(max_length=_MAX_NAMES)
 
     @classmethod
     def of(cls, runtime: Runtime, contents: Contents, *, loaded_bytes: int, load_s: float, run_s: float) -> Self:
         """The message for a model that is still loaded."""
-        return cls.about(
+        return cls(
             runtime=runtime.name,
             weights_bytes=runtime.weights_bytes,
             loaded_bytes=loaded_bytes,
             load_s=load_s,
             run_s=run_s,
-            contents=contents,
-            signatures=runtime.signatures,
-            call_paths={name: runtime.call_path(name) for name in runtime.signatures},
-            refused=runtime.refused_signatures,
-        )
-
-    @classmethod
-    def about(
-        cls,
-        *,
-        contents: Contents,
-        signatures: Mapping[str, Signature],
-        call_paths: Mapping[str, str],
-        refused: Mapping[str, str],
-        **plain: Any,
-    ) -> Self:
-        """The message of these parts; ``plain`` are the other fields as they are."""
-        return cls(
-            contents=_Contents.of(contents),
-            signatures=tuple(_Signature.of(each, call_paths[name]) for name, each in signatures.items()),
-            refused={name: reason[:_MAX_TEXT] for name, reason in refused.items()},
-            **plain,
+            contents=WireContents.of(contents),
+            signatures=tuple(
+                WireSignature.of(each, runtime.call_path(name)) for name, each in runtime.signatures.items()
+            ),
+            refused={name: reason[:_MAX_TEXT] for name, reason in runtime.refused_signatures.items()},
         )
 
 
@@ -287,7 +288,7 @@ class Failed(_Message):
         return failure(self.message, details=details if isinstance(details, dict) else {}, log_detail=self.log_detail)
 
 
-Message = Stage | Examined | Passed | Failed
+Message = Stage | Examined | HeatMessage | Passed | Raced | Failed
 _MESSAGE: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="type")])
 
 

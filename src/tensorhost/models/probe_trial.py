@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from tensorhost.core.errors import InternalError, ModelFailedError, OutOfMemoryError
 from tensorhost.models.probe_messages import Examined, Failed, Passed, ProbeRequest, Stage, parse_message
 from tensorhost.models.probe_process import WorkerProcess
+from tensorhost.models.race_messages import HeatMessage, Raced
 from tensorhost.telemetry import available_memory_bytes
 
 _SAMPLE_S = 0.05
@@ -54,7 +55,7 @@ class Limits:
 class Outcome:
     """The child's last word, and the memory it was seen to take: ``memory_bytes`` after the runs, at most ``peak``."""
 
-    answer: Passed | Failed
+    answer: Passed | Raced | Failed
     memory_bytes: int
     peak_bytes: int
 
@@ -66,14 +67,20 @@ class Trial:
         process: a child.
         limits: what the model may take.
         on_examined: called once, with what the model could do besides computing, before any of it is executed.
+        on_race: called with what the child tells of a race: the heat it begins, and each that is over.
     """
 
     def __init__(
-        self, process: WorkerProcess, limits: Limits, on_examined: Callable[[Examined], None] = lambda _: None
+        self,
+        process: WorkerProcess,
+        limits: Limits,
+        on_examined: Callable[[Examined], None] = lambda _: None,
+        on_race: Callable[[Stage | HeatMessage], None] = lambda _: None,
     ) -> None:
         self._process = process
         self._limits = limits
         self._on_examined = on_examined
+        self._on_race = on_race
         self._examined = False
         self._stage: Stage | None = None
         self._deadline = math.inf
@@ -106,8 +113,10 @@ class Trial:
             elif isinstance(message, Examined) and not self._examined:
                 self._examined = True
                 self._on_examined(message)
+            elif isinstance(message, HeatMessage):
+                self._on_race(message)
             self._watch_memory(heard=line is not None)
-            if isinstance(message, Passed | Failed):
+            if isinstance(message, Passed | Raced | Failed):
                 return self._outcome(message)
             if self._process.gone or self._vain >= _LOOKS_IN_VAIN:
                 raise self._ended()
@@ -116,6 +125,8 @@ class Trial:
 
     def _enter(self, stage: Stage) -> None:
         before, self._stage = self._stage, stage
+        if stage.doing == "racing":
+            self._on_race(stage)
         if stage.doing == "preparing":
             return
         if before is None or before.doing == "preparing":
@@ -146,7 +157,7 @@ class Trial:
         if self._stage is not None and self._stage.doing != "preparing" and self._peak_bytes > self._most_bytes:
             raise self._too_large()
 
-    def _outcome(self, answer: Passed | Failed) -> Outcome:
+    def _outcome(self, answer: Passed | Raced | Failed) -> Outcome:
         told = answer.loaded_bytes - self._baseline_bytes if isinstance(answer, Passed) else 0
         memory_bytes = max(min(told, int(self._most_bytes) if self._most_bytes < math.inf else told), 0)
         return Outcome(answer, memory_bytes, max(self._peak_bytes, memory_bytes))

@@ -19,14 +19,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tensorhost.core.errors import TensorhostError
+from tensorhost.core.errors import InternalError, TensorhostError
 from tensorhost.core.signatures import DEFAULT_SIGNATURE, Signature
 from tensorhost.core.tensors import Array, Tensors
 from tensorhost.models.examples import read_examples
 from tensorhost.models.loading import attempt, prepare_runtime, release_memory
 from tensorhost.models.probe_messages import Examined, Failed, FirstRuns, Message, Passed, ProbeRequest, Stage
+from tensorhost.models.race_messages import HeatMessage, Raced
+from tensorhost.models.racing import race
 from tensorhost.models.warmup import WarmupOptions, run_first
-from tensorhost.runtimes import Contents, Runtime, detect_format, examine, load, refuse_untrusted
+from tensorhost.runtimes import Contents, Runtime, detect_format, examine, load, locate_model, refuse_untrusted
+from tensorhost.runtimes.base import RuntimeName
 from tensorhost.telemetry import process_memory
 
 _NICENESS = 10
@@ -96,13 +99,15 @@ def serve_request(line: bytes, send: Send) -> None:
     send(answer)
 
 
-def _try(request: ProbeRequest, send: Send) -> Passed:
+def _try(request: ProbeRequest, send: Send) -> Passed | Raced:
     # Modules of the model are its code, which is not run before it has been examined.
     prepare_runtime(detect_format(request.path), replace(request.options, model_modules=()))
     send(Stage(doing="examining"))
     contents = examine(request.path, request.options)
     refuse_untrusted(contents, request.options)
     send(Examined.of(contents.findings))
+    if request.race is not None:
+        return _race(request, send)
     release_memory()
     forgotten = _forget_peak()
     send(Stage(doing="loading", baseline_bytes=process_memory().rss, peak_forgotten=forgotten))
@@ -118,10 +123,46 @@ def _try(request: ProbeRequest, send: Send) -> Passed:
         runtime.close()
 
 
+def _race(request: ProbeRequest, send: Send) -> Raced:
+    """Load the model in its own runtime and let the others try."""
+    order, runs, found = request.race, request.runs, locate_model(request.path)
+    if order is None or runs is None or found is None:
+        raise InternalError("No race was ordered.")
+    send(Stage(doing="loading", baseline_bytes=process_memory().rss))
+    runtime = load(request.path, replace(request.options, runtime=RuntimeName.NATIVE))
+    try:
+        heats = race(
+            runtime,
+            *found,
+            read_examples(runs.folder, runs.examples, runtime.signatures),
+            warmup_of(runs),
+            request.options,
+            order,
+            lambda signature, entrant: send(Stage(doing="racing", signature=signature, entrant=entrant.label)),
+        )
+        for heat in heats:
+            send(HeatMessage.of(heat))
+    finally:
+        send(Stage(doing="unloading"))
+        runtime.close()
+    return Raced()
+
+
+def warmup_of(runs: FirstRuns) -> WarmupOptions:
+    """How the model is to be run in the child."""
+    return WarmupOptions(
+        iterations=0,
+        max_batch_rows=runs.max_batch_rows,
+        batching=runs.batching,
+        threshold_s=0,
+        ranges=runs.ranges,
+    )
+
+
 def _run_all(runtime: Runtime, runs: FirstRuns) -> None:
     """Run each signature; as when it is served, a failure of any but the default one is no failure of the model."""
     examples = read_examples(runs.folder, runs.examples, runtime.signatures)
-    options = WarmupOptions(iterations=0, max_batch_rows=runs.max_batch_rows, batching=runs.batching, threshold_s=0)
+    options = warmup_of(runs)
     default = next(iter(runtime.signatures), DEFAULT_SIGNATURE)
     for name, signature in runtime.signatures.items():
         try:

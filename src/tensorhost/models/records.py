@@ -4,32 +4,38 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tensorhost.core.errors import TensorhostError
 from tensorhost.core.ids import ModelId, version_key
 from tensorhost.models.config import ModelConfig
 from tensorhost.models.policy import VersionPolicy
-from tensorhost.models.probe import FirstRuns, ProbeReport
+from tensorhost.models.probe import FirstRuns
 from tensorhost.models.repository import VersionOnDisk
 from tensorhost.models.servable import Servable
 from tensorhost.models.states import VersionState, advance
+from tensorhost.models.trials import Tried
 from tensorhost.runtimes.base import LoadOptions
 
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """A version that passed in a child process: the files and settings, how it was loaded and run, and the report."""
+    """A version that passed in a child process: the files and settings, how it was loaded and run, what it showed."""
 
     fingerprint: tuple[str, int, float, str]
     options: LoadOptions
     runs: FirstRuns
-    report: ProbeReport
+    tried: Tried
 
     def covers(self, files: VersionOnDisk, options: LoadOptions, runs: FirstRuns) -> bool:
         """Whether trying this again would show the same."""
         return (self.fingerprint, self.options, self.runs) == (files.fingerprint, options, runs)
+
+    def again(self) -> Tried:
+        """What it showed, which took no time now."""
+        report = self.tried.report
+        return replace(self.tried, report=None if report is None else replace(report, probe_s=0.0))
 
 
 @dataclass(slots=True, eq=False)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import TypeAlias
 
 import numpy as np
 
 from tensorhost.core.dtypes import DType
 from tensorhost.core.signatures import Signature
 from tensorhost.core.tensors import Array, Tensors, TensorSpec, element_count
+
+Ranges: TypeAlias = Mapping[str, tuple[float, float]]
+"""Least and largest value of an input, by its name."""
 
 _FREE_DIMENSIONS = (8, 32, 224, 1)
 """Sizes tried for dimensions the signature leaves open: short sequences, then images, then one."""
@@ -23,15 +27,21 @@ _MAX_ROW_ELEMENTS = 2**24
 _UNKNOWN_RANKS: tuple[tuple[int, ...], ...] = ((), (8,), (8, 8, 3))
 
 
-def candidates(signature: Signature, seed: int = 0) -> Iterator[Candidate]:
-    """Ways of making inputs up, the most usual first: a model may refuse one and take another."""
+def candidates(signature: Signature, seed: int = 0, ranges: Ranges | None = None) -> Iterator[Candidate]:
+    """Ways of making inputs up, the most usual first: a model may refuse one and take another.
+
+    Args:
+        signature: what for.
+        seed: of the random numbers.
+        ranges: of inputs whose values are known to lie between others than is usual.
+    """
     has_strings = any(spec.dtype is DType.STRING for spec in signature.inputs.values())
     has_free = any(spec.shape is None or None in spec.shape[1:] for spec in signature.inputs.values())
     sizes = _FREE_DIMENSIONS if has_free else _FREE_DIMENSIONS[:1]
     ranks = _UNKNOWN_RANKS if any(spec.shape is None for spec in signature.inputs.values()) else _UNKNOWN_RANKS[:1]
     strings = _STRINGS if has_strings else _STRINGS[:1]
     for text, size, inner in itertools.product(strings, sizes, ranks):
-        candidate = Candidate(signature, size, inner, text, seed)
+        candidate = Candidate(signature, size, inner, text, seed, ranges or {})
         if candidate.row_elements <= _MAX_ROW_ELEMENTS:
             yield candidate
 
@@ -39,12 +49,15 @@ def candidates(signature: Signature, seed: int = 0) -> Iterator[Candidate]:
 class Candidate:
     """One way of making inputs up. The first rows are the same whatever the number of rows."""
 
-    def __init__(self, signature: Signature, size: int, inner: tuple[int, ...], text: bytes, seed: int) -> None:
+    def __init__(
+        self, signature: Signature, size: int, inner: tuple[int, ...], text: bytes, seed: int, ranges: Ranges
+    ) -> None:
         self._signature = signature
         self._size = size
         self._inner = inner
         self._text = text
         self._seed = seed
+        self._ranges = ranges
 
     def rows(self, count: int) -> Tensors:
         """Inputs of ``count`` rows where the signature has a free first dimension."""
@@ -56,7 +69,10 @@ class Candidate:
         return max((element_count(self._shape(spec, 1)) for spec in self._signature.inputs.values()), default=0)
 
     def _tensor(self, spec: TensorSpec, rows: int) -> Array:
-        return _fill(spec.dtype, self._shape(spec, rows), np.random.default_rng(self._seed), self._text)
+        rng, shape = np.random.default_rng(self._seed), self._shape(spec, rows)
+        if spec.name in self._ranges and (spec.dtype.is_floating or spec.dtype.is_integer):
+            return _between(spec.dtype, shape, rng, *self._ranges[spec.name])
+        return _fill(spec.dtype, shape, rng, self._text)
 
     def _shape(self, spec: TensorSpec, rows: int) -> tuple[int, ...]:
         if spec.shape is None:
@@ -65,6 +81,13 @@ class Candidate:
             return ()
         first = rows if spec.shape[0] is None else spec.shape[0]
         return (first, *(self._size if size is None else size for size in spec.shape[1:]))
+
+
+def _between(dtype: DType, shape: tuple[int, ...], rng: np.random.Generator, low: float, high: float) -> Array:
+    """Values from ``low`` to ``high``, both included; whole numbers where the type has no others."""
+    if dtype.is_integer:
+        return rng.integers(int(low), int(high), size=shape, endpoint=True).astype(dtype.numpy)
+    return (low + (high - low) * rng.random(shape)).astype(dtype.numpy)
 
 
 def _fill(dtype: DType, shape: tuple[int, ...], rng: np.random.Generator, text: bytes) -> Array:

@@ -20,7 +20,7 @@ from tensorhost.core.dtypes import DType
 from tensorhost.core.errors import InvalidRequestError, ModelFailedError, TensorhostError
 from tensorhost.core.signatures import Signature
 from tensorhost.core.tensors import Array, Tensors
-from tensorhost.models.synthesis import candidates
+from tensorhost.models.synthesis import Ranges, candidates
 from tensorhost.runtimes.base import Runtime
 
 _PROOF_ROWS = 5
@@ -43,13 +43,14 @@ class RowSource(Protocol):
 class WarmupOptions:
     """How to warm up one signature. ``threshold_s``: calls faster than this run on the event loop.
 
-    With no iterations nothing is timed, and every call runs on the servable's thread.
+    With no iterations nothing is timed, and every call runs on the servable's thread. ``ranges`` are of made-up inputs.
     """
 
     iterations: int
     max_batch_rows: int
     batching: bool
     threshold_s: float
+    ranges: Ranges = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +115,11 @@ def warm_up(
         ModelFailedError, OutOfMemoryError: the model itself failed, or refused an example of its own.
     """
     reason = _batching_refused(signature, options)
-    source = _find_source(runtime, signature, examples)
+    source = _find_source(runtime, signature, options.ranges, examples)
     if isinstance(source, str):
         return SignaturePlan(batched=False, reason=reason or "Not proved: " + source, problem=source)
     if not reason:
-        reason = _disproof(runtime, signature, source, options.max_batch_rows)
+        reason = _disproof(runtime, signature, source, options)
     sizes = [1] if reason else _batch_sizes(_affordable_rows(source, options.max_batch_rows))
     if options.iterations == 0:
         # Not timed, so nothing is known to be fast enough for the event loop; the proof is never skipped.
@@ -143,11 +144,26 @@ def run_first(runtime: Runtime, signature: Signature, options: WarmupOptions, ex
     For finding out whether that crashes and how much memory it takes; nothing is proved or timed. Arguments and
     errors are those of ``warm_up``.
     """
-    source = _find_source(runtime, signature, examples)
+    source = _find_source(runtime, signature, options.ranges, examples)
     if isinstance(source, str) or _batching_refused(signature, options):
         return
     with contextlib.suppress(TensorhostError):  # a model that refuses rows together is served row by row
         runtime.run(signature.name, source.rows(_affordable_rows(source, options.max_batch_rows)))
+
+
+def sample_sizes(
+    runtime: Runtime, signature: Signature, options: WarmupOptions, examples: Sequence[Tensors] = ()
+) -> dict[int, Tensors]:
+    """Inputs of each batch size that will be timed, by rows; nothing where none can be made up.
+
+    Arguments and errors are those of ``warm_up``.
+    """
+    source = _find_source(runtime, signature, options.ranges, examples)
+    if isinstance(source, str):
+        return {}
+    if _batching_refused(signature, options):
+        return {1: source.rows(1)}
+    return {size: source.rows(size) for size in _batch_sizes(_affordable_rows(source, options.max_batch_rows))}
 
 
 def _batching_refused(signature: Signature, options: WarmupOptions) -> str:
@@ -160,7 +176,9 @@ def _batching_refused(signature: Signature, options: WarmupOptions) -> str:
     return ""
 
 
-def _find_source(runtime: Runtime, signature: Signature, examples: Sequence[Tensors]) -> RowSource | str:
+def _find_source(
+    runtime: Runtime, signature: Signature, ranges: Ranges, examples: Sequence[Tensors]
+) -> RowSource | str:
     """Where warm-up rows come from, or why there are none."""
     for example in examples:
         if any(spec.is_batchable and not len(example[name]) for name, spec in signature.inputs.items()):
@@ -169,12 +187,12 @@ def _find_source(runtime: Runtime, signature: Signature, examples: Sequence[Tens
             runtime.run(signature.name, example)
         except TensorhostError as error:
             raise ModelFailedError(f"The model refused its own warm-up example: {error.message}") from error
-    return ExampleRows(examples, signature) if examples else _made_up_source(runtime, signature)
+    return ExampleRows(examples, signature) if examples else _made_up_source(runtime, signature, ranges)
 
 
-def _made_up_source(runtime: Runtime, signature: Signature) -> RowSource | str:
+def _made_up_source(runtime: Runtime, signature: Signature, ranges: Ranges) -> RowSource | str:
     refusal = ""
-    for candidate in candidates(signature):
+    for candidate in candidates(signature, ranges=ranges):
         try:
             runtime.run(signature.name, candidate.rows(1))
         except InvalidRequestError as error:
@@ -224,14 +242,14 @@ def _element_limit(signature: Signature, source: RowSource, rows: int) -> int | 
     return sum(array.size for array in source.rows(max(rows, 1)).values())
 
 
-def _disproof(runtime: Runtime, signature: Signature, source: RowSource, max_batch_rows: int) -> str:
+def _disproof(runtime: Runtime, signature: Signature, source: RowSource, options: WarmupOptions) -> str:
     """Why rows may not share a call; empty when rows alone and rows together agree."""
-    rows = source.rows(_affordable_rows(source, max_batch_rows))
+    rows = source.rows(_affordable_rows(source, options.max_batch_rows))
     if not _rows_differ(rows):
         # Rows that are all alike prove nothing: a mean over the batch, say, is the same with one of them.
-        made_up = _made_up_source(runtime, signature)
+        made_up = _made_up_source(runtime, signature, options.ranges)
         if not isinstance(made_up, str):
-            rows = made_up.rows(_affordable_rows(made_up, max_batch_rows))
+            rows = made_up.rows(_affordable_rows(made_up, options.max_batch_rows))
         if not _rows_differ(rows):
             return "Not proved: all rows of input are alike; ship warm-up examples with different rows."
     try:

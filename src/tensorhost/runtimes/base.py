@@ -30,6 +30,32 @@ class Trust(StrEnum):
     STRICT = "strict"
 
 
+class RuntimeName(StrEnum):
+    """What executes a model, as the operator asks for it and as the metadata says."""
+
+    AUTO = "auto"
+    """The fastest that computes the same."""
+    NATIVE = "native"
+    """The format's own: LiteRT for TensorFlow Lite files, TensorFlow for all others."""
+    TENSORFLOW = "tensorflow"
+    OPENVINO = "openvino"
+    LITERT = "litert"
+    ONNXRUNTIME = "onnxruntime"
+
+    @classmethod
+    def native_of(cls, model_format: ModelFormat) -> RuntimeName:
+        """The runtime of a format."""
+        return cls.LITERT if model_format is ModelFormat.TFLITE else cls.TENSORFLOW
+
+
+class Precision(StrEnum):
+    """With how many bits a model may compute. Less than float32 changes its answers and is the operator's choice."""
+
+    FLOAT32 = "float32"
+    BF16 = "bf16"
+    INT8 = "int8"
+
+
 @dataclass(frozen=True, slots=True)
 class LoadOptions:
     """What the operator may choose about loading; never a client's request.
@@ -46,6 +72,9 @@ class LoadOptions:
             them by looking at the graph.
         dequantize: quantised inputs and outputs of a TensorFlow Lite model become float32.
         remapping: let TensorFlow fuse operations. Off for a model that crashes with it.
+        xla: let TensorFlow compile each frozen graph with XLA, anew for each shape of input.
+        runtime: what executes the model; AUTO and NATIVE are settled before anything is loaded for serving.
+        precision: the least precision the operator accepts.
     """
 
     intra_op_threads: int = 0
@@ -59,6 +88,9 @@ class LoadOptions:
     graph_outputs: Mapping[str, str] = field(default_factory=dict)
     dequantize: bool = False
     remapping: bool = True
+    xla: bool = False
+    runtime: RuntimeName = RuntimeName.NATIVE
+    precision: Precision = Precision.FLOAT32
 
 
 class Runtime(Protocol):

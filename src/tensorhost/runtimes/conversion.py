@@ -68,8 +68,14 @@ def write_saved_model(runtime: Runtime, folder: Path, options: LoadOptions) -> N
         ) from error
 
 
-def write_tflite(saved_model: Path, file: Path, options: LoadOptions) -> None:
-    """Convert the SavedModel in the folder ``saved_model`` to a TensorFlow Lite file, in full precision.
+def write_tflite(saved_model: Path, file: Path, options: LoadOptions, *, int8_weights: bool = False) -> None:
+    """Convert the SavedModel in the folder ``saved_model`` to a TensorFlow Lite file.
+
+    Args:
+        saved_model: what to convert.
+        file: where to.
+        options: how TensorFlow is set up.
+        int8_weights: keep weights in 8 bits and compute with what that leaves of them; else in full precision.
 
     Raises:
         UnsupportedModelError: TensorFlow Lite lacks operations that the model needs; the message names them.
@@ -81,7 +87,10 @@ def write_tflite(saved_model: Path, file: Path, options: LoadOptions) -> None:
     with tempfile.TemporaryFile() as said:
         try:
             with standard_error_into(said):  # the converter prints pages, on success too
-                content = tf.lite.TFLiteConverter.from_saved_model(str(saved_model)).convert()
+                converter = tf.lite.TFLiteConverter.from_saved_model(str(saved_model))
+                if int8_weights:
+                    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+                content = converter.convert()
         except Exception as error:  # the border of an attempt: the converter raises anything
             said.seek(0)
             raise _converter_error(f"{error}\n{said.read().decode('utf-8', 'replace')}") from error

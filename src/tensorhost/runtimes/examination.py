@@ -15,6 +15,7 @@ from tensorhost.core.errors import ModelFailedError, UntrustedModelError
 from tensorhost.runtimes.base import LoadOptions, ModelFormat, Trust
 from tensorhost.runtimes.contents import Contents, Finding, FindingKind, shown, worst_first
 from tensorhost.runtimes.detection import locate_model
+from tensorhost.runtimes.formats import is_direct
 
 Examiner = Callable[[Path, LoadOptions], Contents]
 """Looks into the model of one format."""
@@ -26,6 +27,9 @@ _EXAMINERS = {
     ModelFormat.KERAS_H5: "tensorhost.runtimes.keras.contents:examine_keras_h5",
     ModelFormat.TFJS: "tensorhost.runtimes.tfjs.contents:examine_tfjs",
     ModelFormat.TFLITE: "tensorhost.runtimes.litert.contents:examine_tflite",
+}
+_WITHOUT_TENSORFLOW = _EXAMINERS | {
+    ModelFormat.SAVED_MODEL: "tensorhost.runtimes.openvino.saved_model_file:examine_without_tensorflow"
 }
 _MOST_NAMED = 3
 
@@ -45,7 +49,8 @@ def examine(path: Path, options: LoadOptions) -> Contents:
     if found is None:
         raise ModelFailedError("No model was found.", log_detail=f"path: {path}")
     location, model_format = found
-    module, _, function = _EXAMINERS[model_format].partition(":")
+    examiners = _WITHOUT_TENSORFLOW if is_direct(model_format, options) else _EXAMINERS
+    module, _, function = examiners[model_format].partition(":")
     examiner: Examiner = getattr(importlib.import_module(module), function)
     contents = examiner(location, options)
     imported = [name for name in options.model_modules if name not in options.modules]

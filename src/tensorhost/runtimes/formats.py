@@ -6,14 +6,15 @@ Imports no runtime until a model of its format is loaded.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from pathlib import Path
 
-from tensorhost.core.errors import ModelFailedError
-from tensorhost.runtimes.base import Loader, LoadOptions, ModelFormat, Runtime
+from tensorhost.core.errors import ModelFailedError, UnsupportedModelError
+from tensorhost.runtimes.base import Loader, LoadOptions, ModelFormat, Runtime, RuntimeName
 from tensorhost.runtimes.completeness import missing_files
 from tensorhost.runtimes.detection import detect_format, locate_model
 
-__all__ = ["detect_format", "load", "locate_model", "missing_files"]
+__all__ = ["detect_format", "is_direct", "load", "locate_model", "missing_files", "native_installed", "refuse_runtime"]
 
 _LOOKED_FOR = (
     "a SavedModel folder (saved_model.pb), a frozen graph (.pb), or one .keras, .h5, .tflite or TensorFlow.js "
@@ -27,12 +28,37 @@ _LOADERS = {
     ModelFormat.TFJS: "tensorhost.runtimes.tfjs.loader:load_tfjs",
     ModelFormat.TFLITE: "tensorhost.runtimes.litert.loader:load_tflite",
 }
+_DIRECT_LOADERS = {
+    ModelFormat.SAVED_MODEL: "tensorhost.runtimes.openvino.loader:load_saved_model",
+    ModelFormat.TFLITE: "tensorhost.runtimes.openvino.tflite:load_tflite_file",
+}
+"""Formats that OpenVINO reads as they are."""
+
+_NATIVE_PACKAGES = {RuntimeName.TENSORFLOW: "tensorflow", RuntimeName.LITERT: "ai_edge_litert"}
+
+
+def native_installed(model_format: ModelFormat) -> bool:
+    """Whether the format's own runtime is installed; nothing is imported."""
+    return importlib.util.find_spec(_NATIVE_PACKAGES[RuntimeName.native_of(model_format)]) is not None
+
+
+def is_direct(model_format: ModelFormat | None, options: LoadOptions) -> bool:
+    """Whether OpenVINO reads the model's files as they are, since the format's own runtime is not installed."""
+    return (
+        model_format in _DIRECT_LOADERS
+        and options.runtime in (RuntimeName.AUTO, RuntimeName.OPENVINO)
+        and not native_installed(model_format)
+        and importlib.util.find_spec("openvino") is not None
+    )
 
 
 def load(path: Path, options: LoadOptions) -> Runtime:
     """Load the model at ``path`` with the runtime of its format; blocks for as long as that takes.
 
+    Where that is not installed, OpenVINO reads the formats that it can.
+
     Raises:
+        UnsupportedModelError: ``options.runtime`` names the runtime of another format.
         ModelFailedError: nothing recognised, or files the runtime refuses.
         RuntimeMissingError: the package that executes the format is not installed.
         OutOfMemoryError: the model does not fit.
@@ -41,10 +67,21 @@ def load(path: Path, options: LoadOptions) -> Runtime:
     if found is None:
         raise ModelFailedError(f"No model was found; expected {_LOOKED_FOR}.", log_detail=f"path: {path}")
     location, model_format = found
-    return _loader(model_format)(location, options)
+    if is_direct(model_format, options):
+        return _loader(_DIRECT_LOADERS[model_format])(location, options)
+    refuse_runtime(model_format, options)
+    return _loader(_LOADERS[model_format])(location, options)
 
 
-def _loader(model_format: ModelFormat) -> Loader:
-    module, _, function = _LOADERS[model_format].partition(":")
+def refuse_runtime(model_format: ModelFormat, options: LoadOptions) -> None:
+    """Raise UnsupportedModelError where ``options`` ask for TensorFlow for a format it does not read."""
+    if options.runtime is RuntimeName.TENSORFLOW and model_format is ModelFormat.TFLITE:
+        raise UnsupportedModelError(
+            "TensorFlow does not serve TensorFlow Lite files (runtime = tensorflow); native, auto, litert, openvino do."
+        )
+
+
+def _loader(name: str) -> Loader:
+    module, _, function = name.partition(":")
     loader: Loader = getattr(importlib.import_module(module), function)
     return loader

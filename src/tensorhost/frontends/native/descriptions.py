@@ -111,11 +111,13 @@ def _describe_servable(servable: Servable) -> dict[str, Any]:
 
 
 def _describe_signature(servable: Servable, signature: Signature, plan: SignaturePlan) -> dict[str, Any]:
+    decision = servable.loaded.decisions.get(signature.name)
     return {
         "inputs": _specs(signature.inputs),
         "outputs": _specs(signature.outputs),
         "methodName": signature.method_name,
         "callPath": servable.loaded.runtime.call_path(signature.name),
+        "race": decision.to_json() if decision is not None else None,
         "batching": {
             "batched": plan.batched,
             "reason": plan.reason or None,

@@ -12,12 +12,12 @@ own, which costs about a millisecond and more for large models.
 from __future__ import annotations
 
 import logging
-import os
 from pathlib import Path
 from typing import Any
 
 from tensorhost.core.errors import ModelFailedError, UnsupportedModelError
 from tensorhost.runtimes.base import LoadOptions, Runtime
+from tensorhost.runtimes.cores import usable_cores
 from tensorhost.runtimes.litert.calls import SignatureCall
 from tensorhost.runtimes.litert.consistency import check_model, weights_bytes
 from tensorhost.runtimes.litert.errors import load_error
@@ -57,9 +57,9 @@ def load_tflite(path: Path, options: LoadOptions) -> Runtime:
 def _serve(
     litert: Any, model: ModelFile, bound: list[BoundSignature], refused: dict[str, str], options: LoadOptions
 ) -> Runtime:
-    threads = options.intra_op_threads or _cores()
+    threads = options.intra_op_threads or usable_cores()
     reusable = not _assigns_variables(model)
-    at_once = max(_cores(), CALLS_AT_ONCE)
+    at_once = max(usable_cores(), CALLS_AT_ONCE)
     pool = Pool(lane_maker(litert, model.data, threads), at_once, reusable=reusable)
     _meet(pool, bound)
     weights = weights_bytes(model)
@@ -115,9 +115,3 @@ def _assigns_variables(model: ModelFile) -> bool:
 def _describe(threads: int, *, reusable: bool) -> str:
     kept = "interpreter" if reusable else "new interpreter for each call"
     return f"LiteRT {kept}, {threads} thread{'s' if threads > 1 else ''}"
-
-
-def _cores() -> int:
-    """Cores this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)  # not everywhere
-    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1

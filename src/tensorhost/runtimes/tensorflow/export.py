@@ -66,7 +66,8 @@ def export_saved_model(tf: Any, served: ServedGraph, folder: Path) -> None:
             raise ModelFailedError(
                 "A file that the model's tables are filled from is no longer there.", log_detail=path
             )
-    graph_def, reached = _part(served, recorder.nodes)
+    tensors = [name for bound in served.bindings.bound for name in (*bound.feeds, *bound.fetches)]
+    graph_def, reached = part_of(served, [*map(node_name, tensors), *recorder.nodes])
     _point_to_assets(graph_def, recorder.assets)
     values = _variable_values(tf, served.session, reached, set(recorder.assets.values()))
     with tf.Graph().as_default() as graph, tf.compat.v1.Session() as session:
@@ -83,11 +84,10 @@ def export_saved_model(tf: Any, served: ServedGraph, folder: Path) -> None:
         builder.save()
 
 
-def _part(served: ServedGraph, initialisers: Iterable[str]) -> tuple[Any, Reached]:
-    """The part of the graph that signatures and initialisers depend on."""
-    tensors = [name for bound in served.bindings.bound for name in (*bound.feeds, *bound.fetches)]
+def part_of(served: ServedGraph, node_names: Iterable[str]) -> tuple[Any, Reached]:
+    """The part of the graph that the nodes in ``node_names`` depend on, as a new GraphDef, and what is in it."""
     graph_def = served.session.graph.as_graph_def()
-    reached = reached_from(graph_def, [*map(node_name, tensors), *initialisers])
+    reached = reached_from(graph_def, node_names)
     part = empty_like(graph_def)
     kept = {node.name for node in reached.nodes}
     part.node.extend(node for node in graph_def.node if node.name in kept)

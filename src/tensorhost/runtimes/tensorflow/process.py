@@ -105,6 +105,10 @@ def session_config(options: LoadOptions, executor: str, *, frugal: bool = False)
         rewriter_config_pb2 = importlib.import_module("tensorflow.core.protobuf.rewriter_config_pb2")
         config.graph_options.rewrite_options.remapping = rewriter_config_pb2.RewriterConfig.OFF
     config.graph_options.place_pruned_graph = frugal
+    if options.xla:
+        config.graph_options.optimizer_options.global_jit_level = config_pb2.OptimizerOptions.ON_2
+        # Otherwise only devices that have no other way get compiled clusters.
+        config.graph_options.optimizer_options.cpu_global_jit = True
     return config
 
 

@@ -1,7 +1,7 @@
 """A worker's end of the line to its supervisor: the group that front ends ask, and what managers share.
 
-What must stay true: every question is answered or fails when the line ends; a claim that nobody waits for any more is
-given back.
+What must stay true: every claim is given back, whether it was granted or not; a worker that cannot follow its
+supervisor ends.
 """
 
 from __future__ import annotations
@@ -12,18 +12,17 @@ import itertools
 import logging
 import os
 from collections.abc import AsyncIterator, Coroutine
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tensorhost.core.errors import InternalError, TensorhostError
+from tensorhost.core.errors import InternalError
 from tensorhost.inference import as_tensorhost_error
 from tensorhost.models.manager import ModelManager
-from tensorhost.models.probe import ProbeReport
 from tensorhost.models.probe_messages import Failed
-from tensorhost.models.sharing import Probe
 from tensorhost.models.wishes import Action, Wish
 from tensorhost.server.http import HttpServer
-from tensorhost.server.workers.claim_keys import LOAD_TURN, trial_of
+from tensorhost.server.workers.claims import ClaimKind
 from tensorhost.server.workers.messages import (
     Accept,
     Answered,
@@ -46,7 +45,6 @@ from tensorhost.server.workers.messages import (
     WishMessage,
     read_by_worker,
 )
-from tensorhost.server.workers.shared_reports import read_result, write_failure, write_report
 from tensorhost.telemetry import get_logger
 from tensorhost.telemetry.server_view import ServerView
 from tensorhost.telemetry.view_message import ViewMessage
@@ -100,38 +98,22 @@ class Member:
 
     # -- what managers share ---------------------------------------------------------------------------------------
 
-    async def probe(self, key: str, probe: Probe) -> ProbeReport:
-        """What ``probe`` shows here, or has shown on the worker that was first to ask with this key."""
-        number, granted = await self._claim(trial_of(key))
-        if granted.result is not None:
-            return read_result(granted.result)
-        try:
-            report = await probe()
-        except TensorhostError as error:
-            self._send(Release(id=number, result=write_failure(error)))
-            raise
-        except BaseException:
-            self._send(Release(id=number))
-            raise
-        self._send(Release(id=number, result=write_report(report), keep=True))
-        return report
+    def trial(self) -> AbstractAsyncContextManager[None]:
+        """This worker's time to try models, which no other does meanwhile."""
+        return self._claim(ClaimKind.TRIAL)
+
+    def turn(self) -> AbstractAsyncContextManager[None]:
+        """A turn to load, of which all workers together have as many as ``load_threads``."""
+        return self._claim(ClaimKind.LOAD)
 
     @contextlib.asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """The turn to load, of which all workers together have as many as ``load_threads``."""
-        number, _ = await self._claim(LOAD_TURN)
+    async def _claim(self, kind: ClaimKind) -> AsyncIterator[None]:
+        number = next(self._numbers)
         try:
+            await self._answer_to(Claim(id=number, kind=kind), self._grants, number)
             yield
         finally:
             self._send(Release(id=number))
-
-    async def _claim(self, key: str) -> tuple[int, Granted]:
-        number = next(self._numbers)
-        try:
-            return number, await self._answer_to(Claim(id=number, key=key), self._grants, number)
-        except asyncio.CancelledError:
-            self._send(Release(id=number))
-            raise
 
     async def _answer_to(self, question: Message, waiting: dict[int, asyncio.Future[_T]], number: int) -> _T:
         future: asyncio.Future[_T] = asyncio.get_running_loop().create_future()
@@ -183,8 +165,7 @@ class Member:
             case Collected():
                 _settle(self._views, message.id, message)
             case Granted():
-                if not _settle(self._grants, message.id, message) and message.result is None:
-                    self._send(Release(id=message.id))
+                _settle(self._grants, message.id, message)
             case Stop():
                 self.stop.set()
 
@@ -224,13 +205,11 @@ class Member:
             os._exit(_EXIT_CODE)
 
 
-def _settle(waiting: dict[int, asyncio.Future[_T]], number: int, answer: _T) -> bool:
-    """Give an answer to who waits for it; whether anybody does."""
+def _settle(waiting: dict[int, asyncio.Future[_T]], number: int, answer: _T) -> None:
+    """Give an answer to who waits for it, if anybody still does."""
     future = waiting.pop(number, None)
-    if future is None or future.done():
-        return False
-    future.set_result(answer)
-    return True
+    if future is not None and not future.done():
+        future.set_result(answer)
 
 
 def _available(manager: ModelManager, name: str) -> set[str]:

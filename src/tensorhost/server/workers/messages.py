@@ -14,20 +14,18 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from tensorhost.core.errors import InternalError
 from tensorhost.models.probe_messages import Failed
 from tensorhost.models.wishes import Action, Wish
+from tensorhost.server.workers.claims import ClaimKind
 from tensorhost.settings import Settings
 from tensorhost.telemetry.view_message import ViewMessage
 
 MAX_LINE_BYTES = 64 * 2**20
 """Longest message: the metrics of a thousand versions make some megabytes."""
 
-MAX_RESULT_CHARS = 8 * 2**20
-"""Longest result of a claim, or settings."""
-
 _MAX_TEXT = 8192
+_MAX_SETTINGS = 2**20
 
 _Id = Annotated[int, Field(ge=0, lt=2**62)]
 _Text = Annotated[str, Field(max_length=_MAX_TEXT)]
-_Value = Annotated[str, Field(max_length=MAX_RESULT_CHARS)]
 _M = TypeVar("_M")
 
 
@@ -69,7 +67,7 @@ class Begin(Message):
     type: Literal["begin"] = "begin"
     worker: _Id
     workers: _Id
-    settings: _Value
+    settings: Annotated[str, Field(max_length=_MAX_SETTINGS)]
     wishes: tuple[WishMessage, ...]
 
     @classmethod
@@ -129,11 +127,10 @@ class Collected(Message):
 
 
 class Granted(Message):
-    """A claim is granted; with a ``result``, another worker has done it already."""
+    """A claim is granted."""
 
     type: Literal["granted"] = "granted"
     id: _Id
-    result: _Value | None = None
 
 
 class Stop(Message):
@@ -194,20 +191,18 @@ class Reported(Message):
 
 
 class Claim(Message):
-    """Do something alone, or have what another has found out; to be answered by ``Granted``."""
+    """Let it be this worker's turn; to be answered by ``Granted``."""
 
     type: Literal["claim"] = "claim"
     id: _Id
-    key: _Text
+    kind: ClaimKind
 
 
 class Release(Message):
-    """A claim is given back, perhaps with what those who wait need not find out again, nor, if kept, any other."""
+    """A claim is given back."""
 
     type: Literal["release"] = "release"
     id: _Id
-    result: _Value | None = None
-    keep: bool = False
 
 
 ToSupervisor = Hello | Ready | Done | Ask | Collect | Reported | Claim | Release

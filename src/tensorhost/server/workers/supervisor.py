@@ -12,8 +12,14 @@ import contextlib
 import os
 import signal
 import socket
+import tempfile
 import time
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from pydantic import ByteSize
 
 from tensorhost.core.errors import InternalError
 from tensorhost.core.version import __version__
@@ -21,8 +27,7 @@ from tensorhost.server.http import base_url
 from tensorhost.server.listener import listen_together
 from tensorhost.server.stop import hung_stop_s, stop_on_signal
 from tensorhost.server.tls import tls_context
-from tensorhost.server.workers.claim_keys import LOAD_TURN, TRIAL
-from tensorhost.server.workers.claims import ClaimId, Claims, Grant
+from tensorhost.server.workers.claims import ClaimId, Claims
 from tensorhost.server.workers.control import ControlCalls
 from tensorhost.server.workers.figures import Figures
 from tensorhost.server.workers.messages import (
@@ -69,10 +74,11 @@ class Supervisor:
         self._listeners: list[list[socket.socket]] = []
         self._control = ControlCalls(self._workers)
         self._figures = Figures(self._slots, self._workers)
-        self._claims = Claims({LOAD_TURN: settings.load_threads}, exclusive=(TRIAL,))
+        self._claims = Claims(settings.load_threads)
         self._accepting: dict[int, frozenset[int]] = {}
         self._stop = asyncio.Event()
         self._url = ""
+        self._of_worker = settings
         self._ready = self._announced = False
         self._exit_code = 0
 
@@ -83,6 +89,13 @@ class Supervisor:
             CannotStartError: the address or the TLS files cannot be used.
         """
         tls_context(self._settings)
+        with _scratch(self._settings) as scratch:
+            self._of_worker = _of_worker(self._settings, len(self._slots), Path(scratch))
+            await self._run()
+        log.info("stopped")
+        return self._exit_code
+
+    async def _run(self) -> None:
         count = len(self._slots)
         self._listeners = listen_together(self._settings.host, self._settings.port, count)
         self._url = base_url(self._settings, self._listeners[0][0].getsockname()[1])
@@ -103,8 +116,6 @@ class Supervisor:
             for worker in self._workers.values():
                 worker.kill()
             self._close_listeners()
-        log.info("stopped")
-        return self._exit_code
 
     # -- the life of the workers -----------------------------------------------------------------------------------
 
@@ -141,7 +152,7 @@ class Supervisor:
             log.error("a worker cannot be started", of_worker=index, reason=str(error))
             return os.EX_OSERR
         # Together, so that each wish reaches the worker once: from the journal, or because it is on the list.
-        worker.send(Begin.of(index, len(self._slots), self._share_of(self._settings), self._control.journal.wishes()))
+        worker.send(Begin.of(index, len(self._slots), self._of_worker, self._control.journal.wishes()))
         self._workers[index] = worker
         if self._stop.is_set():
             worker.send(Stop())
@@ -177,13 +188,6 @@ class Supervisor:
         for listener in (listener for group in self._listeners for listener in group):
             listener.close()
 
-    def _share_of(self, settings: Settings) -> Settings:
-        """The settings of one worker: what bounds the memory of all models is divided."""
-        if settings.memory_budget is None:
-            return settings
-        budget = type(settings.memory_budget)(max(settings.memory_budget // len(self._slots), 1))
-        return settings.model_copy(update={"memory_budget": budget})
-
     # -- what workers say ------------------------------------------------------------------------------------------
 
     def _hear(self, index: int, worker: WorkerProcess, message: ToSupervisor) -> None:
@@ -207,9 +211,9 @@ class Supervisor:
             case Reported():
                 self._figures.reported(index, message)
             case Claim():
-                self._grant(self._claims.claim(ClaimId(index, message.id), message.key))
+                self._grant(self._claims.claim(message.kind, ClaimId(index, message.id)))
             case Release():
-                self._grant(self._claims.release(ClaimId(index, message.id), message.result, keep=message.keep))
+                self._grant(self._claims.release(ClaimId(index, message.id)))
 
     async def _answer_ask(self, worker: WorkerProcess, message: Ask) -> None:
         worker.send(Answered(id=message.id, failure=await self._control.carry_out(message.wish.wish())))
@@ -217,11 +221,10 @@ class Supervisor:
     async def _answer_collect(self, worker: WorkerProcess, message: Collect) -> None:
         worker.send(Collected(id=message.id, view=ViewMessage.of(await self._figures.collect())))
 
-    def _grant(self, grants: Iterable[Grant]) -> None:
-        for grant in grants:
-            worker = self._workers.get(grant.claim.worker)
-            if worker is not None:
-                worker.send(Granted(id=grant.claim.number, result=grant.result))
+    def _grant(self, claims: Iterable[ClaimId]) -> None:
+        for claim in claims:
+            if claim.worker in self._workers:
+                self._workers[claim.worker].send(Granted(id=claim.number))
 
     # -- what follows ----------------------------------------------------------------------------------------------
 
@@ -253,3 +256,24 @@ class Supervisor:
             except (OSError, UnicodeError) as error:
                 # Nobody reads standard output any more, or cannot; that is no reason to stop serving.
                 log.warning("the banner could not be written", reason=str(error))
+
+
+def _scratch(settings: Settings) -> AbstractContextManager[str]:
+    """A folder for as long as the server lives, where the settings keep nothing beyond that."""
+    if settings.cache_size:
+        return contextlib.nullcontext("")
+    return tempfile.TemporaryDirectory(prefix="tensorhost-trials-", ignore_cleanup_errors=True)
+
+
+def _of_worker(settings: Settings, count: int, scratch: Path) -> Settings:
+    """The settings of one worker of ``count``.
+
+    What bounds the memory of all models is divided. What trying a model has shown is kept where all find it: where the
+    settings keep nothing longer, in ``scratch``.
+    """
+    changed: dict[str, Any] = {}
+    if settings.memory_budget is not None:
+        changed["memory_budget"] = ByteSize(max(settings.memory_budget // count, 1))
+    if not settings.cache_size:
+        changed |= {"cache_dir": scratch, "cache_size": Settings.model_fields["cache_size"].default}
+    return settings.model_copy(update=changed)

@@ -1,0 +1,314 @@
+"""What trying a model has shown, kept on disk: the report of the child process, the heats of a race, and what was
+written for the runtimes that won.
+
+Kept by what decides the outcome: the bytes of the model's files, how it is loaded and run, the versions of everything
+that executes it, the processor. So a model that was tried once is not tried again, after a restart or by a second
+process. What must stay true: an entry appears whole or not at all; what is read back is checked like anything foreign;
+a folder that others may write is not used; nothing here ever fails a load.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import stat
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tensorhost.core.version import __version__
+from tensorhost.models.probe import ProbeReport
+from tensorhost.models.probe_messages import FirstRuns, WireContents, WireSignature
+from tensorhost.models.race_messages import HeatMessage
+from tensorhost.runtimes.base import LoadOptions
+from tensorhost.runtimes.cores import usable_cores
+from tensorhost.runtimes.race.verdict import Heat
+from tensorhost.telemetry import get_logger
+
+_PACKAGES = ("tensorflow-cpu", "tensorflow", "keras", "numpy", "openvino", "ai-edge-litert", "onnxruntime", "tf2onnx")
+_RECORD = "trial.json"
+_MAX_RECORD_BYTES = 16 * 2**20
+_MOST_FILES = 10_000
+_PARTIAL = ".partial-"
+_ABANDONED_S = 24 * 3600.0
+_LOCK_POLL_S = 0.05
+_OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
+
+_Bytes = Annotated[int, Field(ge=0, lt=2**62)]
+_Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+_Text = Annotated[str, Field(max_length=4000)]
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What trying a model has shown.
+
+    Attributes:
+        report: of the child process.
+        heats: of the race; empty where there was none.
+        folder: where the files of the heats' engines are.
+    """
+
+    report: ProbeReport
+    heats: tuple[Heat, ...] = ()
+    folder: Path | None = None
+
+
+class _Record(BaseModel):
+    """A trial as it is kept."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    runtime: _Text
+    weights_bytes: _Bytes
+    contents: WireContents
+    signatures: tuple[WireSignature, ...]
+    refused: dict[_Text, _Text]
+    memory_bytes: _Bytes
+    peak_bytes: _Bytes
+    load_s: _Seconds
+    run_s: _Seconds
+    crash: _Text
+    heats: tuple[HeatMessage, ...]
+
+    @classmethod
+    def of(cls, report: ProbeReport, heats: Sequence[Heat]) -> Self:
+        return cls(
+            runtime=report.runtime,
+            weights_bytes=report.weights_bytes,
+            contents=WireContents.of(report.contents),
+            signatures=tuple(
+                WireSignature.of(each, report.call_paths[name]) for name, each in report.signatures.items()
+            ),
+            refused=dict(report.refused_signatures),
+            memory_bytes=report.memory_bytes,
+            peak_bytes=report.peak_bytes,
+            load_s=report.load_s,
+            run_s=report.run_s,
+            crash=report.crash,
+            heats=tuple(map(HeatMessage.of, heats)),
+        )
+
+    def trial(self, folder: Path) -> Trial:
+        report = ProbeReport(
+            contents=self.contents.contents(),
+            runtime=self.runtime,
+            weights_bytes=self.weights_bytes,
+            signatures={each.name: each.signature() for each in self.signatures},
+            call_paths={each.name: each.call_path for each in self.signatures},
+            refused_signatures=self.refused,
+            memory_bytes=self.memory_bytes,
+            peak_bytes=self.peak_bytes,
+            load_s=self.load_s,
+            run_s=self.run_s,
+            crash=self.crash,
+        )
+        return Trial(report, tuple(message.heat() for message in self.heats), folder)
+
+
+class KeptTrials:
+    """Trials on disk. Constructing is free; the folder is made when it is first needed.
+
+    Every method blocks and may be called from any thread.
+
+    Args:
+        folder: where; None to keep nothing longer than this object.
+        limit_bytes: the most that is kept; what was used longest ago goes first. 0 keeps nothing, as without a folder.
+    """
+
+    def __init__(self, folder: Path | None, limit_bytes: int) -> None:
+        self._folder = folder if limit_bytes else None
+        self._limit_bytes = limit_bytes
+        self._scratch: tempfile.TemporaryDirectory[str] | None = None
+
+    @contextlib.contextmanager
+    def alone(self, key: str, give_up: Callable[[], bool]) -> Iterator[None]:
+        """Hold the lock of ``key`` against other threads and processes that try the same model.
+
+        Waits for whoever has it, until ``give_up`` says that waiting is over; then, and where nothing is kept, goes on
+        without.
+        """
+        folder = self._usable()
+        if folder is None or not key or os.name != "posix":
+            yield
+            return
+        import fcntl
+
+        with (folder / f"{key}.lock").open("ab") as file:
+            while not give_up():
+                with contextlib.suppress(OSError):
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                time.sleep(_LOCK_POLL_S)
+            yield
+
+    def find(self, key: str) -> Trial | None:
+        """What was kept under ``key``; None where nothing is, or nothing that can be read."""
+        folder = self._usable()
+        if folder is None or not key:
+            return None
+        entry = folder / key
+        record = entry / _RECORD
+        try:
+            if record.stat().st_size > _MAX_RECORD_BYTES:
+                return None
+            found = _Record.model_validate_json(record.read_bytes())
+            os.utime(record)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValidationError) as error:
+            log.warning("a kept trial cannot be read", folder=str(entry), reason=type(error).__name__)
+            return None
+        return found.trial(entry)
+
+    def workplace(self) -> Path:
+        """A new folder, for what is to be kept; ``keep`` or ``discard`` it."""
+        folder = self._usable()
+        if folder is None:
+            if self._scratch is None:
+                self._scratch = tempfile.TemporaryDirectory(prefix="tensorhost-engines-", ignore_cleanup_errors=True)
+            folder = Path(self._scratch.name)
+        return Path(tempfile.mkdtemp(prefix=_PARTIAL, dir=folder))
+
+    def keep(self, key: str, trial: Trial) -> Trial:
+        """Keep ``trial``, whose folder is a workplace or None; the same with the folder where its files are now."""
+        folder = self._usable()
+        if folder is None or not key:
+            return trial
+        workplace = trial.folder or self.workplace()
+        try:
+            (workplace / _RECORD).write_text(_Record.of(trial.report, trial.heats).model_dump_json(), encoding="utf-8")
+            entry = folder / key
+            if entry.exists():
+                shutil.rmtree(entry)
+            workplace.rename(entry)
+            self._make_room(folder, entry)
+        except (OSError, ValidationError) as error:
+            log.warning("a trial cannot be kept", folder=str(folder), reason=str(error))
+            return replace(trial, folder=workplace if workplace.exists() else None)
+        return replace(trial, folder=entry)
+
+    def forget(self, key: str) -> None:
+        """Drop what is kept under ``key``."""
+        folder = self._usable()
+        if folder is not None and key:
+            shutil.rmtree(folder / key, ignore_errors=True)
+
+    def close(self) -> None:
+        """Remove what was not to be kept."""
+        if self._scratch is not None:
+            self._scratch.cleanup()
+            self._scratch = None
+
+    def _usable(self) -> Path | None:
+        """The folder, made where it is missing; None where there is none that only we may write to."""
+        folder = self._folder
+        if folder is None:
+            return None
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            status = folder.stat()
+            if status.st_uid == os.geteuid() and not status.st_mode & _OTHERS_MAY_WRITE and os.access(folder, os.W_OK):
+                return folder
+            reason = "it must be writable, and belong to this user alone"
+        except OSError as error:
+            reason = error.strerror or "unusable"
+        log.warning("trials of models are not kept", folder=str(folder), reason=reason)
+        self._folder = None
+        return None
+
+    def _make_room(self, folder: Path, newest: Path) -> None:
+        """Remove entries, the one used longest ago first, until the rest fits; and what a killed process left."""
+        entries = []
+        for entry in folder.iterdir():
+            if entry.name.startswith(_PARTIAL):
+                if time.time() - entry.stat().st_mtime > _ABANDONED_S:
+                    shutil.rmtree(entry, ignore_errors=True)
+            elif (entry / _RECORD).is_file():
+                size_bytes = sum(file.stat().st_size for file in entry.rglob("*") if file.is_file())
+                entries.append(((entry / _RECORD).stat().st_mtime, size_bytes, entry))
+        total_bytes = sum(size_bytes for _, size_bytes, _ in entries)
+        for _, size_bytes, entry in sorted(entries):
+            if total_bytes <= self._limit_bytes:
+                return
+            if entry != newest:
+                shutil.rmtree(entry, ignore_errors=True)
+                (folder / f"{entry.name}.lock").unlink(missing_ok=True)
+                total_bytes -= size_bytes
+
+
+def default_folder() -> Path:
+    """Where trials are kept unless the operator says: ``tensorhost`` in the user's folder for caches."""
+    root = os.environ.get("XDG_CACHE_HOME")
+    return (Path(root) if root else Path.home() / ".cache") / "tensorhost"
+
+
+def key_of(path: Path, options: LoadOptions, runs: FirstRuns) -> str:
+    """What a trial is kept by; empty where its outcome depends on what cannot be read here. Reads all of the model.
+
+    Args:
+        path: a model's file or folder.
+        options: how it is loaded.
+        runs: how it is run.
+    """
+    if options.modules or options.model_modules or options.op_libraries or options.allow_lambda:
+        return ""  # code of the operator's or of the model's own
+    examples = [] if runs.examples is None else [runs.folder / runs.examples]
+    digest = hashlib.blake2b(digest_size=20)
+    facts = {
+        "options": asdict(options),
+        "rows": [runs.max_batch_rows, runs.batching, sorted(runs.ranges.items())],
+        "versions": [__version__, platform.python_version(), *map(_version, _PACKAGES)],
+        "processor": [platform.machine(), _processor(), usable_cores()],
+    }
+    digest.update(json.dumps(facts, default=str, sort_keys=True).encode())
+    try:
+        for name, file in [*_files(path), *((str(file), file) for file in examples)]:
+            with file.open("rb") as content:
+                digest.update(f"\n{name}\n".encode("utf-8", "backslashreplace"))
+                digest.update(hashlib.file_digest(content, hashlib.blake2b).digest())
+    except (OSError, ValueError):
+        return ""
+    return digest.hexdigest()
+
+
+def _files(path: Path) -> list[tuple[str, Path]]:
+    """Every file of the model, with its name in it. Raises ValueError where that cannot be told."""
+    if path.is_file():
+        if path.suffix == ".json":
+            raise ValueError("its weights lie wherever it says")
+        return [(path.name, path)]
+    found: list[tuple[str, Path]] = []
+    for folder, _, names in os.walk(path, followlinks=True):
+        found += [(str((Path(folder) / name).relative_to(path)), Path(folder) / name) for name in names]
+        if len(found) > _MOST_FILES:
+            raise ValueError("too many files")
+    return sorted(found)
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def _processor() -> str:
+    """The processor's name and abilities, as far as the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return "".join(sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))}))

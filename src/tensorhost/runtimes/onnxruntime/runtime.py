@@ -1,0 +1,178 @@
+"""A model in ONNX form, executed by ONNX Runtime.
+
+A session may be called from several threads at once. What must stay true: outputs are ONNX Runtime's own new arrays,
+which share memory with no input.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tensorhost.core.dtypes import DType
+from tensorhost.core.errors import (
+    ModelFailedError,
+    OutOfMemoryError,
+    RuntimeMissingError,
+    TensorhostError,
+    UnsupportedModelError,
+)
+from tensorhost.core.signatures import Signature
+from tensorhost.core.tensors import Array, Tensors
+from tensorhost.runtimes.base import LoadedModel, LoadOptions, Runtime
+from tensorhost.runtimes.cores import usable_cores
+from tensorhost.runtimes.engine_files import EngineSignature
+
+_NOT_CARRIED = frozenset({DType.STRING, DType.BFLOAT16, DType.COMPLEX64, DType.COMPLEX128})
+_QUIET = 3
+"""Log errors only."""
+
+_LONGEST_REASON = 300
+_ordinary = ThreadPoolExecutor(1, thread_name_prefix="onnxruntime sessions")
+
+
+def is_installed() -> bool:
+    """Whether ONNX Runtime and the converter are there, without importing them."""
+    return all(importlib.util.find_spec(name) is not None for name in ("onnxruntime", "tf2onnx"))
+
+
+def prepare() -> None:
+    """Start the thread on which sessions, and with them their threads, are made. Raises RuntimeMissingError."""
+    onnxruntime()
+    _ordinary.submit(int).result()
+
+
+def onnxruntime() -> Any:
+    """The ``onnxruntime`` module. Raises RuntimeMissingError when it is not installed."""
+    try:
+        return importlib.import_module("onnxruntime")
+    except ImportError as error:
+        raise RuntimeMissingError(
+            "This model needs ONNX Runtime: pip install 'tensorhost[onnx]'.", log_detail=str(error)
+        ) from error
+
+
+def refuse_element_types(signature: Signature) -> None:
+    """Raise UnsupportedModelError where ONNX Runtime cannot carry an input or output."""
+    for name, spec in (*signature.inputs.items(), *signature.outputs.items()):
+        if spec.dtype in _NOT_CARRIED:
+            raise UnsupportedModelError(f"ONNX Runtime is not given {spec.dtype} tensors, as '{name}' is one.")
+
+
+class OnnxRuntime(LoadedModel):
+    """A loaded model. See ``Runtime``.
+
+    Args:
+        calls: by signature, the default one first.
+        weights_bytes: bytes of the parameters.
+        path: how signatures are called, for the metadata.
+    """
+
+    name = "onnxruntime"
+
+    def __init__(self, calls: Sequence[OnnxCall], weights_bytes: int, path: str) -> None:
+        super().__init__({call.signature.name: call.signature for call in calls}, {}, weights_bytes)
+        self._calls = {call.signature.name: call for call in calls}
+        self._path = path
+
+    def call_path(self, signature: str) -> str:
+        """How this signature is called."""
+        del signature  # all alike
+        return self._path
+
+    def tune(self, signature: str, samples: Sequence[Tensors]) -> None:
+        """Nothing to choose."""
+
+    def run(self, signature: str, inputs: Tensors) -> dict[str, Array]:
+        """One call; see ``Runtime.run``."""
+        return self._calls[signature](inputs)
+
+    def close(self) -> None:
+        """Drop the sessions. No call may be running or follow."""
+        self._calls.clear()
+
+
+class OnnxCall:
+    """One signature, ready to call: ``inputs`` and ``outputs`` are the session's names by those of the signature."""
+
+    __slots__ = ("_errors", "_inputs", "_names", "_session", "signature")
+
+    def __init__(
+        self, module: Any, session: Any, signature: Signature, inputs: Mapping[str, str], outputs: Mapping[str, str]
+    ) -> None:
+        self.signature = signature
+        self._session = session
+        self._errors = onnx_errors(module)
+        self._inputs = tuple((name, inputs[name]) for name in signature.inputs)
+        self._names = [outputs[name] for name in signature.outputs]
+
+    def __call__(self, inputs: Tensors) -> dict[str, Array]:
+        """Run once. Raises ModelFailedError or OutOfMemoryError."""
+        try:
+            values = self._session.run(self._names, {port: inputs[name] for name, port in self._inputs})
+        except self._errors as error:
+            raise run_error(error) from error
+        outputs = {name: np.asarray(value) for name, value in zip(self.signature.outputs, values, strict=True)}
+        for array in outputs.values():
+            array.flags.writeable = False
+        return outputs
+
+
+def load_engine(engine: EngineSignature, weights_bytes: int, options: LoadOptions) -> Runtime:
+    """Load a signature that was written as an ONNX file.
+
+    Raises:
+        ModelFailedError: ONNX Runtime refuses the file.
+        RuntimeMissingError: ONNX Runtime is not installed.
+        OutOfMemoryError: the model does not fit.
+    """
+    module = onnxruntime()
+    try:
+        session = _ordinary.submit(_session, module, engine.path, options).result()
+        call = OnnxCall(module, session, engine.signature, engine.inputs, engine.outputs)
+    except onnx_errors(module) as error:
+        raise load_error(error) from error
+    threads = f"{options.intra_op_threads} threads" if options.intra_op_threads else "one thread per core"
+    return OnnxRuntime([call], weights_bytes, f"ONNX Runtime, float32, {threads}")
+
+
+def _session(module: Any, path: Path, options: LoadOptions) -> Any:
+    made = module.SessionOptions()
+    made.intra_op_num_threads = options.intra_op_threads or usable_cores()
+    made.inter_op_num_threads = 1
+    made.log_severity_level = _QUIET
+    # Threads that wait by spinning take the cores from the event loop and from other models.
+    made.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return module.InferenceSession(str(path), made, providers=["CPUExecutionProvider"])
+
+
+def onnx_errors(module: Any) -> tuple[type[Exception], ...]:
+    """What ONNX Runtime raises."""
+    state = module.capi.onnxruntime_pybind11_state
+    own = [each for each in vars(state).values() if isinstance(each, type) and issubclass(each, Exception)]
+    return (*own, RuntimeError, ValueError, TypeError, MemoryError)
+
+
+def load_error(error: Exception) -> TensorhostError:
+    """The error for ``error``, raised while a session was made."""
+    if isinstance(error, MemoryError):
+        return OutOfMemoryError("The model does not fit in memory.", log_detail=str(error))
+    return ModelFailedError(f"ONNX Runtime cannot take the model: {_reason(error)}", log_detail=str(error))
+
+
+def run_error(error: Exception) -> TensorhostError:
+    """The error for ``error``, raised while a model ran."""
+    if isinstance(error, MemoryError) or "Failed to allocate" in str(error):
+        return OutOfMemoryError("The model ran out of memory.", log_detail=str(error))
+    return ModelFailedError(f"The model failed while running: {_reason(error)}", log_detail=str(error))
+
+
+def _reason(error: Exception) -> str:
+    line = next((line.strip() for line in str(error).splitlines() if line.strip()), "no reason given")
+    return f"{line[:_LONGEST_REASON]}…" if len(line) > _LONGEST_REASON else line

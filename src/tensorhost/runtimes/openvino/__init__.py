@@ -1,0 +1,1 @@
+"""OpenVINO: convolution networks on CPUs, and SavedModels where TensorFlow is not installed."""

@@ -1,0 +1,102 @@
+"""A model compiled by OpenVINO, ready to call.
+
+An infer request computes for one caller at a time, so each call takes one that is idle, or makes one. What must stay
+true: no output shares memory with a request, whose memory the next call overwrites; a request that failed is never
+used again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tensorhost.core.signatures import Signature
+from tensorhost.core.tensors import Array, Tensors
+from tensorhost.runtimes.base import LoadedModel
+from tensorhost.runtimes.openvino.process import OPENVINO_ERRORS, run_error
+
+
+class OpenVINORuntime(LoadedModel):
+    """A loaded model. See ``Runtime``.
+
+    Args:
+        calls: by signature, the default one first.
+        refused: signatures left out, with the reason.
+        weights_bytes: bytes of the parameters.
+        path: how signatures are called, for the metadata.
+    """
+
+    name = "openvino"
+
+    def __init__(
+        self, calls: Sequence[CompiledCall], refused: Mapping[str, str], weights_bytes: int, path: str
+    ) -> None:
+        super().__init__({call.signature.name: call.signature for call in calls}, refused, weights_bytes)
+        self._calls = {call.signature.name: call for call in calls}
+        self._path = path
+
+    def call_path(self, signature: str) -> str:
+        """How this signature is called."""
+        del signature  # all alike
+        return self._path
+
+    def tune(self, signature: str, samples: Sequence[Tensors]) -> None:
+        """Nothing to choose: OpenVINO decides by itself how many of its threads an operation is worth."""
+
+    def run(self, signature: str, inputs: Tensors) -> dict[str, Array]:
+        """One call; see ``Runtime.run``."""
+        return self._calls[signature](inputs)
+
+    def close(self) -> None:
+        """Drop the compiled model. No call may be running or follow."""
+        self._calls.clear()
+
+
+class CompiledCall:
+    """One signature, ready to call.
+
+    Args:
+        tensor: OpenVINO's class of tensors.
+        compiled: the compiled model.
+        signature: names and order of inputs and outputs.
+        inputs, outputs: positions of the signature's tensors in the compiled model, in the signature's order.
+    """
+
+    __slots__ = ("_compiled", "_idle", "_inputs", "_outputs", "_tensor", "signature")
+
+    def __init__(
+        self, tensor: Any, compiled: Any, signature: Signature, inputs: Sequence[int], outputs: Sequence[int]
+    ) -> None:
+        self.signature = signature
+        self._tensor = tensor
+        self._compiled = compiled
+        self._inputs = tuple(zip(signature.inputs, inputs, strict=True))
+        self._outputs = tuple(zip(signature.outputs, outputs, strict=True))
+        # Appending and popping are atomic; a call that finds none idle makes one of its own.
+        self._idle: list[Any] = []
+
+    def __call__(self, inputs: Tensors) -> dict[str, Array]:
+        """Run once. Raises ModelFailedError or OutOfMemoryError."""
+        try:
+            try:
+                request = self._idle.pop()
+            except IndexError:
+                request = self._compiled.create_infer_request()
+            for name, position in self._inputs:
+                # Read where they lie: the caller keeps the arrays until the call is done.
+                array = np.asarray(inputs[name], order="C")
+                request.set_input_tensor(position, self._tensor(array, shared_memory=True))
+            request.infer()
+            outputs = {name: _kept(request.get_output_tensor(position).data) for name, position in self._outputs}
+        except OPENVINO_ERRORS as error:
+            raise run_error(error) from error
+        self._idle.append(request)
+        return outputs
+
+
+def _kept(value: Array) -> Array:
+    array = np.array(value)
+    array.flags.writeable = False
+    return array

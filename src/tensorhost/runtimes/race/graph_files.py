@@ -1,0 +1,63 @@
+"""A signature of a frozen graph as a file of its own, for runtimes that read TensorFlow graphs.
+
+Only what the outputs depend on is written, and each output under a name of its own, since readers take the ends of a
+graph for its outputs: one that is used inside the graph as well, or is asked for twice, would be lost.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tensorhost.core.errors import UnsupportedModelError
+from tensorhost.runtimes.engine_files import EngineFile
+from tensorhost.runtimes.tensorflow.export import part_of
+from tensorhost.runtimes.tensorflow.graph_import import scopes
+from tensorhost.runtimes.tensorflow.graph_scan import node_name
+from tensorhost.runtimes.tensorflow.session import ServedGraph
+from tensorhost.runtimes.tensorflow.signature_defs import BoundSignature
+
+_PLACEHOLDER = "Placeholder"
+_LOOPS = frozenset({"While", "StatelessWhile", "Enter"})
+
+
+def has_loop(served: ServedGraph, signature: str) -> bool:
+    """Whether the signature's graph repeats a part of itself, as recurrent networks do."""
+    part, _ = _part(served, signature)
+    nodes = [*part.node, *(node for function in part.library.function for node in function.node_def)]
+    return any(node.op in _LOOPS for node in nodes)
+
+
+def write_graph(tf: Any, served: ServedGraph, signature: str, folder: Path, name: str) -> EngineFile:
+    """Write ``name`` in ``folder``, a GraphDef; the names are those of its tensors.
+
+    Raises UnsupportedModelError where an input is no placeholder.
+    """
+    part, bound = _part(served, signature)
+    nodes = {node.name: node for node in part.node}
+    for feed in bound.feeds:
+        node = nodes.get(node_name(feed))
+        if node is None or node.op != _PLACEHOLDER:
+            raise UnsupportedModelError("An input is no placeholder of the graph.")
+    prefix = _free_prefix(nodes)
+    outputs = {}
+    for number, (output, fetch) in enumerate(zip(bound.signature.outputs, bound.fetches, strict=True)):
+        dtype = served.session.graph.get_tensor_by_name(fetch).dtype
+        added = part.node.add(name=f"{prefix}_{number}", op="Identity", input=[fetch.removesuffix(":0")])
+        added.attr["T"].type = tf.as_dtype(dtype).as_datatype_enum
+        outputs[output] = f"{added.name}:0"
+    (folder / name).write_bytes(part.SerializeToString())
+    return EngineFile(name, dict(zip(bound.signature.inputs, bound.feeds, strict=True)), outputs)
+
+
+def _part(served: ServedGraph, signature: str) -> tuple[Any, BoundSignature]:
+    bound = next(each for each in served.bindings.bound if each.signature.name == signature)
+    return part_of(served, [node_name(name) for name in (*bound.feeds, *bound.fetches)])[0], bound
+
+
+def _free_prefix(nodes: Any) -> str:
+    taken = {scope for name in nodes for scope in (name, *scopes(name))}
+    prefix = "output"
+    while any(name.startswith(prefix) for name in taken):
+        prefix += "_"
+    return prefix

@@ -1,0 +1,85 @@
+"""A model that several runtimes execute between them: which one, by signature and by rows of the call.
+
+What must stay true: signatures are those of the model's own runtime, whoever executes them; a runtime that serves
+several signatures is closed once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from tensorhost.core.signatures import Signature
+from tensorhost.core.tensors import Array, Tensors
+from tensorhost.runtimes.base import LoadedModel, Runtime
+
+
+class Route(NamedTuple):
+    """Calls of at most ``rows`` rows go to ``runtime``."""
+
+    rows: int
+    runtime: Runtime
+
+
+class RoutedRuntime(LoadedModel):
+    """A loaded model. See ``Runtime``.
+
+    Args:
+        signatures: as clients see them, the default one first.
+        routes: by signature, in rising order of rows; the last one takes whatever is left.
+        refused: signatures left out, with the reason.
+        weights_bytes: bytes of the model's parameters.
+    """
+
+    def __init__(
+        self,
+        signatures: Mapping[str, Signature],
+        routes: Mapping[str, Sequence[Route]],
+        refused: Mapping[str, str],
+        weights_bytes: int,
+    ) -> None:
+        super().__init__(signatures, refused, weights_bytes)
+        self._routes = {name: tuple(routes[name]) for name in signatures}
+        # The first input with rows; None where calls have no rows to tell them by.
+        self._counted = {name: _counted(signature) for name, signature in signatures.items()}
+
+    @property
+    def name(self) -> str:
+        """What executes the model: of several, those of the default signature first."""
+        return "+".join(dict.fromkeys(runtime.name for runtime in self._runtimes()))
+
+    def call_path(self, signature: str) -> str:
+        """How this signature is called."""
+        *firsts, last = self._routes[signature]
+        paths = [f"up to {route.rows} rows: {route.runtime.call_path(signature)}" for route in firsts]
+        return "; ".join([*paths, f"{'beyond: ' if firsts else ''}{last.runtime.call_path(signature)}"])
+
+    def tune(self, signature: str, samples: Sequence[Tensors]) -> None:
+        """Have each runtime that serves the signature tune itself; see ``Runtime.tune``."""
+        for runtime in dict.fromkeys(route.runtime for route in self._routes[signature]):
+            runtime.tune(signature, samples)
+
+    def run(self, signature: str, inputs: Tensors) -> dict[str, Array]:
+        """One call; see ``Runtime.run``."""
+        routes = self._routes[signature]
+        if len(routes) == 1:
+            return routes[0].runtime.run(signature, inputs)
+        counted = self._counted[signature]
+        rows = 1 if counted is None else len(inputs[counted])
+        for route in routes:
+            if rows <= route.rows:
+                return route.runtime.run(signature, inputs)
+        return routes[-1].runtime.run(signature, inputs)
+
+    def close(self) -> None:
+        """Close every runtime. No call may be running or follow."""
+        for runtime in self._runtimes():
+            runtime.close()
+        self._routes.clear()
+
+    def _runtimes(self) -> Iterable[Runtime]:
+        return list(dict.fromkeys(route.runtime for routes in self._routes.values() for route in routes))
+
+
+def _counted(signature: Signature) -> str | None:
+    return next((name for name, spec in signature.inputs.items() if spec.is_batchable), None)
