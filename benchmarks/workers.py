@@ -78,9 +78,15 @@ def wait_until_ready(server: RunningServer) -> None:
 def memory_mib(server: RunningServer) -> dict[str, float]:
     """Memory of all processes that serve: resident, and with shared pages counted once (``pss``)."""
     parent = psutil.Process(server.pid)
-    family = [parent, *(each for each in parent.children() if "tensorhost.server.workers.worker" in each.cmdline())]
-    used = [process.memory_full_info() for process in family]
+    used = [process.memory_full_info() for process in (parent, *filter(_is_worker, parent.children()))]
     return {name: round(sum(getattr(one, name) for one in used) / 2**20, 1) for name in ("rss", "pss")}
+
+
+def _is_worker(process: psutil.Process) -> bool:
+    try:
+        return "tensorhost.server.workers.worker" in process.cmdline()
+    except psutil.ZombieProcess:  # a child in which models were tried has ended, and its parent is paused
+        return False
 
 
 def measure_turn(server: RunningServer, body: Path, case: Case) -> dict[str, float]:

@@ -267,8 +267,7 @@ class ModelManager:
 
     async def _take_up_wishes(self) -> None:
         """Note what operators asked for before this manager was opened. What cannot be had any more is left out."""
-        wishes, self._wishes = self._wishes, ()
-        for wish in wishes:
+        for wish in self._wishes:
             try:
                 if wish.action is Action.LOAD:
                     await self._want(wish.name, wish.source, wish.version)
@@ -276,6 +275,7 @@ class ModelManager:
                     self._stop_wanting(wish.name, wish.version)
             except TensorhostError as error:
                 log.warning("an earlier request cannot be repeated", model=wish.name, reason=error.message)
+        self._wishes = ()
 
     def _loadable(self, name: str, version: str | None) -> list[VersionRecord]:
         model = self._catalog.model(name)

@@ -102,7 +102,9 @@ class HttpServer:
             await self.accept_from(range(len(listeners)))
 
     async def accept_from(self, indices: Collection[int]) -> None:
-        """Take connections from these of the listeners, by position, and from no others. Not after ``close``."""
+        """Take connections from these of the listeners, by position, and from no others; none after ``close``."""
+        if not self._listeners:
+            return
         for index in self._servers.keys() - set(indices):
             self._servers.pop(index).close()
         loop = asyncio.get_running_loop()

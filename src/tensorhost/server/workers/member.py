@@ -152,8 +152,7 @@ class Member:
     async def _hear(self, message: ToWorker, server: HttpServer, manager: ModelManager) -> None:
         match message:
             case Accept():
-                if not self.stop.is_set():
-                    await server.accept_from(message.sockets)
+                await server.accept_from(message.sockets)
             case Readiness():
                 self.ready = message.ready
             case CarryOut():

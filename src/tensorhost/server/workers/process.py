@@ -8,14 +8,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Self
 
 from tensorhost.core.errors import InternalError
 from tensorhost.models.probe_process import search_path
+from tensorhost.server.stop import STOP_SIGNALS
 from tensorhost.server.workers.messages import MAX_LINE_BYTES, Message, ToSupervisor, read_by_supervisor
 from tensorhost.settings import environment_variable
 
@@ -43,12 +45,13 @@ class WorkerProcess:
         try:
             with theirs:
                 descriptors = (theirs.fileno(), *(listener.fileno() for listener in listeners))
-                process = subprocess.Popen(  # noqa: S603, ASYNC220 - this interpreter and a module of ours; it is quick
-                    [sys.executable, *_MODULE, str(os.getpid()), *map(str, descriptors)],
-                    stdin=subprocess.DEVNULL,
-                    pass_fds=descriptors,
-                    env=_environment(),
-                )
+                with _stop_signals_blocked():
+                    process = subprocess.Popen(  # noqa: S603, ASYNC220 - this interpreter, a module of ours; it is quick
+                        [sys.executable, *_MODULE, str(os.getpid()), *map(str, descriptors)],
+                        stdin=subprocess.DEVNULL,
+                        pass_fds=descriptors,
+                        env=_environment(),
+                    )
         except OSError:
             ours.close()
             raise
@@ -93,6 +96,16 @@ class WorkerProcess:
         finally:
             with contextlib.suppress(OSError):
                 await self._writer.wait_closed()
+
+
+@contextlib.contextmanager
+def _stop_signals_blocked() -> Iterator[None]:
+    """What is started meanwhile hears no Ctrl-C before it can ignore it; this process hears it afterwards."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _environment() -> dict[str, str]:

@@ -129,15 +129,13 @@ class Supervisor:
                 if exit_code:
                     self._exit_code = 1
                 return
-            slot.died(time.monotonic())
             log.error(
                 "a worker ended; it is replaced",
                 of_worker=index,
                 exit_code=exit_code,
-                signal=signal.Signals(-exit_code).name if exit_code < 0 else None,
+                signal=_signal_name(-exit_code),
                 after_s=round(slot.restart_after_s, 1),
             )
-            self._rearrange()
             if is_hopeless(self._slots):
                 log.error("the workers do not start; giving up")
                 self._exit_code = 1
@@ -150,6 +148,7 @@ class Supervisor:
             worker = await WorkerProcess.start(listeners)
         except OSError as error:
             log.error("a worker cannot be started", of_worker=index, reason=str(error))
+            self._lost(index)
             return os.EX_OSERR
         # Together, so that each wish reaches the worker once: from the journal, or because it is on the list.
         worker.send(Begin.of(index, len(self._slots), self._of_worker, self._control.journal.wishes()))
@@ -162,13 +161,21 @@ class Supervisor:
         except InternalError as error:
             log.error("a worker cannot be understood", of_worker=index, reason=error.message, detail=error.log_detail)
             worker.kill()
-        exit_code = await worker.end()
         del self._workers[index]
+        self._lost(index)
+        return await worker.end()
+
+    def _lost(self, index: int) -> None:
+        """A worker has ended, or is about to: what was its is the others' now."""
+        if self._stop.is_set():
+            self._slots[index].phase = Phase.DOWN
+        else:
+            self._slots[index].died(time.monotonic())
         self._accepting.pop(index, None)
         self._control.lost(index)
         self._figures.lost(index)
         self._grant(self._claims.lost(index))
-        return exit_code
+        self._rearrange()
 
     async def _stop_when_told(self) -> None:
         await self._stop.wait()
@@ -256,6 +263,14 @@ class Supervisor:
             except (OSError, UnicodeError) as error:
                 # Nobody reads standard output any more, or cannot; that is no reason to stop serving.
                 log.warning("the banner could not be written", reason=str(error))
+
+
+def _signal_name(number: int) -> str | None:
+    """The name of a signal; None where ``number`` is none."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return None
 
 
 def _scratch(settings: Settings) -> AbstractContextManager[str]:

@@ -15,6 +15,7 @@ import socket
 import sys
 
 from tensorhost.server.assembly import Part, run_process, serve_models
+from tensorhost.server.stop import STOP_SIGNALS
 from tensorhost.server.workers.member import Member
 from tensorhost.server.workers.messages import MAX_LINE_BYTES, Begin, read_begin
 from tensorhost.settings import Settings
@@ -43,8 +44,9 @@ async def _serve(settings: Settings, begin: Begin, line: socket.socket, listener
 
 def _depend_on(parent_pid: int) -> None:
     """End with the parent, however it ends, and leave it the signals."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)  # the parent had blocked them until here
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent_pid:  # it has ended before that
         os._exit(1)
