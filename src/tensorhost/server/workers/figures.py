@@ -45,7 +45,7 @@ class Figures:
         called_at = time.monotonic()
         async with self._asking:
             # Whoever waited while others were answered may find that all were asked after he came.
-            if self._asked_at < called_at:
+            if self._asked_at <= called_at:
                 await self._ask()
         serving = [self._views[slot] for slot in self._views if self._slots[slot].phase is Phase.READY]
         return merge(
