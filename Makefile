@@ -39,6 +39,7 @@ check: $(STAMP) ## Check format, lint, types, import contracts and generated doc
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/settings_reference.py --check
 	$(BIN)/python scripts/benchmark_page.py --check
+	$(BIN)/python scripts/hot_path_page.py --check
 
 format: $(STAMP) ## Format the code and fix what the linter can
 	$(BIN)/ruff format .
@@ -47,7 +48,7 @@ format: $(STAMP) ## Format the code and fix what the linter can
 settings: $(STAMP) ## Write docs/settings.md from the settings
 	$(BIN)/python scripts/settings_reference.py
 
-bench: $(STAMP) ## Measure against other servers and write docs/benchmarks.md (a quarter of an hour; needs wrk)
+bench: $(STAMP) ## Measure against other servers and write docs/benchmarks.md (half an hour; needs wrk)
 	$(BIN)/python -m benchmarks
 
 build: $(STAMP) ## Build the wheel and the source archive into dist/

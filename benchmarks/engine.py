@@ -73,16 +73,18 @@ class NullRuntime:
         pass
 
 
-def make_engine(*, timeout_s: float = 0.0) -> InferenceEngine:
-    """An engine over a real manager that holds the null model, as if it had been loaded and found fast."""
+def make_engine(runtime: Any = None, *, timeout_s: float = 0.0) -> InferenceEngine:
+    """An engine over a real manager that holds ``runtime``, or the null model, as if loaded and found fast."""
+    runtime = runtime or NullRuntime()
+    signature = next(iter(runtime.signatures.values()))
     manager = ModelManager()
     manager.settings = manager.settings.model_copy(update={"request_timeout_s": timeout_s})
     loaded = LoadedVersion(
-        NullRuntime(),
+        runtime,
         ModelConfig(),
         {},
-        {SIGNATURE.name: PreprocessingPipeline(PreprocessingOptions(), SIGNATURE)},
-        {SIGNATURE.name: PostprocessingPipeline(PostprocessingOptions(), SIGNATURE)},
+        {signature.name: PreprocessingPipeline(PreprocessingOptions(), signature)},
+        {signature.name: PostprocessingPipeline(PostprocessingOptions(), signature)},
         load_s=0.0,
         warmup_s=0.0,
         memory_bytes=0,
@@ -95,7 +97,7 @@ def make_engine(*, timeout_s: float = 0.0) -> InferenceEngine:
         inline_rows=MAX_BATCH_ROWS,
     )
     model_id = ModelId("null", "1")
-    servable = Servable(model_id, loaded, manager.metrics.version(*model_id), {SIGNATURE.name: options})
+    servable = Servable(model_id, loaded, manager.metrics.version(*model_id), {signature.name: options})
     folder = Path("null")
     record = VersionRecord(model_id, VersionOnDisk("1", folder, ModelFormat.SAVED_MODEL, 0, 0.0))
     record.state, record.servable = VersionState.AVAILABLE, servable

@@ -27,10 +27,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks import machine
-from benchmarks.http_servers import DEFAULT_CACHE, SETTLE_S, spread
+from benchmarks.contenders import tensorhost
+from benchmarks.figures import spread
 from benchmarks.load import generator_version, run_load
-from benchmarks.models import Model
-from benchmarks.servers import request_body, run_servers, tensorhost
+from benchmarks.models import DEFAULT_CACHE, Model
+from benchmarks.servers import SETTLE_S, run_servers
 from tensorhost.runtimes import LoadOptions, load, prepare
 
 RESULT = Path(__file__).parent / "results" / "formats.json"
@@ -118,7 +119,7 @@ def measure(case: Case, rounds: int) -> dict[str, Any]:
     ratios: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as scratch, run_servers([tensorhost()], case.model) as (server,):
         body = Path(scratch) / "body.json"
-        body.write_bytes(request_body(case.model))
+        body_bytes = body.write_bytes(server.body())
         for _ in range(rounds):
             best = 0.0
             for name, loop in case.loops.items():
@@ -133,7 +134,7 @@ def measure(case: Case, rounds: int) -> dict[str, Any]:
             server.pause()
     return {
         "title": case.title,
-        "body_bytes": len(request_body(case.model)),
+        "body_bytes": body_bytes,
         "rows_s": {name: spread(values) for name, values in taken.items()},
         "ratios": {name: spread(values) for name, values in ratios.items()},
     }

@@ -20,9 +20,8 @@ from typing import Any
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
-from benchmarks.http_servers import DEFAULT_CACHE
 from benchmarks.machine import describe
-from benchmarks.models import ensure
+from benchmarks.models import DEFAULT_CACHE, ensure
 from tensorhost.runtimes import LoadOptions, load
 
 RESULT = Path(__file__).parent / "results" / "litert.json"

@@ -1,7 +1,8 @@
-"""Closed-loop load over kept-alive connections: wrk (in C, one thread) posting one fixed body.
+"""Load over kept-alive connections, one fixed body posted: closed loop with wrk (in C, one thread), or open loop.
 
 In a closed loop each connection sends its next request when it has its answer, so the latencies are those under
-exactly that many requests in flight; they are not those of clients who arrive whether or not the server keeps up.
+exactly that many requests in flight; they are not those of clients who arrive whether or not the server keeps up. For
+those there is ``open_loop``, which is run as a process of its own, too, so that its cost can be told.
 """
 
 from __future__ import annotations
@@ -9,8 +10,11 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 _SCRIPT = Path(__file__).parent / "post.lua"
 _ANSWER_TIMEOUT_S = 30
@@ -60,3 +64,21 @@ def run_load(url: str, body_file: Path, connections: int, seconds: int) -> Figur
         requests_s=round(counted["requests"] / counted["duration_us"] * 1e6, 1),
         **{f"{name}_ms": round(counted[f"{name}_us"] / 1e3, 3) for name in ("p50", "p90", "p99", "max")},
     )
+
+
+def run_open_load(url: str, body_file: Path, connections: int, rate: int, seconds: int) -> dict[str, Any]:
+    """Offer ``rate`` requests a second to ``url`` for ``seconds``; see ``open_loop`` for the figures.
+
+    Raises:
+        LoadFailedError: a request was answered with something else than a complete 200, or none was answered.
+    """
+    parts = urlsplit(url)
+    to = [str(parts.hostname), str(parts.port), parts.path, str(body_file)]
+    command = [sys.executable, "-m", "benchmarks.open_loop", *to, str(connections), str(rate), str(seconds)]
+    finished = subprocess.run(command, capture_output=True, text=True, check=False, timeout=seconds + 60)
+    if finished.returncode != 0:
+        raise LoadFailedError(f"The open loop failed: {finished.stderr.strip()[-300:]}")
+    counted: dict[str, Any] = json.loads(finished.stdout)
+    if counted["unanswered"] == counted["requests"]:
+        raise LoadFailedError(f"No request was answered at {url} within {seconds} s.")
+    return counted

@@ -21,10 +21,11 @@ from typing import Any, Self
 import httpx
 
 from benchmarks import machine
-from benchmarks.http_servers import DEFAULT_CACHE, summarise
+from benchmarks.contenders import tensorhost
+from benchmarks.figures import summarise
 from benchmarks.load import Figures, generator_version, run_load
-from benchmarks.models import Model, ensure
-from benchmarks.servers import RunningServer, request_body, run_servers, tensorhost
+from benchmarks.models import DEFAULT_CACHE, Model, ensure
+from benchmarks.servers import RunningServer, run_servers
 
 RESULT = Path(__file__).parent / "results" / "load_interference.json"
 SERVED, LOADED = "mlp", "resnet50"
@@ -120,8 +121,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         root = repository(models, Path(scratch))
         body = Path(scratch) / "body.json"
-        body.write_bytes(request_body(models[SERVED]))
         with run_servers([tensorhost()], models[SERVED], serve=root) as (server,):
+            body.write_bytes(server.body())
             server.resume()
             results = measure(server, body, options.rounds)
     print(results["loads"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import resource
@@ -14,10 +15,10 @@ from typing import Any
 
 import psutil
 
-_PACKAGES = ("tensorhost", "tensorflow-cpu", "keras", "numpy", "uvicorn", "uvloop", "httptools", "orjson", "pysimdjson")
+PACKAGES = ("tensorhost", "tensorflow-cpu", "keras", "numpy", "uvicorn", "uvloop", "httptools", "orjson", "pysimdjson")
 
 
-def describe(packages: Sequence[str] = _PACKAGES) -> dict[str, Any]:
+def describe(packages: Sequence[str] = PACKAGES) -> dict[str, Any]:
     """Date (UTC), processor, cores, system and the versions of Python and of ``packages``."""
     return {
         "date": datetime.now(UTC).date().isoformat(),
@@ -38,7 +39,7 @@ def cpu_name() -> str:
 
 @dataclass(frozen=True, slots=True)
 class CpuSeconds:
-    """Processor time used so far, in seconds: by everybody, by one process with its children, by ended children."""
+    """Processor time used so far, in seconds: by everybody, by one server's processes, by ended children."""
 
     everybody: float
     server: float
@@ -46,7 +47,7 @@ class CpuSeconds:
 
     @classmethod
     def now(cls, server_pid: int) -> CpuSeconds:
-        """Read the counters; ``server_pid`` names the process whose family is the server."""
+        """Read the counters; ``server_pid`` leads the server's session."""
         total = psutil.cpu_times()
         busy = total.user + total.nice + total.system + getattr(total, "irq", 0.0) + getattr(total, "softirq", 0.0)
         ended = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -61,7 +62,23 @@ class CpuSeconds:
         return {name: round(seconds / elapsed_s, 2) for name, seconds in named.items()}
 
 
+def family(pid: int) -> set[int]:
+    """A server's processes: the session that ``pid`` leads, and all descendants: some lead sessions of their own."""
+    parents, found = {}, set()
+    for process in psutil.process_iter(["ppid"]):
+        parents[process.pid] = process.info["ppid"]
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if os.getsid(process.pid) == pid:
+                found.add(process.pid)
+    while grown := {child for child, parent in parents.items() if parent in found} - found:
+        found |= grown
+    return found
+
+
 def _family_seconds(pid: int) -> float:
-    parent = psutil.Process(pid)
-    times = [process.cpu_times() for process in (parent, *parent.children(recursive=True))]
-    return sum(one.user + one.system for one in times)
+    total = 0.0
+    for member in family(pid):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            times = psutil.Process(member).cpu_times()
+            total += times.user + times.system
+    return total

@@ -14,9 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.http_servers import DEFAULT_CACHE
 from benchmarks.machine import describe
-from benchmarks.models import ensure
+from benchmarks.models import DEFAULT_CACHE, ensure
 from tensorhost.core.tensors import aligned_empty
 from tensorhost.demo import demo_models_path
 from tensorhost.runtimes import LoadOptions, Runtime, load

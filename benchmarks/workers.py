@@ -12,11 +12,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import statistics
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +23,14 @@ import httpx
 import psutil
 
 from benchmarks import machine
+from benchmarks.contenders import Contender, tensorhost
+from benchmarks.figures import spread, summarise
 from benchmarks.load import generator_version, run_load
-from benchmarks.models import Model, ensure
-from benchmarks.servers import Contender, RunningServer, run_servers, tensorhost
+from benchmarks.models import DEFAULT_CACHE, Model, ensure
+from benchmarks.servers import SETTLE_S, RunningServer, run_servers
 
 RESULT = Path(__file__).parent / "results" / "workers.json"
-DEFAULT_CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tensorhost-benchmarks"
 ONE = "one"
-SETTLE_S = 1
 _READY_TIMEOUT_S = 120
 
 
@@ -58,7 +57,7 @@ def contenders(cores: int) -> tuple[Contender, ...]:
         "per_core": ("--workers", str(cores)),
         "per_core_one_thread": ("--workers", str(cores), "--intra-op-threads", "1"),
     }
-    return tuple(replace(tensorhost(*each), name=name) for name, each in flags.items())
+    return tuple(tensorhost(*each, name=name) for name, each in flags.items())
 
 
 def wait_until_ready(server: RunningServer) -> None:
@@ -112,21 +111,9 @@ def measure_case(servers: Sequence[RunningServer], body: Path, case: Case, round
     return {
         "model": case.model,
         "connections": case.connections,
-        "servers": {name: medians(taken) for name, taken in turns.items()},
+        "servers": {name: summarise(taken) for name, taken in turns.items()},
         "ratios": {name: compare(taken, turns[ONE]) for name, taken in turns.items() if name != ONE},
     }
-
-
-def medians(rounds: Sequence[dict[str, float]]) -> dict[str, Any]:
-    """Medians of the rounds, and the rounds themselves."""
-    middle = {name: round(statistics.median(one[name] for one in rounds), 3) for name in rounds[0]}
-    return {**middle, "rounds": list(rounds)}
-
-
-def spread(values: Sequence[float]) -> dict[str, float]:
-    """Median, lowest and highest."""
-    named = {"median": statistics.median(values), "lowest": min(values), "highest": max(values)}
-    return {name: round(value, 2) for name, value in named.items()}
 
 
 def compare(several: Sequence[dict[str, float]], one: Sequence[dict[str, float]]) -> dict[str, dict[str, float]]:

@@ -1,4 +1,4 @@
-"""Writes docs/benchmarks.md from the saved runs; ``--check`` only says whether the page is up to date."""
+"""Writes docs/benchmarks.md and its charts from the saved runs; ``--check`` only says whether they are up to date."""
 
 from __future__ import annotations
 
@@ -7,24 +7,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from comparison_page import CHARTS, comparison_charts, comparison_section
+from growth_page import growth_sections, soak_section
 from workers_page import workers_section
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 TARGET = ROOT / "docs" / "benchmarks.md"
-
-SERVERS = {
-    "tensorhost": "tensorhost",
-    "fastapi": "FastAPI, `def`",
-    "fastapi_async": "FastAPI, `async def`",
-    "litserve": "LitServe, batching",
-    "litserve_unbatched": "LitServe, no batching",
-}
-MODELS = {
-    "mlp": "784-512-256-10 perceptron, one row a request",
-    "mobilenetv2": "MobileNetV2, one image of 224×224×3 as JSON numbers a request",
-    "tiny": "y = x/2 + 2 on three numbers, one row a request",
-}
 
 _HEAD = """\
 # Benchmarks
@@ -35,20 +24,6 @@ Every figure here comes from a saved run in `benchmarks/results`; `benchmarks/RE
 Machines differ: read the ratios, and measure on your own. Server and load generator share the machine's cores.
 Where other programs were busy during a run the table says so, in cores, and the rates suffer from it; the processor
 time a request costs hardly does.
-"""
-
-_HTTP = """\
-## Against other servers, over HTTP
-
-The same SavedModel, the same request, one process each, no tuning flags. FastAPI is the server most people write: a
-pydantic model of nested lists, the model's signature, `tolist`, on uvicorn with uvloop and httptools; as `def` it runs
-in a thread pool, as `async def` on the event loop. LitServe runs as its documentation shows it, with batches of up to
-32 and a batch timeout of 1 ms, and once without batching. Closed loop: each connection sends its next request when it
-has its answer. Every server's answer is compared with TensorFlow's before it is timed, and one failed request fails
-the run. *µs/request* is the server's processor time per request; *others busy* is cores used by other programs.
-*Times rate* is tensorhost's requests a second over the other's, taken round by round between neighbours in time: the
-median and, in brackets, the lowest and the highest round. *Times processor* is the other's processor time per request
-over tensorhost's.
 """
 
 _LOADING = """\
@@ -121,42 +96,15 @@ tensorhost makes; *Runtime.run* is that call with names, checks and conversions 
 
 def render() -> str:
     """The whole page."""
-    parts = [_HEAD, *http_section(_read("http_servers")), *loading_section(_read("load_interference"))]
+    compared = _read("compare")
+    parts = [_HEAD, *comparison_section(compared, _machine(compared)), *loading_section(_read("load_interference"))]
     parts += [*startup_section(_read("startup")), *engine_section(_read("engine")), *unload_section(_read("unload"))]
     parts += [*formats_section(_read("formats"))]
     workers = _read("workers")
     parts += workers_section(workers, _machine(workers))
+    parts += [*growth_sections(_read("growth"), _machine), *soak_section(_read("soak"), _machine)]
     parts += [*codecs_section(_read("codecs")), *threads_section(_read("threads"))]
     return "\n".join([*parts, *call_paths_section(_read("call_paths"))]).rstrip() + "\n"
-
-
-def http_section(saved: dict[str, Any]) -> list[str]:
-    """The tables of ``http_servers.json``, one per model and number of connections."""
-    how = saved["how"]
-    others = ", ".join(f"{name} {saved['peers'][name]}" for name in ("fastapi", "uvicorn", "litserve"))
-    where = f"{_machine(saved)}; {others}; {how['generator']}, {how['rounds']} rounds."
-    parts = [_HTTP, f"{where}\n"]
-    model = None
-    for case in saved["cases"]:
-        if case["model"] != model:
-            model = case["model"]
-            parts.append(f"### {MODELS[model]}\n\nRequests of {case['body_bytes']:,} bytes.\n")
-        parts.append(f"{_plural(case['connections'], 'connection')}:\n")
-        parts += [*_http_table(case), ""]
-    return parts
-
-
-def _http_table(case: dict[str, Any]) -> list[str]:
-    columns = ("server", "requests/s", "p50 ms", "p99 ms", "µs/request", "others busy", "times rate", "times processor")
-    rows = ["| " + " | ".join(columns) + " |", "|---|--:|--:|--:|--:|--:|--:|--:|"]
-    for name, figures in case["servers"].items():
-        ratios = case["ratios"].get(name)
-        rate, cpu = (_ratio(ratios["requests_s"]), _ratio(ratios["cpu"])) if ratios else ("", "")
-        rows.append(
-            f"| {SERVERS[name]} | {figures['requests_s']:,.0f} | {figures['p50_ms']:,.2f} | {figures['p99_ms']:,.2f} |"
-            f" {figures['cpu_us_per_request']:,.0f} | {figures['other_cores']:.1f} | {rate} | {cpu} |"
-        )
-    return rows
 
 
 def loading_section(saved: dict[str, Any]) -> list[str]:
@@ -322,16 +270,28 @@ def _read(name: str) -> dict[str, Any]:
     return saved
 
 
+def wanted_files() -> dict[Path, str]:
+    """What the page and its charts should be, by file."""
+    charts = comparison_charts(_read("compare"))
+    return {TARGET: render()} | {TARGET.parent / CHARTS / name: svg for name, svg in charts.items()}
+
+
 def main() -> int:
-    """0 when the page is, or has become, up to date; 1 when ``--check`` finds it stale."""
-    wanted = render()
+    """0 when page and charts are, or have become, up to date; 1 when ``--check`` finds one stale or too many."""
+    wanted = wanted_files()
+    folder = TARGET.parent / CHARTS
+    left_over = set(folder.glob("*.svg")) - wanted.keys()
+    stale = [path for path, text in wanted.items() if not path.is_file() or path.read_text(encoding="utf-8") != text]
     if "--check" not in sys.argv[1:]:
-        TARGET.write_text(wanted, encoding="utf-8")
+        folder.mkdir(exist_ok=True)
+        for path in left_over:
+            path.unlink()
+        for path in stale:
+            path.write_text(wanted[path], encoding="utf-8")
         return 0
-    if TARGET.is_file() and TARGET.read_text(encoding="utf-8") == wanted:
-        return 0
-    print("docs/benchmarks.md is stale: run python scripts/benchmark_page.py", file=sys.stderr)
-    return 1
+    for path in sorted((*stale, *left_over)):
+        print(f"{path.name} is stale: run python scripts/benchmark_page.py", file=sys.stderr)
+    return int(bool(stale or left_over))
 
 
 if __name__ == "__main__":

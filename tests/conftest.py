@@ -1,5 +1,10 @@
 import asyncio
+import os
 
 # Otherwise pytest-asyncio makes a loop only to remember it as the old one, and nobody closes it: a ResourceWarning
 # whenever the garbage collector comes across it.
 asyncio.set_event_loop(None)
+
+# What a test says about runtimes and about what is kept must not depend on what is installed, nor on earlier runs.
+os.environ.setdefault("TENSORHOST_RUNTIME", "native")
+os.environ.setdefault("TENSORHOST_CACHE_SIZE", "0")

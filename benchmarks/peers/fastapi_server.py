@@ -14,7 +14,10 @@ import uvicorn
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-RANKS: dict[int, Any] = {2: list[list[float]], 4: list[list[list[list[float]]]]}
+
+def nested(number: type, rank: int) -> Any:
+    """Lists of lists of numbers, ``rank`` deep."""
+    return list[nested(number, rank - 1)] if rank else number  # type: ignore[misc]  # the rank is known only now
 
 
 def make_app(saved_model: str, endpoint: str) -> FastAPI:
@@ -25,13 +28,13 @@ def make_app(saved_model: str, endpoint: str) -> FastAPI:
     (output_name,) = infer.structured_outputs
 
     class PredictRequest(BaseModel):
-        inputs: RANKS[len(spec.shape)]  # type: ignore[valid-type]  # the rank is known only now
+        inputs: nested(int if spec.dtype.is_integer else float, len(spec.shape))  # type: ignore[valid-type]
 
     app = FastAPI()
     app.state.model = model
 
     def answer(request: PredictRequest) -> dict[str, Any]:
-        tensor = tf.constant(np.array(request.inputs, dtype=np.float32))
+        tensor = tf.constant(np.array(request.inputs, dtype=spec.dtype.as_numpy_dtype))
         outputs = infer(**{input_name: tensor})
         return {"predictions": outputs[output_name].numpy().tolist()}
 

@@ -23,11 +23,11 @@ class SavedModelAPI(litserve.LitAPI):
     def setup(self, device: str) -> None:  # noqa: ARG002 - the name is the framework's
         self.model = tf.saved_model.load(self.saved_model)
         self.infer = self.model.signatures["serving_default"]
-        (self.input_name,) = self.infer.structured_input_signature[1]
+        ((self.input_name, self.spec),) = self.infer.structured_input_signature[1].items()
         (self.output_name,) = self.infer.structured_outputs
 
     def decode_request(self, request) -> np.ndarray[Any, Any]:
-        return np.array(request["inputs"][0], dtype=np.float32)
+        return np.array(request["inputs"][0], dtype=self.spec.dtype.as_numpy_dtype)
 
     def predict(self, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         batched = self.max_batch_size > 1

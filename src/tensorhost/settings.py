@@ -163,6 +163,12 @@ class Settings(BaseSettings):
     batch_timeout_ms: float = Field(
         0.0, ge=0, le=60_000, description="How long a batch may be held back to fill up; 0 never waits."
     )
+    target_latency_ms: float = Field(
+        0.0,
+        ge=0,
+        le=60_000,
+        description="Latency that 99 of 100 requests should meet in the queue and the model; 0 for none.",
+    )
     max_queue_rows: int = Field(4096, ge=1, description="Rows that may wait per signature before requests are refused.")
     inline_threshold_ms: float = Field(
         1.0, ge=0, description="Model calls measured faster than this run on the event loop, slower ones on a thread."

@@ -24,7 +24,17 @@ ROOT = Path(__file__).resolve().parents[2]
 WRITTEN_URL = "http://localhost:3000"
 _FENCE = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _VARIES = frozenset(
-    {"requestId", "loadedAt", "memoryBytes", "peakMemoryBytes", "inlineRows", "callPath", "queueRows", "uptime"}
+    {
+        "requestId",
+        "loadedAt",
+        "memoryBytes",
+        "peakMemoryBytes",
+        "inlineRows",
+        "filledUpTo",
+        "callPath",
+        "queueRows",
+        "uptime",
+    }
 )
 _TOLERANCE = 0.02
 
@@ -84,7 +94,7 @@ def commands(code: str) -> list[list[str]]:
 
 
 def run_command(arguments: list[str], url: str) -> Any:
-    """Run one command against the server at ``url``; what curl answers as JSON, None for ``tensorhost``."""
+    """Run one command against the server at ``url``; what is answered, None where that is no JSON."""
     program, *rest = arguments
     if program == "curl":
         return _curl(rest, url)
@@ -97,7 +107,7 @@ def run_command(arguments: list[str], url: str) -> Any:
         timeout=60,
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    return None
+    return json.loads(ended.stdout) if "--json" in rest else None
 
 
 def _curl(arguments: list[str], url: str) -> Any:

@@ -16,6 +16,13 @@ from typing import Any, Self
 
 COMMAND = Path(sys.executable).parent / "tensorhost"
 TIMEOUT_S = 60.0
+_DEFAULTS = {
+    "CUDA_VISIBLE_DEVICES": "",
+    "PYTHONUNBUFFERED": "1",
+    # What a server says must not depend on the other runtimes that are installed, nor on earlier runs.
+    "TENSORHOST_RUNTIME": "native",
+    "TENSORHOST_CACHE_SIZE": "0",
+}
 
 
 @dataclass(frozen=True)
@@ -52,7 +59,7 @@ class RunningServer:
         line = [str(COMMAND), command, *map(str, args), "--port", str(port), "--log-format", "json"]
         self.process = subprocess.Popen(
             line,
-            env=inherited | {"CUDA_VISIBLE_DEVICES": "", "PYTHONUNBUFFERED": "1"} | environment,
+            env=inherited | _DEFAULTS | environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

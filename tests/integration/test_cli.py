@@ -22,7 +22,7 @@ def run(*args: object) -> subprocess.CompletedProcess[str]:
 def test_help_names_every_command():
     shown = run("--help")
     assert shown.returncode == 0
-    for command in ("serve", "demo", "models", "predict", "inspect", "version"):
+    for command in ("serve", "demo", "models", "predict", "inspect", "bench", "version"):
         assert f" {command} " in shown.stdout
 
 

@@ -1,6 +1,24 @@
 """Dynamic batching: a pure assembler that decides, and a thin asyncio queue that drives it."""
 
-from tensorhost.batching.assembler import Assembler, Batch, CloseReason, Entry, Slice
+from tensorhost.batching.assembler import Assembler
+from tensorhost.batching.costs import CostCurve
+from tensorhost.batching.entries import Batch, CloseReason, Entry, Slice
+from tensorhost.batching.pace import Pace, PaceReport
+from tensorhost.batching.padding import Padding, Span
 from tensorhost.batching.queue import BatchQueue, QueueOptions, Waiter
 
-__all__ = ["Assembler", "Batch", "BatchQueue", "CloseReason", "Entry", "QueueOptions", "Slice", "Waiter"]
+__all__ = [
+    "Assembler",
+    "Batch",
+    "BatchQueue",
+    "CloseReason",
+    "CostCurve",
+    "Entry",
+    "Pace",
+    "PaceReport",
+    "Padding",
+    "QueueOptions",
+    "Slice",
+    "Span",
+    "Waiter",
+]

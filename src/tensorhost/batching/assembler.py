@@ -3,7 +3,8 @@
 It does not know what a tensor is, never waits and never runs anything; ``queue`` drives it. What stays true:
 every entry offered leaves exactly once, by its last slice in a batch, by ``expired``, by ``abandon``, or by
 ``close``; rows of one entry keep their order; entries of different groups (inner shapes) never meet in a batch; a
-request of many batches shares every turn with those that came after it.
+request of many batches shares every turn with those that came after it. With a latency goal, ``pace`` says how many
+rows a call takes, and entries that cannot be in time any more step aside for those that can (``latecomers``).
 """
 
 from __future__ import annotations
@@ -11,65 +12,11 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Hashable
-from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic
 
-Payload = TypeVar("Payload")
-
-
-class CloseReason(StrEnum):
-    """Why a batch stopped growing."""
-
-    FULL = "full"
-    """No more rows fit, or the next request would not fit whole."""
-    DRAINED = "drained"
-    """Everything that waited was taken and nothing held the batch back."""
-    TIMEOUT = "timeout"
-    """It was held back for ``batch_timeout`` and the time was up."""
-    UNBATCHED = "unbatched"
-    """The signature is served one request a call."""
-
-
-@dataclass(slots=True, eq=False)
-class Entry(Generic[Payload]):
-    """One request waiting. ``max_batch_rows``, at least 1, is its own ceiling for calls it takes part in.
-
-    ``taken_rows``, ``abandoned`` and ``gone`` (has left the queue whole) belong to the assembler.
-    """
-
-    payload: Payload
-    rows: int
-    group: Hashable
-    offered_at: float
-    deadline: float = math.inf
-    max_batch_rows: int = 2**31
-    taken_rows: int = 0
-    abandoned: bool = False
-    gone: bool = False
-
-    @property
-    def waiting_rows(self) -> int:
-        """Rows not yet given to a batch."""
-        return self.rows - self.taken_rows
-
-
-class Slice(NamedTuple, Generic[Payload]):
-    """Rows ``start`` to ``stop`` of one entry."""
-
-    entry: Entry[Payload]
-    start: int
-    stop: int
-
-
-@dataclass(slots=True)
-class Batch(Generic[Payload]):
-    """What runs in one call. ``expired`` are entries whose deadline passed while they waited; they run nowhere."""
-
-    slices: list[Slice[Payload]] = field(default_factory=list)
-    rows: int = 0
-    reason: CloseReason = CloseReason.DRAINED
-    expired: list[Entry[Payload]] = field(default_factory=list)
+from tensorhost.batching.entries import Batch, CloseReason, Entry, Payload, Slice
+from tensorhost.batching.latecomers import Latecomers
+from tensorhost.batching.pace import NEVER_CALM, Pace
 
 
 class Assembler(Generic[Payload]):
@@ -80,6 +27,7 @@ class Assembler(Generic[Payload]):
         batch_timeout_s: how long the oldest entry of a group may be held back for more to arrive; 0 never holds.
         max_queue_rows: most rows waiting; an entry of no rows counts as one.
         batched: False gives every entry a batch of its own, whole.
+        pace: how many rows a call should have; None where there is no latency goal.
     """
 
     def __init__(
@@ -89,6 +37,7 @@ class Assembler(Generic[Payload]):
         batch_timeout_s: float,
         max_queue_rows: int,
         batched: bool = True,
+        pace: Pace | None = None,
     ) -> None:
         self._max_batch_rows = max_batch_rows
         self._batch_timeout_s = batch_timeout_s if batched else 0.0
@@ -99,6 +48,9 @@ class Assembler(Generic[Payload]):
         self._queue_rows = 0
         self._held = 0
         self._abandoned = 0
+        self._latecomers = None if pace is None else Latecomers(pace)
+        self._calm = NEVER_CALM if pace is None else pace.calm
+        self._passed_rows = 0
 
     @property
     def queue_rows(self) -> int:
@@ -117,6 +69,7 @@ class Assembler(Generic[Payload]):
         """
         weight = entry.rows or 1
         if self._queue_rows and self._queue_rows + weight > self._max_queue_rows:
+            self._passed_rows += weight
             return False
         group = self._groups.get(entry.group)
         if group is None:
@@ -132,7 +85,7 @@ class Assembler(Generic[Payload]):
             return None
         if self._batch_timeout_s == 0:
             return now
-        return min(self._due_at(group) for group in self._groups.values())
+        return min(self._due_at(key, group) for key, group in self._groups.items())
 
     def take(self, now: float) -> Batch[Payload]:
         """The next batch, from the group whose turn it is. May hold no slices when all that was due had expired."""
@@ -143,6 +96,17 @@ class Assembler(Generic[Payload]):
         key, group = turn
         del self._groups[key]
         limit = self._max_batch_rows
+        if self._latecomers is not None:
+            calm = self._calm
+            batch.calm = (
+                self._queue_rows <= calm.rows
+                and key == calm.group
+                and bool(group)
+                and group[0].offered_at >= now - calm.wait_s
+            )
+            if not batch.calm:
+                limit = self._latecomers.arrange(key, group, now, self._passed_rows + self._queue_rows)
+        slice_rows = limit
         while group:
             entry = group[0]
             if entry.abandoned:
@@ -160,24 +124,33 @@ class Assembler(Generic[Payload]):
                     self._append(batch, entry, rows)
                     self._pop(group)
                 break
-            room = min(limit, entry.max_batch_rows) - batch.rows
-            if rows > room and batch.slices and (room <= 0 or rows <= min(self._max_batch_rows, entry.max_batch_rows)):
-                break
-            limit = min(limit, entry.max_batch_rows)
+            ceiling = min(limit, entry.max_batch_rows)
+            room = ceiling - batch.rows
             if rows > room:
                 # Only a request larger than a batch may be is split; any other goes whole or waits its turn. What is
                 # left of it goes to the end, or those behind it would wait for all of its batches.
-                self._append(batch, entry, room)
-                self._queue_rows -= room
-                entry.taken_rows += room
-                group.rotate(-1)
-                break
+                most = slice_rows if entry.taken_rows else self._max_batch_rows
+                whole = rows <= min(most, entry.max_batch_rows)
+                if batch.slices and (room <= 0 or whole):
+                    break
+                if not whole:
+                    limit = ceiling
+                    self._append(batch, entry, room)
+                    self._queue_rows -= room
+                    entry.taken_rows += room
+                    group.rotate(-1)
+                    break
+            limit = ceiling
             self._append(batch, entry, rows)
             self._pop(group)
-        if group:
+        waiting = bool(group) or (self._latecomers is not None and self._latecomers.waits(key))
+        if waiting:
             # Last in turn: a group that never runs dry cannot starve the others.
             self._groups[key] = group
-        batch.reason = self._reason(waiting=bool(group), rows=batch.rows, limit=limit)
+        self._passed_rows += batch.rows
+        batch.reason = self._reason(waiting=waiting, rows=batch.rows, limit=limit)
+        if waiting and slice_rows < self._max_batch_rows and batch.rows >= slice_rows:
+            batch.reason = CloseReason.GOAL
         return batch
 
     def abandon(self, entry: Entry[Payload]) -> None:
@@ -193,6 +166,8 @@ class Assembler(Generic[Payload]):
     def close(self) -> list[Entry[Payload]]:
         """Give back everything still waiting, for the caller to refuse."""
         entries = [entry for group in self._groups.values() for entry in group]
+        if self._latecomers is not None:
+            entries.extend(self._latecomers.take_all())
         self._groups.clear()
         self._queue_rows = self._held = self._abandoned = 0
         for entry in entries:
@@ -221,11 +196,15 @@ class Assembler(Generic[Payload]):
     def _next_group(self, now: float) -> tuple[Hashable, deque[Entry[Payload]]] | None:
         if self._batch_timeout_s == 0:
             return next(iter(self._groups.items()), None)
-        return next((item for item in self._groups.items() if self._due_at(item[1]) <= now), None)
+        return next((item for item in self._groups.items() if self._due_at(*item) <= now), None)
 
-    def _due_at(self, group: deque[Entry[Payload]]) -> float:
+    def _due_at(self, key: Hashable, group: deque[Entry[Payload]]) -> float:
         due_at = math.inf
         limit = self._max_batch_rows
+        if self._latecomers is not None:
+            if self._latecomers.waits(key):
+                return -math.inf
+            limit = self._latecomers.usual_rows
         rows = 0
         for entry in group:
             if entry.abandoned:
@@ -233,6 +212,8 @@ class Assembler(Generic[Payload]):
             due_at = min(due_at, entry.offered_at + self._batch_timeout_s)
             rows += entry.waiting_rows
             limit = min(limit, entry.max_batch_rows)
+            if self._latecomers is not None:
+                due_at = min(due_at, self._latecomers.due_at(entry, rows))
             # A full batch has nothing to wait for; a request that would expire while held back, or that has run in
             # part, must not be held.
             if rows >= limit or entry.deadline <= due_at or entry.taken_rows:
@@ -242,9 +223,11 @@ class Assembler(Generic[Payload]):
 
     def _sweep(self) -> None:
         # Done when most of what is held was abandoned, so that abandoning stays cheap and memory stays bounded.
+        if self._latecomers is not None:
+            self._latecomers.sweep()
         for key, group in list(self._groups.items()):
             kept = deque(entry for entry in group if not entry.abandoned)
-            if kept:
+            if kept or (self._latecomers is not None and self._latecomers.waits(key)):
                 self._groups[key] = kept
             else:
                 del self._groups[key]

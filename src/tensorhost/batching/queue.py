@@ -14,14 +14,18 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from tensorhost.batching.assembler import Assembler, Batch, Entry, Slice
+from tensorhost.batching.assembler import Assembler
+from tensorhost.batching.costs import CostCurve
+from tensorhost.batching.entries import Batch, Entry, Slice
+from tensorhost.batching.pace import Pace, PaceReport
+from tensorhost.batching.padding import Padding, Span
 from tensorhost.batching.rows import Outcome, check_rows, join, split
 from tensorhost.core.errors import (
     DeadlineExceededError,
@@ -38,6 +42,9 @@ RunModel = Callable[[Tensors], dict[str, Array]]
 
 OnBatch = Callable[[int, str, float], None]
 """Told of each call: rows, why the batch closed, seconds."""
+
+OnLate = Callable[[int], None]
+"""Told how many requests of a call were answered after the latency goal."""
 
 RETRY_AFTER_S = 1.0
 
@@ -57,7 +64,8 @@ class QueueOptions:
     """How a signature is batched.
 
     Calls of at most ``inline_rows`` rows, and of at most ``inline_elements`` elements unless that is None, run on the
-    event loop.
+    event loop. ``target_latency_s`` is the latency goal, 0 for none; ``call_s`` the seconds a call took at warm-up, by
+    rows; batches are filled up as ``padding`` says.
     """
 
     batched: bool
@@ -66,6 +74,9 @@ class QueueOptions:
     max_queue_rows: int
     inline_rows: int
     inline_elements: int | None = None
+    target_latency_s: float = 0.0
+    call_s: Mapping[int, float] = field(default_factory=dict)
+    padding: Sequence[Span] = ()
 
 
 class BatchQueue:
@@ -76,6 +87,7 @@ class BatchQueue:
         options: limits and whether requests are merged.
         executor: the servable's own thread.
         on_batch: told of each call.
+        on_late: told of requests answered after the latency goal.
         clock: seconds, on the time base of deadlines and of the event loop.
     """
 
@@ -86,17 +98,32 @@ class BatchQueue:
         executor: Executor,
         on_batch: OnBatch,
         clock: Callable[[], float] = time.monotonic,
+        on_late: OnLate | None = None,
     ) -> None:
         self._run = run
         self._options = options
         self._executor = executor
         self._on_batch = on_batch
+        self._on_late = on_late
         self._clock = clock
+        self._padding = Padding(options.padding) if options.padding and options.batched else None
+        self._pace = _pace(options, self._padding)
         self._assembler: Assembler[Waiter] = Assembler(
             max_batch_rows=options.max_batch_rows,
             batch_timeout_s=options.batch_timeout_s,
             max_queue_rows=options.max_queue_rows,
             batched=options.batched,
+            pace=self._pace,
+        )
+        # Where every call runs on the event loop, a request needs no timer of its own: none could fire during a call,
+        # between two calls ``take`` finds whose deadline has passed, and nobody is held back beyond it. A latency goal
+        # lets some go ahead of others, whom ``take`` then does not look at; padding makes calls larger than batches.
+        self._always_inline = (
+            options.batched
+            and options.max_batch_rows <= options.inline_rows
+            and options.inline_elements is None
+            and self._pace is None
+            and self._padding is None
         )
         self._loop = asyncio.get_running_loop()
         self._busy = False
@@ -114,6 +141,17 @@ class BatchQueue:
     def options(self) -> QueueOptions:
         """The options in force."""
         return self._options
+
+    @property
+    def limit_rows(self) -> int:
+        """Most rows that a call takes now; 1 where each request has a call of its own."""
+        if self._pace is not None:
+            return self._pace.limit_rows
+        return self._options.max_batch_rows if self._options.batched else 1
+
+    def pace_report(self) -> PaceReport | None:
+        """How the latency goal is pursued; None where there is none, or no choice of batch size."""
+        return None if self._pace is None else self._pace.report()
 
     async def call(
         self, inputs: Tensors, *, rows: int, deadline: float, timings: Timings, max_batch_rows: int | None = None
@@ -149,7 +187,9 @@ class BatchQueue:
             )
         if not self._busy:
             self._schedule_pull()
-        timer = self._loop.call_at(deadline, self._expire, entry) if deadline != math.inf else None
+        timer = None
+        if (self._busy or not self._always_inline) and deadline != math.inf:
+            timer = self._loop.call_at(deadline, self._expire, entry)
         try:
             return await waiter.future
         except asyncio.CancelledError:
@@ -232,13 +272,16 @@ class BatchQueue:
         call.add_done_callback(lambda done: self._finish(batch, done, now))
 
     def _runs_inline(self, batch: Batch[Waiter]) -> bool:
+        if self._always_inline:
+            return True
         options = self._options
-        if batch.rows > options.inline_rows:
+        rows = batch.rows if self._padding is None else self._padding.padded(batch.rows)
+        if rows > options.inline_rows:
             return False
         if options.inline_elements is None:
             return True
         elements = sum(array.size for part in batch.slices for array in part.entry.payload.inputs.values())
-        return elements <= options.inline_elements
+        return elements * rows <= options.inline_elements * max(batch.rows, 1)
 
     def _finish(self, batch: Batch[Waiter], call: asyncio.Future[list[Outcome]], started_at: float) -> None:
         self._busy = False
@@ -267,16 +310,32 @@ class BatchQueue:
                 self._assembler.abandon(part.entry)
             else:
                 waiter.future.set_result(outcome)
+        pace = self._pace
+        if pace is not None and (not batch.calm or seconds > pace.calm.call_s or pace.wants_short()):
+            self._learn(pace, batch, outcomes, started_at, seconds)
         self._on_batch(batch.rows, batch.reason.value, seconds)
         if not self._assembler.is_empty:
             self._schedule_pull()
 
+    def _learn(
+        self, pace: Pace, batch: Batch[Waiter], outcomes: list[Outcome], started_at: float, seconds: float
+    ) -> None:
+        """Tell the pace how long the call took, and count who was answered after the goal."""
+        in_time_from = started_at + seconds - pace.goal_s
+        late = [entry for entry, _, _ in batch.slices if entry.offered_at < in_time_from]
+        if late and self._on_late is not None:
+            self._on_late(sum(entry.gone and not entry.abandoned for entry in late))
+        # After a failure the seconds are those of several calls.
+        if batch.rows and not any(isinstance(outcome, TensorhostError) for outcome in outcomes):
+            pace.observe(batch.rows, seconds, batch.slices[0].entry.group)
+
     def _execute(self, batch: Batch[Waiter]) -> list[Outcome]:
         slices = batch.slices
-        if len(slices) > 1:
+        rows = batch.rows if self._padding is None else self._padding.padded(batch.rows)
+        if len(slices) > 1 or rows != batch.rows:
             # Border of batch execution: whatever failed, find out who is guilty.
             with suppress(Exception):
-                return split(self._run(self._assemble(batch)), slices, batch.rows)
+                return split(self._run(self._assemble(batch, rows)), slices, rows)
         return [self._run_alone(part) for part in slices]
 
     def _run_alone(self, part: Slice[Waiter]) -> Outcome:
@@ -301,15 +360,20 @@ class BatchQueue:
             return ModelFailedError("The model failed.", log_detail=repr(error))
         return outputs
 
-    def _assemble(self, batch: Batch[Waiter]) -> Tensors:
-        """One tensor per input with the rows of all slices, in a buffer that the next batch uses again."""
+    def _assemble(self, batch: Batch[Waiter], rows: int) -> Tensors:
+        """One tensor per input with the rows of all slices, in a buffer that the next batch uses again.
+
+        Where there are fewer than ``rows``, the last one is repeated.
+        """
         merged: dict[str, Array] = {}
         for name, first in batch.slices[0].entry.payload.inputs.items():
             parts = [part.entry.payload.inputs[name][part.start : part.stop] for part in batch.slices]
+            if rows != batch.rows:
+                parts.extend([parts[-1][-1:]] * (rows - batch.rows))
             if first.dtype == object:
                 merged[name] = np.concatenate(parts)
                 continue
-            merged[name] = np.concatenate(parts, out=self._buffer(name, first, batch.rows))
+            merged[name] = np.concatenate(parts, out=self._buffer(name, first, rows))
         return merged
 
     def _buffer(self, name: str, like: Array, rows: int) -> Array:
@@ -319,6 +383,14 @@ class BatchQueue:
             size = min(self._options.max_batch_rows, max(rows, 2 * len(buffer) if buffer is not None else rows))
             buffer = self._buffers[name] = aligned_empty((max(size, rows), *like.shape[1:]), like.dtype)
         return buffer[:rows]
+
+
+def _pace(options: QueueOptions, padding: Padding | None) -> Pace | None:
+    """What sets the pace for a latency goal; None without one, and where a call has one request anyway."""
+    if not options.target_latency_s or not options.batched:
+        return None
+    largest = options.max_batch_rows
+    return Pace(options.target_latency_s, largest, CostCurve(options.call_s, largest), padding or Padding())
 
 
 def _fail(waiter: Waiter, error: TensorhostError) -> None:

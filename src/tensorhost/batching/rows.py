@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from tensorhost.batching.assembler import Slice
+from tensorhost.batching.entries import Slice
 from tensorhost.core.errors import ModelFailedError, OutOfMemoryError, TensorhostError
 from tensorhost.core.tensors import Array
 

@@ -41,6 +41,12 @@ def _inspect() -> Callable[..., None]:
     return inspect
 
 
+def _bench() -> Callable[..., None]:
+    from tensorhost.cli.bench import bench
+
+    return bench
+
+
 _NEED_SETTINGS = {
     "serve": (_serve, "Serve models over HTTP until SIGTERM or Ctrl-C."),
     "demo": (_demo, "Serve the demo models that come with tensorhost, and print requests to try."),
@@ -49,6 +55,7 @@ _NEED_SETTINGS = {
         _convert,
         "Write a model as a SavedModel or a TensorFlow Lite file, and compare both.",
     ),
+    "bench": (_bench, "Load a running server or a model on disk, and show rate, latencies and errors."),
 }
 """Commands with a flag per setting. Reading the settings takes as long as all the rest of showing help."""
 

@@ -23,6 +23,7 @@ from tensorhost.core.dtypes import DType
 from tensorhost.core.errors import InvalidInputTypeError
 from tensorhost.core.tensors import Array, TensorSpec
 
+_FLOAT32, _FLOAT64 = DType.FLOAT32.numpy, DType.FLOAT64.numpy
 _INEXACT_DOUBLE = 2**53  # a float of this value may have been written as the next integer
 _EVERY_FLOAT_HOLDS = 448  # the largest float8_e4m3fn, the narrowest type
 # No number is beyond float32 (3.4e38) where the sum of all squares is below this: one fast pass, which ``vdot``,
@@ -82,15 +83,16 @@ def _scalar(spec: TensorSpec, value: Any) -> Array:
 
 def _floats(spec: TensorSpec, value: Any, shape: tuple[int, ...]) -> Array:
     try:
-        wide = np.frombuffer(value.as_buffer(of_type="d"), np.float64)
+        wide = np.frombuffer(value.as_buffer(of_type="d"), _FLOAT64)
     except _FAULTS:
         raise _first_fault(spec, value, shape) from None
-    if spec.dtype is DType.FLOAT64:
+    dtype = spec.dtype.numpy
+    if dtype is _FLOAT64:
         return wide
-    if spec.dtype is DType.FLOAT32 and wide.size <= _ONE_THREAD and np.vdot(wide, wide) < _FLOAT32_HOLDS_SQUARE:
-        return wide.astype(np.float32)
+    if dtype is _FLOAT32 and wide.size <= _ONE_THREAD and np.vdot(wide, wide) < _FLOAT32_HOLDS_SQUARE:
+        return wide.astype(_FLOAT32)
     with np.errstate(over="ignore"):
-        flat = wide.astype(spec.dtype.numpy)
+        flat = wide.astype(dtype)
     # JSON has no infinities, so one that is there now was made by rounding (float8_e4m3fn makes NaN).
     if not np.isfinite(flat).all():
         raise _first_fault(spec, value, shape)

@@ -29,6 +29,11 @@ _WRITTEN_AS: Mapping[DType, type[np.generic]] = {
     DType.FLOAT8_E5M2: np.float32,
 }
 
+_WRITTEN_AS_THEY_ARE = frozenset(
+    dtype.numpy for dtype in DType if dtype not in _WRITTEN_AS and not dtype.is_string and not dtype.is_complex
+)
+"""Types of arrays that the writer takes without a copy; of the machine's own byte order, which their equality says."""
+
 
 def encode_outputs(outputs: Mapping[str, Any]) -> Any:
     """What ``predictions`` holds: the bare value of one output, an object by name of several.
@@ -43,8 +48,10 @@ def encode_outputs(outputs: Mapping[str, Any]) -> Any:
     Raises:
         InvalidRequestError: an output is complex.
     """
-    encoded = {name: _encode(name, value) for name, value in outputs.items()}
-    return next(iter(encoded.values())) if len(encoded) == 1 else encoded
+    if len(outputs) == 1:
+        [(name, value)] = outputs.items()
+        return _encode(name, value)
+    return {name: _encode(name, value) for name, value in outputs.items()}
 
 
 def dumps(value: Any) -> bytes:
@@ -65,6 +72,8 @@ def _encode_stray(value: Any) -> Any:
 
 
 def _encode(name: str | None, value: Any) -> Any:
+    if type(value) is np.ndarray and value.dtype in _WRITTEN_AS_THEY_ARE and value.ndim and value.flags.c_contiguous:
+        return value  # what nearly every output is
     if isinstance(value, bytes):
         return _encode_bytes(value)
     if not isinstance(value, np.ndarray | np.generic):

@@ -16,7 +16,6 @@ from simdjson import Array as JsonArray
 from simdjson import Object as JsonMembers
 
 from tensorhost.codecs.json_document import depth_error, kind_of
-from tensorhost.core.dtypes import DType
 from tensorhost.core.errors import InvalidInputShapeError, PayloadTooLargeError, RaggedInputError
 from tensorhost.core.tensors import TensorSpec, format_shape
 
@@ -51,9 +50,10 @@ def probe_shape(spec: TensorSpec, value: Any, *, max_depth: int, max_elements: i
         if elements > max_elements:
             raise _too_many(spec.name, max_elements)
         leaf = leaf[0] if size else None
-    maybe_images = isinstance(leaf, JsonMembers) and spec.dtype is not DType.STRING
-    if elements > MAX_SEARCH and not maybe_images and not _may_fit(spec, shape):
-        raise _shape_error(spec, shape)
+    if elements > MAX_SEARCH and not _may_fit(spec, shape):
+        maybe_images = isinstance(leaf, JsonMembers) and not spec.dtype.is_string
+        if not maybe_images:
+            raise _shape_error(spec, shape)
     if _SATURATED in shape:
         shape = _counted(spec.name, value, shape, max_elements)
     return tuple(shape), leaf

@@ -30,7 +30,6 @@ from tensorhost.codecs.json_shapes import (
 )
 from tensorhost.codecs.json_strings import B64_KEY, decode_images, decode_strings, is_b64
 from tensorhost.codecs.json_structure import structure_of, structure_of_object, structure_of_shape
-from tensorhost.core.dtypes import DType
 from tensorhost.core.errors import InvalidRequestError, MissingInputError
 from tensorhost.core.signatures import Signature
 from tensorhost.core.tensors import Array, TensorSpec
@@ -90,6 +89,8 @@ def decode_inputs(
 def _by_name(value: Any, specs: Mapping[str, TensorSpec], key: str) -> tuple[bool, dict[str, Any]]:
     """Whether the inputs come as an object by name, and their values in the order of the document."""
     one = next(iter(specs)) if len(specs) == 1 else None
+    if one is not None and isinstance(value, JsonArray):
+        return False, {one: value}  # what nearly every request has
     if isinstance(value, JsonMembers) and (one is None or one == B64_KEY or not is_b64(value)):
         if len(value) == 1 and one is not None and tuple(value) == (one,) and "\0" not in one:
             return True, {one: value[one]}
@@ -115,11 +116,12 @@ def _decode_few_lists(
     None where that is not so, or not so simply proved; errors are those of ``decode_inputs``.
     """
     shape, leaf = probe_shape(spec, value, max_depth=max_depth, max_elements=max_elements)
-    if not shape or spec.dtype is DType.STRING or isinstance(leaf, JsonMembers):
+    if not shape or spec.dtype.is_string or isinstance(leaf, JsonMembers):
         return None
     if not request.has_few_lists(count_lists(shape)) or not is_made_of_lists(value, shape):
         return None
-    shape = fill_empty(shape, spec)
+    if not shape[-1]:
+        shape = fill_empty(shape, spec)
     if not spec.admits(shape):
         raise spec.shape_error(shape)
     return decode_numbers(spec, value, shape)
@@ -128,7 +130,7 @@ def _decode_few_lists(
 def _probe(spec: TensorSpec, value: Any, max_depth: int, max_elements: int) -> _Pending:
     shape, leaf = probe_shape(spec, value, max_depth=max_depth, max_elements=max_elements)
     pending = _Pending(spec, value, shape)
-    if spec.dtype is DType.STRING:
+    if spec.dtype.is_string:
         pending.array, pending.structure = decode_strings(spec, value, shape)
     elif is_b64(leaf) and not spec.dtype.is_complex:
         pending.array, pending.structure = decode_images(spec, value, shape)
@@ -183,7 +185,7 @@ def _is_proved(entry: _Pending, *, differs: bool) -> bool:
 
 def _finish(entry: _Pending) -> Array:
     spec = entry.spec
-    if entry.array is not None and spec.dtype is not DType.STRING:
+    if entry.array is not None and not spec.dtype.is_string:
         return entry.array
     shape = fill_empty(entry.shape, spec)
     if entry.array is None and not isinstance(entry.value, JsonArray):

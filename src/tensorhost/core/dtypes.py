@@ -37,25 +37,18 @@ class DType(StrEnum):
     COMPLEX128 = "complex128"
     STRING = "string"
 
-    @property
-    def numpy(self) -> np.dtype[Any]:
-        """The numpy dtype that holds this type."""
-        return _NUMPY[self]
-
-    @property
-    def is_floating(self) -> bool:
-        """Whether values are real floating-point numbers."""
-        return self in _FLOATING
-
-    @property
-    def is_integer(self) -> bool:
-        """Whether values are integers (bool is not)."""
-        return self in _INTEGER
-
-    @property
-    def is_complex(self) -> bool:
-        """Whether values are complex numbers."""
-        return self in _COMPLEX
+    # Set below, once for each member: the path of a request reads them many times, and an attribute costs a fifth of a
+    # property that looks its answer up.
+    numpy: np.dtype[Any]
+    """The numpy dtype that holds this type."""
+    is_floating: bool
+    """Whether values are real floating-point numbers."""
+    is_integer: bool
+    """Whether values are integers (bool is not)."""
+    is_complex: bool
+    """Whether values are complex numbers."""
+    is_string: bool
+    """Whether values are strings of bytes."""
 
     @classmethod
     def of(cls, array: np.ndarray[Any, Any]) -> DType:
@@ -79,5 +72,9 @@ _BY_NUMPY: dict[np.dtype[Any], DType] = {numpy: dtype for dtype, numpy in _NUMPY
 _FLOATING = frozenset(
     {DType.FLOAT8_E4M3FN, DType.FLOAT8_E5M2, DType.FLOAT16, DType.BFLOAT16, DType.FLOAT32, DType.FLOAT64}
 )
-_COMPLEX = frozenset({DType.COMPLEX64, DType.COMPLEX128})
-_INTEGER = frozenset(dtype for dtype in DType if dtype.value.lstrip("u").startswith("int"))
+for _dtype in DType:
+    _dtype.numpy = _NUMPY[_dtype]
+    _dtype.is_floating = _dtype in _FLOATING
+    _dtype.is_integer = _dtype.value.lstrip("u").startswith("int")
+    _dtype.is_complex = _dtype.value.startswith("complex")
+    _dtype.is_string = _dtype is DType.STRING

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from typing import Any, TypeAlias
 
@@ -29,24 +29,30 @@ class TensorSpec:
     name: str
     dtype: DType
     shape: Shape | None
+    # Worked out once, since every request asks.
+    is_batchable: bool = field(init=False, repr=False, compare=False)
+    """Whether the first dimension exists and may have any size."""
+    _row_shape: Shape | None = field(init=False, repr=False, compare=False)
+    """The other dimensions, where only the first is free; else None."""
 
-    @property
-    def is_batchable(self) -> bool:
-        """Whether the first dimension exists and may have any size."""
-        return bool(self.shape) and self.shape is not None and self.shape[0] is None
+    def __post_init__(self) -> None:
+        shape = self.shape
+        is_batchable = bool(shape) and shape is not None and shape[0] is None
+        object.__setattr__(self, "is_batchable", is_batchable)
+        row_shape = shape[1:] if shape is not None and is_batchable and None not in shape[1:] else None
+        object.__setattr__(self, "_row_shape", row_shape)
 
     def admits(self, shape: Sequence[int]) -> bool:
         """Whether a tensor of this shape may be fed."""
         wanted = self.shape
-        if wanted is None or wanted == shape:
+        if self._row_shape is not None:
+            # Rows of one shape, as nearly every input has them: one comparison.
+            return len(shape) > 0 and self._row_shape == tuple(shape[1:])
+        if wanted is None:
             return True
-        if len(shape) != len(wanted):
-            return False
-        # A plain loop, since this runs for every input of every request; the lengths are equal.
-        for want, have in zip(wanted, shape):  # noqa: B905, SIM110
-            if want is not None and want != have:
-                return False
-        return True
+        return len(shape) == len(wanted) and all(
+            want is None or want == have for want, have in zip(wanted, shape, strict=True)
+        )
 
     def check(self, array: Array) -> None:
         """Raise unless ``array`` has exactly this dtype and a shape this spec admits.
@@ -55,7 +61,8 @@ class TensorSpec:
             InvalidInputShapeError: names the input, the shape expected and the shape that came.
             InvalidInputTypeError: the same for the dtype.
         """
-        if array.dtype != self.dtype.numpy:
+        wanted = self.dtype.numpy
+        if array.dtype is not wanted and array.dtype != wanted:
             raise InvalidInputTypeError(
                 f"Input '{self.name}' must be {self.dtype}, not {array.dtype}.",
                 details={"input": self.name, "expected": self.dtype.value, "actual": str(array.dtype)},

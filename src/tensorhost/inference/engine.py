@@ -11,7 +11,6 @@ import asyncio
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
@@ -23,6 +22,7 @@ from tensorhost.core.errors import (
     InvalidInputShapeError,
     OverloadedError,
     ShuttingDownError,
+    TensorhostError,
 )
 from tensorhost.core.requests import InferenceResult, Timings
 from tensorhost.core.signatures import Signature
@@ -30,21 +30,10 @@ from tensorhost.core.tensors import Array, Tensors
 from tensorhost.inference.admission import Admission, InFlight, code_of
 from tensorhost.inference.arrays import as_tensors
 from tensorhost.models.manager import ModelManager
-from tensorhost.models.servable import Lease
-from tensorhost.pipelines import PostprocessingPipeline, PreprocessingPipeline
+from tensorhost.models.servable import Call, Lease
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-@dataclass(slots=True)
-class Call:
-    """What one request asks of a servable: a signature, and the pipelines around it."""
-
-    signature: Signature
-    preprocessing: PreprocessingPipeline
-    postprocessing: PostprocessingPipeline
-    max_batch_rows: int | None = None
 
 
 class InferenceEngine:
@@ -60,6 +49,7 @@ class InferenceEngine:
         self.metrics = manager.metrics
         self._clock = clock
         self._in_flight = InFlight(manager.settings.max_in_flight)
+        self._default_timeout_s = manager.settings.request_timeout_s or math.inf
         self._closed = False
 
     @property
@@ -73,8 +63,7 @@ class InferenceEngine:
 
     def deadline(self, timeout_s: float | None) -> float:
         """The instant after which a request is not answered any more; None means the server's default."""
-        timeout_s = self.manager.settings.request_timeout_s or math.inf if timeout_s is None else timeout_s
-        return self._clock() + timeout_s
+        return self._clock() + (self._default_timeout_s if timeout_s is None else timeout_s)
 
     async def predict(
         self,
@@ -106,32 +95,43 @@ class InferenceEngine:
             return await self.run(admission, call, as_tensors(inputs, call.preprocessing.wire_specs))
 
     async def admit(self, model: str, version: str | None, deadline: float) -> Admission:
-        """Let a request in, or refuse it at once. Use the admission in a ``with`` block.
+        """Let a request in, or refuse it at once; a lazy model is waited for. Use the admission in a ``with`` block.
 
         Raises:
             OverloadedError: as many requests as allowed are in flight.
             ShuttingDownError: the engine is closed.
             TensorhostError: there is nothing to lend, see ``ModelManager.lease``.
         """
+        admission = self.admit_at_once(model, version, deadline)
+        if admission is None:
+            try:
+                lease = await self._wait_for_lease(model, version, deadline)
+            except BaseException as error:
+                self._count_refusal(model, version, code_of(error))
+                raise
+            admission = Admission(lease, self._in_flight, deadline)
+        return admission
+
+    def admit_at_once(self, model: str, version: str | None, deadline: float) -> Admission | None:
+        """``admit`` without a coroutine, for whoever finds the model serving; None where it must be waited for."""
         servable = self.manager.find(model, version)
         in_flight = self._in_flight
-        try:
-            if self._closed:
-                raise ShuttingDownError("The server is shutting down.", retry_after_s=RETRY_AFTER_S)
-            if in_flight.count >= in_flight.limit:
-                raise OverloadedError(
-                    f"The server is working on {in_flight.limit} requests, the most it may.",
-                    retry_after_s=RETRY_AFTER_S,
-                )
-            if servable is not None:
-                lease = servable.lease()
-                in_flight.count += 1
-            else:
-                lease = await self._wait_for_lease(model, version, deadline)
-        except BaseException as error:
-            self._count_refusal(model, version, code_of(error))
-            raise
-        return Admission(lease, in_flight, deadline)
+        if self._closed or in_flight.count >= in_flight.limit:
+            refusal = self._refusal()
+            self._count_refusal(model, version, refusal.code)
+            raise refusal
+        if servable is None:
+            return None
+        in_flight.count += 1
+        return Admission(servable.lease(), in_flight, deadline)
+
+    def _refusal(self) -> TensorhostError:
+        if self._closed:
+            return ShuttingDownError("The server is shutting down.", retry_after_s=RETRY_AFTER_S)
+        return OverloadedError(
+            f"The server is working on {self._in_flight.limit} requests, the most it may.",
+            retry_after_s=RETRY_AFTER_S,
+        )
 
     async def _wait_for_lease(self, model: str, version: str | None, deadline: float) -> Lease:
         """Wait for a lazy model; the request counts as in flight meanwhile, and goes on to when there is a lease."""
@@ -154,12 +154,13 @@ class InferenceEngine:
 
         Raises SignatureNotFoundError, InvalidPreprocessingError or InvalidPostprocessingError.
         """
-        servable = admission.servable
-        found = servable.signature(signature)
+        call = admission.servable.call(signature)
+        if preprocessing is None and postprocessing is None and max_batch_rows is None:
+            return call
         return Call(
-            found,
-            servable.preprocessing(found.name).overridden(preprocessing),
-            servable.postprocessing(found.name).overridden(postprocessing),
+            call.signature,
+            call.preprocessing.overridden(preprocessing),
+            call.postprocessing.overridden(postprocessing),
             max_batch_rows,
         )
 
@@ -177,12 +178,24 @@ class InferenceEngine:
         """
         timings = Timings()
         started = time.perf_counter()
-        if call.preprocessing.is_slow(tensors):
+        if call.preprocessing.passes(tensors):
+            prepared = tensors
+        elif call.preprocessing.is_slow(tensors):
             prepared = await self._on_a_thread(admission, call.preprocessing.apply, tensors, owned=owned)
         else:
             prepared = call.preprocessing.apply(tensors, owned=owned)
         timings.preprocessing_s = time.perf_counter() - started
-        outputs = await self._execute(admission, call, prepared, timings)
+        rows = _checked_rows(call.signature, prepared)
+        outputs = _empty_outputs(call.signature) if rows == 0 else None
+        if outputs is None:
+            queue = admission.servable.queue(call.signature.name)
+            outputs = await queue.call(
+                prepared,
+                rows=rows,
+                deadline=admission.deadline,
+                timings=timings,
+                max_batch_rows=call.max_batch_rows,
+            )
         started = time.perf_counter()
         if call.postprocessing.is_slow(outputs):
             answers = await self._on_a_thread(admission, call.postprocessing.apply, outputs)
@@ -204,21 +217,6 @@ class InferenceEngine:
         except TimeoutError:
             raise DeadlineExceededError("The deadline passed while the request was pre- or postprocessed.") from None
 
-    async def _execute(self, admission: Admission, call: Call, tensors: Tensors, timings: Timings) -> dict[str, Array]:
-        signature = call.signature
-        for name, spec in signature.inputs.items():
-            spec.check(tensors[name])
-        rows = _rows(signature, tensors)
-        if rows == 0 and (empty := _empty_outputs(signature)) is not None:
-            return empty
-        return await admission.servable.queue(signature.name).call(
-            tensors,
-            rows=rows,
-            deadline=admission.deadline,
-            timings=timings,
-            max_batch_rows=call.max_batch_rows,
-        )
-
     def _count_refusal(self, model: str, version: str | None, code: ErrorCode) -> None:
         known = self.manager.models().get(model)
         record = known.resolve(version) if known is not None else None
@@ -233,13 +231,18 @@ class InferenceEngine:
             self.metrics.forget(*record.id)
 
 
-def _rows(signature: Signature, tensors: Tensors) -> int:
-    """Rows of the batch: the first dimension that the signature leaves free, 1 where there is none."""
+def _checked_rows(signature: Signature, tensors: Tensors) -> int:
+    """Rows of the batch: the first dimension that the signature leaves free, 1 where there is none.
+
+    Raises where an array is not what the signature takes: behind this, nobody checks.
+    """
     rows: int | None = None
     for name, spec in signature.inputs.items():
+        array = tensors[name]
+        spec.check(array)
         if not spec.is_batchable:
             continue
-        size = tensors[name].shape[0]
+        size = array.shape[0]
         if rows is not None and rows != size and signature.may_batch:
             raise InvalidInputShapeError(
                 f"Input '{name}' has {size} rows where another input has {rows}.",

@@ -96,6 +96,8 @@ def compare(
         for name, array in expected.items():
             _check_kind(signature, name, array, actual)
             difference = difference_of(array, actual[name])
+            if tolerance is None and not _as_finite(array, actual[name]):
+                raise _differs(signature, f"values of output '{name}' are not finite in one of them")
             if tolerance is not None and not agree(array, actual[name], tolerance):
                 if _repeats(reference, signature, inputs, name, array):
                     raise _differs(signature, _by_how_much(name, array, difference, tolerance))
@@ -152,6 +154,14 @@ def _check_kind(signature: Signature, name: str, expected: Array, actual: Tensor
             f"output '{name}' is {expected.dtype} {format_shape(expected.shape)} in one and {other.dtype} "
             f"{format_shape(other.shape)} in the other",
         )
+
+
+def _as_finite(expected: Array, actual: Array) -> bool:
+    """Whether both have numbers, infinities and no numbers in the same places."""
+    dtype = DType.of(expected)
+    if not (dtype.is_floating or dtype.is_complex):
+        return True
+    return bool(np.array_equal(np.isfinite(widened(expected)), np.isfinite(widened(actual))))
 
 
 def _repeats(reference: Runtime, signature: Signature, inputs: Tensors, name: str, before: Array) -> bool:

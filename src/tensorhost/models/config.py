@@ -44,6 +44,7 @@ class BatchingConfig(_Table):
     enabled: bool = True
     max_batch_size: int | None = Field(None, ge=1, le=65536)
     batch_timeout_ms: float | None = Field(None, ge=0, le=60_000)
+    target_latency_ms: float | None = Field(None, ge=0, le=60_000)
     max_queue_rows: int | None = Field(None, ge=1)
 
 

@@ -31,17 +31,25 @@ def load_decided(tried: Tried, options: LoadOptions, load_native: Callable[[], R
         native = load_native() if tried.needs_native else None
         if native is not None:
             opened.callback(native.close)
+        # By entrant and file: signatures that are the same graph share one.
+        engines: dict[tuple[Entrant, str], tuple[Runtime, str]] = {}
         routes: dict[str, list[Route]] = {}
         for name, signature in report.signatures.items():
             decision = tried.decisions[name]
-            runtimes: dict[Entrant | None, Runtime] = {} if native is None else {None: native}
-            for entrant in decision.winners:
-                engine = engine_signature(folder, decision.engine(entrant), signature)
-                runtimes[entrant] = open_engine(
-                    entrant, engine, report.weights_bytes, options, keep_compiled=bool(tried.key)
-                )
-                opened.callback(runtimes[entrant].close)
-            routes[name] = [Route(rows, runtimes[entrant]) for rows, entrant in decision.routes]
+            routes[name] = []
+            for rows, entrant in decision.routes:
+                if entrant is None:
+                    assert native is not None  # for the type checker: a decision with such a route needs it
+                    routes[name].append(Route(rows, native, name))
+                    continue
+                file = decision.engine(entrant)
+                key = (entrant, file.file)
+                if key not in engines:
+                    engine = engine_signature(folder, file, signature)
+                    runtime = open_engine(entrant, engine, report.weights_bytes, options, keep_compiled=bool(tried.key))
+                    opened.callback(runtime.close)
+                    engines[key] = (runtime, name)
+                routes[name].append(Route(rows, *engines[key]))
         made = RoutedRuntime(report.signatures, routes, report.refused_signatures, report.weights_bytes)
         opened.pop_all()
     return made

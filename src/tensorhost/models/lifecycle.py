@@ -206,7 +206,8 @@ class Lifecycle:
             need_bytes = max(files.size_bytes, record.known_bytes)
             await self._memory.reserve(record, need_bytes, need_bytes)
             log.info("loading", model=str(record.id), format=files.format and files.format.value)
-            request = replace(request, tried=await self._try(record, request))
+            tried = await self._try(record, request)
+            request = replace(request, tried=tried, on_useless=partial(self._useless, loop, record, tried))
 
             def warming() -> None:
                 loop.call_soon_threadsafe(on_warming)
@@ -225,6 +226,15 @@ class Lifecycle:
             record.reserved_bytes = 0
         record.served_fingerprint = files.fingerprint
         return loaded
+
+    def _useless(self, loop: asyncio.AbstractEventLoop, record: VersionRecord, tried: Tried) -> None:
+        """What is known of a version led nowhere: try it anew the next time. Called on the loader's thread."""
+        self._trials.forget(tried)
+
+        def forget() -> None:
+            record.probed = None
+
+        loop.call_soon_threadsafe(forget)
 
     async def _try(self, record: VersionRecord, request: LoadRequest) -> Tried:
         """Try the version in a child process, unless the same was tried before, and import what will execute it; then

@@ -79,7 +79,11 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class LoadRequest:
-    """What to load and how. ``tried`` is what trying it in a child process has shown."""
+    """What to load and how.
+
+    ``tried`` is what trying it in a child process has shown; ``on_useless`` is called, on the loader's thread, when the
+    forms that were written for other runtimes turn out to be of no use.
+    """
 
     id: ModelId
     on_disk: VersionOnDisk
@@ -88,6 +92,7 @@ class LoadRequest:
     load: LoadOptions
     warmup: WarmupOptions
     tried: Tried = field(default_factory=Tried)
+    on_useless: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,14 +248,15 @@ def _executed(request: LoadRequest, options: LoadOptions) -> tuple[Runtime, Mapp
     try:
         return load_decided(tried, options, native), tried.decisions
     except TensorhostError as error:
+        request.on_useless()
+        if options.runtime is not RuntimeName.AUTO:
+            raise
         log.warning(
             "served by its own runtime after all",
             model=str(request.id),
             reason=error.message,
             detail=error.log_detail,
         )
-        if options.runtime is not RuntimeName.AUTO:
-            raise
         return native(), {}
 
 

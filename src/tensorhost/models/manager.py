@@ -31,9 +31,10 @@ from tensorhost.models.catalog import Catalog
 from tensorhost.models.lifecycle import Lifecycle
 from tensorhost.models.reconcile import plan
 from tensorhost.models.records import ModelRecord, VersionRecord
-from tensorhost.models.repository import describe_path, scan
+from tensorhost.models.repository import ModelOnDisk, describe_path, scan
 from tensorhost.models.servable import Lease, Servable
 from tensorhost.models.sharing import LoadSharing
+from tensorhost.models.sightings import Sightings
 from tensorhost.models.sources import local_path
 from tensorhost.models.wishes import Action, Wish
 from tensorhost.settings import Settings
@@ -84,6 +85,7 @@ class ModelManager:
         self._wake = asyncio.Event()
         self._changed = asyncio.Event()
         self._looking = asyncio.Lock()
+        self._seen: Sightings[ModelOnDisk] = Sightings()
         self._settled = repository is None
         self._settle_by: float | None = None
         self._closing = False
@@ -336,7 +338,9 @@ class ModelManager:
             return
         # One at a time: what an earlier look saw must not be taken over after what a later one saw.
         async with self._looking:
-            found = await asyncio.to_thread(scan, self._repository, now=time.time(), settle_s=self.settings.settle_s)
+            found = await asyncio.to_thread(
+                scan, self._repository, now=time.time(), settle_s=self.settings.settle_s, seen=self._seen
+            )
             if not found.readable:
                 self._catalog.unreadable(self._repository)
                 return

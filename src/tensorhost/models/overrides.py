@@ -66,6 +66,7 @@ def queue_options(settings: Settings, config: ModelConfig, plan: SignaturePlan) 
     """How requests for a signature are batched, given what warm-up found out about it."""
     batching = config.batching
     timeout_ms = settings.batch_timeout_ms if batching.batch_timeout_ms is None else batching.batch_timeout_ms
+    goal_ms = settings.target_latency_ms if batching.target_latency_ms is None else batching.target_latency_ms
     return QueueOptions(
         batched=plan.batched,
         max_batch_rows=_max_batch_rows(settings, config),
@@ -73,6 +74,9 @@ def queue_options(settings: Settings, config: ModelConfig, plan: SignaturePlan) 
         max_queue_rows=batching.max_queue_rows or settings.max_queue_rows,
         inline_rows=plan.inline_rows,
         inline_elements=plan.inline_elements,
+        target_latency_s=goal_ms / 1000,
+        call_s=plan.call_s,
+        padding=plan.padding,
     )
 
 

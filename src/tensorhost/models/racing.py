@@ -22,6 +22,7 @@ from tensorhost.models.warmup import WarmupOptions, sample_sizes
 from tensorhost.runtimes.base import LoadOptions, ModelFormat, Precision, Runtime
 from tensorhost.runtimes.engine_files import EngineFile, engine_signature
 from tensorhost.runtimes.race.entrants import entrants, open_engine, write_engine
+from tensorhost.runtimes.race.twins import twins
 from tensorhost.runtimes.race.verdict import Entrant, Heat
 
 TOLERANCE = 1e-5
@@ -43,7 +44,7 @@ def race(
     order: RaceOrder,
     announce: Callable[[str, Entrant], None],
 ) -> Iterator[Heat]:
-    """Run the heats of every signature, the default one's first.
+    """Run the heats of every signature, the default one's first. Signatures that are the same graph share theirs.
 
     Args:
         native: the model in its own runtime.
@@ -55,16 +56,22 @@ def race(
         announce: called before a heat is run.
     """
     started = time.monotonic()
+    same = twins(native)
     for name, signature in native.signatures.items():
+        if name in same:
+            continue
+        names = [name, *(other for other, first in same.items() if first == name)]
         for entrant in entrants(model_format, options):
             if (name, entrant.label) in order.skip:
                 continue
             if time.monotonic() - started > order.begin_s:
-                yield Heat(name, entrant, refused="There was no time left to try it (race_timeout_s).")
-                continue
-            announce(name, entrant)
-            heat = _Heat(native, model, signature, entrant, options, order.folder)
-            yield heat.run(examples.get(name, ()), warmup)
+                heat = Heat(name, entrant, refused="There was no time left to try it (race_timeout_s).")
+            else:
+                announce(name, entrant)
+                heat = _Heat(native, model, signature, entrant, options, order.folder).run(
+                    examples.get(name, ()), warmup
+                )
+            yield from (replace(heat, signature=each) for each in names)
 
 
 class _Heat:

@@ -11,11 +11,13 @@ import re
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from tensorhost.core.errors import InvalidRequestError, ModelFailedError
 from tensorhost.core.ids import is_valid_name
 from tensorhost.models.config import FILE_NAME, ModelConfig, loading_digest, read_config
+from tensorhost.models.sightings import Sightings
 from tensorhost.runtimes.base import ModelFormat
 from tensorhost.runtimes.formats import detect_format, locate_model, missing_files
 
@@ -82,13 +84,14 @@ class Scan:
     problems: dict[str, str] = field(default_factory=dict)
 
 
-def scan(root: Path, *, now: float, settle_s: float) -> Scan:
+def scan(root: Path, *, now: float, settle_s: float, seen: Sightings[ModelOnDisk] | None = None) -> Scan:
     """Look at ``root``: a repository root, one model's folder, one version's folder, or one model file.
 
     Args:
         root: the model path.
         now: seconds since the epoch.
         settle_s: a version whose files changed more recently than this is still being copied.
+        seen: what the looks before saw of this root, with the same ``settle_s``; brought up to date.
     """
     look = _Look(now, settle_s)
     try:
@@ -99,7 +102,7 @@ def scan(root: Path, *, now: float, settle_s: float) -> Scan:
             return _single(look.model(*_locate_single(root)))
         if _is_model_folder(root):
             return _single(look.model(root.name, root, _version_paths(root)))
-        return _scan_root(look, root)
+        return _scan_root(look, root, seen or Sightings())
     except _UNREADABLE:
         return Scan(readable=False)
 
@@ -118,8 +121,9 @@ def _single(model: ModelOnDisk) -> Scan:
     return Scan(models={model.name: model})
 
 
-def _scan_root(look: _Look, root: Path) -> Scan:
+def _scan_root(look: _Look, root: Path, seen: Sightings[ModelOnDisk]) -> Scan:
     found = Scan()
+    seen.begin()
     for child in _children(root):
         is_folder = os.path.isdir(child)  # noqa: PTH112 - Path.is_dir raises where it may not look
         if not is_folder and child.suffix.lower() not in _MODEL_FILE_SUFFIXES:
@@ -130,8 +134,15 @@ def _scan_root(look: _Look, root: Path) -> Scan:
         elif name in found.models:
             found.problems[child.name] = f"There is already a model '{name}' in this repository."
         else:
-            found.models[name] = _look_at(look, name, child, is_folder=is_folder)
+            read = partial(_look_at, look, name, child, is_folder=is_folder)
+            found.models[name] = seen.find(child, look.now, read, _is_sound)
+    seen.end()
     return found
+
+
+def _is_sound(model: ModelOnDisk) -> bool:
+    """Whether nothing about the model depends on when it is looked at, or on anything outside its files."""
+    return model.readable and not model.problem and not any(version.problem for version in model.versions.values())
 
 
 def _look_at(look: _Look, name: str, path: Path, *, is_folder: bool) -> ModelOnDisk:

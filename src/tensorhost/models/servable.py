@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
@@ -22,6 +23,16 @@ from tensorhost.core.tensors import Array, Tensors
 from tensorhost.models.loading import LoadedVersion
 from tensorhost.pipelines import PostprocessingPipeline, PreprocessingPipeline
 from tensorhost.telemetry import VersionMetrics
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What one request asks of a servable: a signature, the pipelines around it, and its own ceiling on rows."""
+
+    signature: Signature
+    preprocessing: PreprocessingPipeline
+    postprocessing: PostprocessingPipeline
+    max_batch_rows: int | None = None
 
 
 class Servable:
@@ -53,10 +64,14 @@ class Servable:
         self._released: asyncio.Event | None = None
         self._executor = ThreadPoolExecutor(1, thread_name_prefix=f"run-{model_id}")
         self._queues = {
-            name: BatchQueue(_bind(loaded, name), options, self._executor, metrics.record_batch, clock)
+            name: BatchQueue(
+                _bind(loaded, name), options, self._executor, metrics.record_batch, clock, metrics.record_late
+            )
             for name, options in queue_options.items()
         }
+        self._calls: dict[str | None, Call] = {}
         metrics.queue_rows = self.queue_rows
+        metrics.batch_limit_rows = self.batch_limit_rows
 
     @property
     def leases(self) -> int:
@@ -66,6 +81,10 @@ class Servable:
     def queue_rows(self) -> int:
         """Rows waiting in all queues."""
         return sum(queue.queue_rows for queue in self._queues.values())
+
+    def batch_limit_rows(self) -> int:
+        """Most rows that a call of the default signature takes now."""
+        return next((queue.limit_rows for queue in self._queues.values()), 0)
 
     def signature(self, name: str | None) -> Signature:
         """The named signature, or the default one. Raises SignatureNotFoundError listing what there is."""
@@ -85,13 +104,17 @@ class Servable:
         """Where requests for this signature wait."""
         return self._queues[signature]
 
-    def preprocessing(self, signature: str) -> PreprocessingPipeline:
-        """What model.toml asks for before the model."""
-        return self.loaded.preprocessing[signature]
+    def call(self, signature: str | None) -> Call:
+        """The call of the named signature, or the default one, with what model.toml asks for and nothing else.
 
-    def postprocessing(self, signature: str) -> PostprocessingPipeline:
-        """What model.toml asks for after the model."""
-        return self.loaded.postprocessing[signature]
+        Made once, since most requests ask for nothing else. Raises SignatureNotFoundError listing what there is.
+        """
+        call = self._calls.get(signature)
+        if call is None:
+            found = self.signature(signature)
+            before, after = self.loaded.preprocessing[found.name], self.loaded.postprocessing[found.name]
+            call = self._calls[signature] = Call(found, before, after)
+        return call
 
     def lease(self) -> Lease:
         """Borrow this servable until the lease is released."""

@@ -15,11 +15,13 @@ from typing import Protocol
 
 import numpy as np
 
+from tensorhost.batching.padding import Span
 from tensorhost.core.closeness import agree
 from tensorhost.core.dtypes import DType
 from tensorhost.core.errors import InvalidRequestError, ModelFailedError, TensorhostError
 from tensorhost.core.signatures import Signature
 from tensorhost.core.tensors import Array, Tensors
+from tensorhost.models.padding_trial import find_spans
 from tensorhost.models.synthesis import Ranges, candidates
 from tensorhost.runtimes.base import Runtime
 
@@ -63,6 +65,7 @@ class SignaturePlan:
         inline_rows: calls of at most this many rows are fast enough for the event loop.
         inline_elements: and of at most this many elements, where rows may be of any size; None where they may not.
         call_s: median seconds per call, by rows.
+        padding: which batches are filled up to a size that the runtime likes better.
         warmed: whether the model has run.
         problem: why warm-up could not be done; empty when it could.
     """
@@ -74,6 +77,7 @@ class SignaturePlan:
     call_s: dict[int, float] = field(default_factory=dict)
     warmed: bool = False
     problem: str = ""
+    padding: tuple[Span, ...] = ()
 
 
 class ExampleRows:
@@ -128,6 +132,7 @@ def warm_up(
         runtime.tune(signature.name, [source.rows(size) for size in sizes])
     call_s = {size: _time(runtime, signature, source.rows(size), options.iterations) for size in sizes}
     inline_rows = _inline_rows(call_s, options.threshold_s)
+    padding = find_spans(lambda rows: runtime.run(signature.name, source.rows(rows)), call_s, options.iterations)
     return SignaturePlan(
         batched=not reason,
         reason=reason,
@@ -135,6 +140,7 @@ def warm_up(
         inline_elements=_element_limit(signature, source, inline_rows),
         call_s=call_s,
         warmed=True,
+        padding=padding,
     )
 
 

@@ -20,7 +20,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from tensorhost.core.errors import ErrorCode
-from tensorhost.server.exchange import Exchange
+from tensorhost.server.exchange import WHOLE_RESPONSE, Exchange
 from tensorhost.server.framing import FRAMING_HEADERS, Framing, FramingError, head_without_upgrade, split_target
 from tensorhost.server.refusals import RefusedError, refusal, request_id_of
 from tensorhost.server.registry import Registry
@@ -31,6 +31,10 @@ _LOG = logging.getLogger(__name__)
 _MAX_LINGERING = 1024
 _MAX_PIPELINED = 256
 _HEADER_OVERHEAD_BYTES = 4  # ": " and the line end
+_ASGI = {"version": "3.0", "spec_version": "2.3"}
+_EXTENSIONS: dict[str, dict[str, Any]] = {WHOLE_RESPONSE: {}}
+# Names of their own: looking a member up on its Enum takes ten times as long, and every request does so often.
+_IDLE, _HEAD, _BODY, _WAITING = Phase.IDLE, Phase.HEAD, Phase.BODY, Phase.WAITING
 
 
 class Connection(HttpToolsProtocol):
@@ -61,7 +65,7 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn narrows it
         """Start serving, or refuse with OVERLOADED when the server is full."""
         super().connection_made(transport)
-        self._enter(Phase.IDLE)
+        self._enter(_IDLE)
         if len(self.connections) > self._limits.max_connections:
             self.refuse(ErrorCode.OVERLOADED, "The server has as many connections as it takes; try again later.")
 
@@ -88,14 +92,16 @@ class Connection(HttpToolsProtocol):
         """A request's first byte: its head must be complete within the header timeout."""
         if len(self._queue) >= _MAX_PIPELINED:
             raise RefusedError(ErrorCode.OVERLOADED, "Too many requests were sent ahead on this connection.")
-        super().on_message_begin()
+        self.url = b""
+        self.headers = []
+        self.expect_100_continue = False
         self._head_bytes = -self._fed_bytes if self._chunk_shared else 0
         self._framing.reset()
-        self._enter(Phase.HEAD)
+        self._watch.enter(_HEAD, self.loop.time())
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header; those that frame the request are checked. Trailers are dropped."""
-        if self._watch.phase is not Phase.HEAD:
+        if self._watch.phase is not _HEAD:
             return
         name = name.lower()
         if name in FRAMING_HEADERS:
@@ -118,15 +124,14 @@ class Connection(HttpToolsProtocol):
         self._framing.check(version)
         self._body_bytes = 0
         self._check_body_size(self._framing.content_length or 0)
-        self._complete_scope(version)
         exchange = Exchange(
             self,
-            self.scope,  # type: ignore[arg-type]  # a TypedDict is a dict
+            self._make_scope(version),
             keep_alive=version == "1.1" and self.parser.should_keep_alive(),
             expects_continue=self.expect_100_continue and version == "1.1",
         )
         self._receiving = exchange
-        self._enter(Phase.BODY)
+        self._watch.enter(_BODY, self.loop.time())
         if self.running is None:
             self._run(exchange)
         else:
@@ -140,8 +145,10 @@ class Connection(HttpToolsProtocol):
             return
         size = len(body)
         self._watch.body_arrived(size, self.loop.time())
-        self._body_bytes += size
-        self._check_body_size(self._body_bytes)
+        if self._framing.chunked:
+            # A body of a declared length was compared with the limit when its head came; the parser reads no more.
+            self._body_bytes += size
+            self._check_body_size(self._body_bytes)
         if not (exchange.finished or exchange.dropped):
             exchange.add_body(body)
 
@@ -152,7 +159,7 @@ class Connection(HttpToolsProtocol):
         exchange, self._receiving = self._receiving, None
         self._chunk_shared = True
         exchange.complete_body()
-        self._enter(Phase.IDLE if self.running is None else Phase.WAITING)
+        self._watch.enter(_IDLE if self.running is None else _WAITING, self.loop.time())
 
     # What the exchange says.
 
@@ -178,19 +185,20 @@ class Connection(HttpToolsProtocol):
                 self.flow.resume_reading()
                 if self._receiving is not None:
                     # Reading was paused, so the client could not send the rest until now.
-                    self._enter(Phase.BODY)
+                    self._enter(_BODY)
         elif self._farewell is not None:
             self._part(self._farewell)
         else:
-            self.flow.resume_reading()
-            if self._watch.phase is Phase.WAITING:
-                self._enter(Phase.IDLE)
+            if self.flow.read_paused:
+                self.flow.resume_reading()
+            if self._watch.phase is _WAITING:
+                self._watch.enter(_IDLE, self.loop.time())
 
     # What the server says.
 
     def idle_since(self, instant: float) -> bool:
         """Whether no request has begun after ``instant``, on the loop's clock, and none is unanswered."""
-        return self._watch.phase is Phase.IDLE and self._watch.entered <= instant
+        return self._watch.phase is _IDLE and self._watch.entered <= instant
 
     @property
     def owes_bytes(self) -> bool:
@@ -245,7 +253,7 @@ class Connection(HttpToolsProtocol):
             self._part(answer)
         else:
             self._farewell = answer
-            self._enter(Phase.WAITING)
+            self._enter(_WAITING)
 
     def _feed(self, data: bytes) -> bytes:
         """Let the parser read ``data``; returns what must still be fed."""
@@ -253,7 +261,7 @@ class Connection(HttpToolsProtocol):
         self._chunk_shared = False
         try:
             self.parser.feed_data(data)
-            if self._watch.phase is Phase.HEAD:
+            if self._watch.phase is _HEAD:
                 self._head_bytes += len(data)
                 self._check_head_size(self._head_bytes)
         except httptools.HttpParserUpgrade as upgrade:
@@ -269,7 +277,8 @@ class Connection(HttpToolsProtocol):
 
     def _run(self, exchange: Exchange) -> None:
         self.running = exchange
-        task = self.loop.create_task(exchange.run(self.app))
+        # With a name, or every task would have one made up for it.
+        task = self.loop.create_task(exchange.run(self.app), name="request")
         exchange.task = task
         self.tasks.add(task)
 
@@ -347,8 +356,20 @@ class Connection(HttpToolsProtocol):
         self.parser = httptools.HttpRequestParser(self)
         return head + rest
 
-    def _complete_scope(self, version: str) -> None:
-        scope = self.scope
-        scope["path"], scope["raw_path"], scope["query_string"] = split_target(self.url)
-        scope["http_version"] = version
-        scope["method"] = self.parser.get_method().decode("ascii")
+    def _make_scope(self, version: str) -> dict[str, Any]:
+        path, raw_path, query_string = split_target(self.url)
+        return {
+            "type": "http",
+            "asgi": _ASGI,
+            "extensions": _EXTENSIONS,
+            "http_version": version,
+            "method": self.parser.get_method().decode("ascii"),
+            "scheme": self.scheme,
+            "path": path,
+            "raw_path": raw_path,
+            "query_string": query_string,
+            "root_path": "",
+            "headers": self.headers,
+            "client": self.client,
+            "server": self.server,
+        }

@@ -1,8 +1,8 @@
 """One request and its response: the ASGI side of a connection.
 
 The application gets the whole body in one ``http.request`` message (bounded by the connection), so that reading it
-costs one await; the body is the parser's own bytes when it came in one piece, else a ``bytearray``. The head of the
-response is held back until its first body message and leaves together with it in one write.
+costs one await; a body in one piece is the parser's own bytes, any other is joined once, when it is asked for. The
+head of the response is held back until its first body message and leaves together with it in one write.
 What must stay true: every exchange ends exactly once, answered or dropped; after that nothing the application
 sends reaches the wire, and its body no longer counts as buffered.
 """
@@ -19,9 +19,17 @@ from tensorhost.server.refusals import STATUS_LINE, RefusedError, refusal, reque
 if TYPE_CHECKING:
     from tensorhost.server.connections import Connection
 
+WHOLE_RESPONSE = "tensorhost.whole_response"
+"""An ASGI extension: ``http.response.start`` may hold the whole ``body``, and no ``http.response.body`` follows.
+
+Saves a call and a message; whatever stands between and only adds headers, such as CORS, need not know of it.
+"""
+
 _LOG = logging.getLogger(__name__)
 _JOIN_BELOW_BYTES = 65_536
 _BODILESS = frozenset({204, 304})
+_FRAMING_HEADERS = frozenset({b"content-length", b"transfer-encoding", b"connection"})
+_SMALL_PIECE_BYTES = 4096
 _CHUNKED = -1
 _UNTIL_CLOSE = -2
 
@@ -45,11 +53,11 @@ class Exchange:
         "_held_bytes",
         "_remaining",
         "_taken",
-        "body",
         "body_complete",
         "dropped",
         "finished",
         "keep_alive",
+        "pieces",
         "scope",
         "started",
         "task",
@@ -64,7 +72,7 @@ class Exchange:
         self.keep_alive = keep_alive
         self._expects_continue = expects_continue
         self.task: asyncio.Task[None] | None = None
-        self.body: bytes | bytearray = b""
+        self.pieces: list[bytes | bytearray] = []
         self.body_complete = False
         self._held_bytes = 0
         self._taken = False
@@ -89,13 +97,14 @@ class Exchange:
             raise RefusedError(ErrorCode.OVERLOADED, "The server holds as much unanswered data as it takes.")
         state.buffered_body_bytes = buffered + size
         self._held_bytes += size
-        if not self.body:
-            self.body = piece
-        elif isinstance(self.body, bytearray):
-            self.body += piece
+        pieces = self.pieces
+        if size >= _SMALL_PIECE_BYTES or not pieces:
+            pieces.append(piece)
+        elif isinstance(last := pieces[-1], bytearray):
+            last += piece
         else:
-            self.body = bytearray(self.body)
-            self.body += piece
+            # An object for each of very many small pieces would take many times their size.
+            pieces.append(bytearray(piece))
 
     def complete_body(self) -> None:
         """Note that the request has arrived completely."""
@@ -141,7 +150,8 @@ class Exchange:
         if self._taken or self.dropped or self.finished:
             return {"type": "http.disconnect"}
         self._taken = True
-        body, self.body = self.body, b""
+        pieces, self.pieces = self.pieces, []
+        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         return {"type": "http.request", "body": body, "more_body": False}
 
     async def send(self, message: Any) -> None:
@@ -160,6 +170,8 @@ class Exchange:
                 raise RuntimeError(f"expected http.response.start, got {kind}")
             self._start(message["status"], message.get("headers", ()))
             self.started = True
+            if "body" in message:
+                self._write(message["body"], more=False)
         elif kind != "http.response.body" or self.finished:
             raise RuntimeError(f"unexpected {kind}")
         else:
@@ -172,14 +184,15 @@ class Exchange:
         says_close = False
         for name, value in headers:
             lower = name.lower()
-            if lower == b"content-length":
-                length = int(value)
-            elif lower == b"transfer-encoding":
-                continue  # framing is this module's own business
-            elif lower == b"connection" and b"close" in value.lower():
-                self.keep_alive, says_close = False, True
+            if lower in _FRAMING_HEADERS:
+                if lower == b"content-length":
+                    length = int(value)
+                elif lower == b"transfer-encoding":
+                    continue  # framing is this module's own business
+                elif b"close" in value.lower():
+                    self.keep_alive, says_close = False, True
             lines.append(b"%b: %b\r\n" % (name, value))
-        self._bodiless = self.scope["method"] == "HEAD" or status in _BODILESS
+        self._bodiless = status in _BODILESS or self.scope["method"] == "HEAD"
         if length is not None:
             self._remaining = 0 if self._bodiless else length
         elif not self._bodiless:
@@ -194,9 +207,8 @@ class Exchange:
             lines.append(b"connection: close\r\n")
         lines.append(b"\r\n")
         head = b"".join(lines)
-        # The status line, each header and the empty line end once; the date line is one more and always there.
-        breaks = len(lines)
-        if head.count(b"\n") != breaks or head.count(b"\r") != breaks or b"\0" in head:
+        # Every line, the empty one too, ends once in two bytes; any more of them, or a zero, and the sum is another.
+        if len(head) - len(head.translate(None, b"\r\n\0")) != 2 * len(lines):
             raise RuntimeError("a response header contains a line break or a zero byte")
         self._head = head
 

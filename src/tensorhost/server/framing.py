@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import urllib.parse
 from collections.abc import Iterable
+from functools import lru_cache
 
 import httptools
 
@@ -15,6 +16,8 @@ FRAMING_HEADERS = frozenset({b"host", b"content-length", b"transfer-encoding"})
 
 _VERSIONS = ("1.1", "1.0")
 _MOST_DIGITS = 18
+_KNOWN_TARGETS = 256
+_LONGEST_KNOWN_TARGET = 128
 
 
 class FramingError(Exception):
@@ -77,6 +80,11 @@ def split_target(target: bytes) -> tuple[str, bytes, bytes]:
     Raises:
         FramingError: it is not a URL or has characters outside ASCII.
     """
+    # Clients ask for the same few targets again and again; long ones are not worth the memory.
+    return _split_known_target(target) if len(target) <= _LONGEST_KNOWN_TARGET else _split_target(target)
+
+
+def _split_target(target: bytes) -> tuple[str, bytes, bytes]:
     try:
         url = httptools.parse_url(target)
         raw_path = url.path or b"/"
@@ -84,6 +92,9 @@ def split_target(target: bytes) -> tuple[str, bytes, bytes]:
     except (httptools.HttpParserInvalidURLError, UnicodeDecodeError):
         raise FramingError("The request target is not a valid URL.") from None
     return urllib.parse.unquote(path) if "%" in path else path, raw_path, url.query or b""
+
+
+_split_known_target = lru_cache(maxsize=_KNOWN_TARGETS)(_split_target)
 
 
 def head_without_upgrade(method: bytes, target: bytes, version: str, headers: Iterable[tuple[bytes, bytes]]) -> bytes:

@@ -92,6 +92,20 @@ BATCHES = Metric(
     "tensorhost_batches_total", "counter", "", (*_VERSION, "reason"), "Model calls, by why their batch closed."
 )
 QUEUE_ROWS = Metric("tensorhost_queue_rows", "gauge", "rows", _VERSION, "Rows waiting for a model call.")
+BATCH_LIMIT = Metric(
+    "tensorhost_batch_limit_rows",
+    "gauge",
+    "rows",
+    _VERSION,
+    "Most rows that a call of the default signature takes now; a latency goal may lower it.",
+)
+LATE_REQUESTS = Metric(
+    "tensorhost_late_requests_total",
+    "counter",
+    "",
+    _VERSION,
+    "Requests whose wait for a call and the call itself took longer than the latency goal.",
+)
 LOAD_DURATION = Metric("tensorhost_load_duration_seconds", "gauge", "seconds", _VERSION, "Time loading took.")
 WARMUP_DURATION = Metric("tensorhost_warmup_duration_seconds", "gauge", "seconds", _VERSION, "Time warm-up took.")
 MODEL_WEIGHTS = Metric("tensorhost_model_weights_bytes", "gauge", "bytes", _VERSION, "Parameters of a loaded version.")
@@ -123,6 +137,8 @@ METRICS: tuple[Metric, ...] = (
     BATCH_ROWS,
     BATCHES,
     QUEUE_ROWS,
+    BATCH_LIMIT,
+    LATE_REQUESTS,
     LOAD_DURATION,
     WARMUP_DURATION,
     MODEL_WEIGHTS,

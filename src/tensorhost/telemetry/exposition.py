@@ -43,6 +43,7 @@ _HistogramRows = list[tuple[tuple[str, ...], Histogram]]
 _VERSION_GAUGES: Mapping[table.Metric, Callable[[VersionMetrics], float]] = {
     table.IN_FLIGHT: lambda metrics: metrics.in_flight,
     table.QUEUE_ROWS: lambda metrics: metrics.queued_rows,
+    table.BATCH_LIMIT: lambda metrics: metrics.most_batch_rows,
     table.LOAD_DURATION: lambda metrics: metrics.load_s,
     table.WARMUP_DURATION: lambda metrics: metrics.warmup_s,
     table.MODEL_WEIGHTS: lambda metrics: metrics.weights_bytes,
@@ -131,6 +132,7 @@ def _version_families(view: ServerView) -> Iterator[Family]:
             for reason, count in list(metrics.batches_closed.items())
         ],
     )
+    yield _counter(table.LATE_REQUESTS, [(labels, metrics.late) for labels, metrics in versions])
     for metric, read in _VERSION_GAUGES.items():
         yield _gauge(metric, [(labels, read(metrics)) for labels, metrics in versions])
 

@@ -56,6 +56,8 @@ def _version(metrics: VersionMetrics) -> dict[str, Any]:
         "errors": _seen(metrics.errors),
         "inFlight": metrics.in_flight,
         "queueRows": metrics.queued_rows,
+        "batchLimitRows": metrics.most_batch_rows,
+        "lateRequests": metrics.late,
         "latency": {stage: _latency(getattr(metrics, stage)) for stage in ("total", *STAGES, "execution")},
         "batches": {
             "count": metrics.batch_rows.count,
@@ -63,6 +65,7 @@ def _version(metrics: VersionMetrics) -> dict[str, Any]:
             "p50Rows": metrics.batch_rows.quantile(0.5),
             "p95Rows": metrics.batch_rows.quantile(0.95),
             "p99Rows": metrics.batch_rows.quantile(0.99),
+            "byRows": _by_rows(metrics.batch_rows),
             "closed": dict(metrics.batches_closed),
         },
         "loadTimeMs": metrics.load_s * _MS,
@@ -80,6 +83,12 @@ def _latency(histogram: Histogram) -> dict[str, float]:
         "p95Ms": histogram.quantile(0.95) * _MS,
         "p99Ms": histogram.quantile(0.99) * _MS,
     }
+
+
+def _by_rows(histogram: Histogram) -> dict[str, int]:
+    """Model calls by the most rows of their bucket; ``more`` for those above the last. Empty buckets are left out."""
+    names = [*(f"{bound:.0f}" for bound in histogram.bounds), "more"]
+    return {name: count for name, count in zip(names, histogram.counts, strict=True) if count}
 
 
 def _seen(errors: Mapping[ErrorCode, int]) -> dict[str, int]:

@@ -32,17 +32,21 @@ class VersionMetrics:
         batch_rows: rows per model call.
         batches_closed: model calls by why their batch closed.
         queue_rows: rows waiting now, or a function that says so, called from whichever thread reads the metrics.
+        batch_limit_rows: most rows that a call takes now; likewise.
+        late: requests answered after the latency goal.
         load_s, warmup_s: seconds that loading and warming took.
         weights_bytes, memory_bytes: bytes of the parameters; bytes the loaded version takes in all.
     """
 
     __slots__ = (
+        "batch_limit_rows",
         "batch_rows",
         "batches_closed",
         "errors",
         "execution",
         "in_flight",
         "inference",
+        "late",
         "load_s",
         "memory_bytes",
         "model",
@@ -72,6 +76,8 @@ class VersionMetrics:
         self.batch_rows = Histogram(ROWS_BOUNDS)
         self.batches_closed: dict[str, int] = {}
         self.queue_rows: Callable[[], int] | int = 0
+        self.batch_limit_rows: Callable[[], int] | int = 0
+        self.late = 0
         self.load_s = 0.0
         self.warmup_s = 0.0
         self.weights_bytes = 0
@@ -103,13 +109,21 @@ class VersionMetrics:
         self.errors[code] += 1
 
     def record_batch(self, rows: int, reason: str, execution_s: float) -> None:
-        """Count one model call of ``rows`` rows that took ``execution_s`` seconds.
+        """Count one model call of ``rows`` rows that took ``execution_s`` seconds. Written out, as above.
 
         ``reason`` says why the batch closed and becomes a label: a word of the batching room, never of a client.
         """
-        self.batch_rows.observe(rows)
-        self.execution.observe(execution_s)
+        histogram = self.batch_rows
+        histogram.counts[bisect_left(ROWS_BOUNDS, rows)] += 1
+        histogram.sum += rows
+        histogram = self.execution
+        histogram.counts[bisect_left(SECONDS_BOUNDS, execution_s)] += 1
+        histogram.sum += execution_s
         self.batches_closed[reason] = self.batches_closed.get(reason, 0) + 1
+
+    def record_late(self, count: int) -> None:
+        """Count requests answered after the latency goal."""
+        self.late += count
 
     @property
     def error_count(self) -> int:
@@ -121,15 +135,22 @@ class VersionMetrics:
         """Rows waiting now."""
         return self.queue_rows() if callable(self.queue_rows) else self.queue_rows
 
+    @property
+    def most_batch_rows(self) -> int:
+        """Most rows that a call takes now."""
+        return self.batch_limit_rows() if callable(self.batch_limit_rows) else self.batch_limit_rows
+
     def clear_gauges(self) -> None:
         """Set what describes the present to zero: the version is no longer loaded."""
         self.queue_rows = 0
+        self.batch_limit_rows = 0
         self.weights_bytes = 0
         self.memory_bytes = 0
 
     def absorb(self, other: VersionMetrics) -> None:
         """Add another version's counters; what describes the present is left alone."""
         self.requests += other.requests
+        self.late += other.late
         for code, count in other.errors.items():
             self.errors[code] += count
         for name in (*_DURATIONS, "batch_rows"):
@@ -141,6 +162,7 @@ class VersionMetrics:
         """Add another version's present state, for a row that stands for several versions."""
         self.in_flight += other.in_flight
         self.queue_rows = self.queued_rows + other.queued_rows
+        self.batch_limit_rows = max(self.most_batch_rows, other.most_batch_rows)
         self.load_s += other.load_s
         self.warmup_s += other.warmup_s
         self.weights_bytes += other.weights_bytes

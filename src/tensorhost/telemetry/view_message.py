@@ -40,6 +40,8 @@ class _VersionMessage(_Plain):
     errors: dict[ErrorCode, _Count]
     in_flight: int
     queue_rows: _Count
+    batch_limit_rows: _Count
+    late: _Count
     load_s: _Amount
     warmup_s: _Amount
     weights_bytes: _Count
@@ -63,6 +65,8 @@ class _VersionMessage(_Plain):
             errors={code: count for code, count in metrics.errors.items() if count},
             in_flight=metrics.in_flight,
             queue_rows=metrics.queued_rows,
+            batch_limit_rows=metrics.most_batch_rows,
+            late=metrics.late,
             load_s=metrics.load_s,
             warmup_s=metrics.warmup_s,
             weights_bytes=metrics.weights_bytes,
@@ -76,7 +80,8 @@ class _VersionMessage(_Plain):
         metrics.requests = self.requests
         metrics.errors.update(self.errors)
         metrics.in_flight = self.in_flight
-        metrics.queue_rows = self.queue_rows
+        metrics.queue_rows, metrics.batch_limit_rows = self.queue_rows, self.batch_limit_rows
+        metrics.late = self.late
         metrics.load_s, metrics.warmup_s = self.load_s, self.warmup_s
         metrics.weights_bytes, metrics.memory_bytes = self.weights_bytes, self.memory_bytes
         metrics.batches_closed = dict(self.batches_closed)

@@ -545,3 +545,22 @@ async def test_a_busy_queue_is_served_in_turns_and_everybody_is_answered():
         else:
             assert column(request.result()) == [2 * value for value in values]
     assert bench.queue.queue_rows == 0
+
+
+async def test_a_request_held_back_runs_before_its_deadline_without_a_timer():
+    bench = Bench(batch_timeout_s=2.0, inline_rows=4)
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    assert column(await bench.ask(1, deadline=started + 1.0)) == [2]
+    assert loop.time() < started + 1.0
+
+
+async def test_who_waits_for_calls_on_the_event_loop_is_told_when_the_time_is_up():
+    bench = Bench(inline_rows=4)
+    loop = asyncio.get_running_loop()
+    late = bench.ask(1, deadline=loop.time() - 0.001)
+    in_time = bench.ask(2, deadline=loop.time() + 1.0)
+    with pytest.raises(DeadlineExceededError):
+        await late
+    assert column(await in_time) == [4]
+    assert bench.model.calls == [[2.0]]

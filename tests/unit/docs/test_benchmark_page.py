@@ -1,20 +1,22 @@
-import importlib.util
 import json
 import shutil
-from pathlib import Path
+import xml.etree.ElementTree as ET
 
+import benchmark_page
+import comparison_page
 import pytest
-
-ROOT = Path(__file__).parents[3]
+import svg_charts
 
 
 @pytest.fixture
 def page(monkeypatch):
-    spec = importlib.util.spec_from_file_location("benchmark_page", ROOT / "scripts" / "benchmark_page.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
     monkeypatch.setattr("sys.argv", ["benchmark_page.py", "--check"])
-    return module
+    return benchmark_page
+
+
+@pytest.fixture
+def compared(page):
+    return page._read("compare")
 
 
 def test_the_page_shows_the_saved_runs(page):
@@ -23,6 +25,7 @@ def test_the_page_shows_the_saved_runs(page):
 
 def test_a_page_that_was_edited_by_hand_is_stale(page, monkeypatch, tmp_path, capsys):
     edited = tmp_path / "benchmarks.md"
+    shutil.copytree(page.TARGET.parent / page.CHARTS, tmp_path / page.CHARTS)
     edited.write_text(page.render() + "Ten times faster.\n", encoding="utf-8")
     monkeypatch.setattr(page, "TARGET", edited)
     assert page.main() == 1
@@ -40,7 +43,7 @@ def test_a_missing_page_is_stale_and_is_written_without_check(page, monkeypatch,
 @pytest.mark.parametrize(
     "name",
     [
-        "http_servers",
+        "compare",
         "load_interference",
         "startup",
         "engine",
@@ -50,6 +53,7 @@ def test_a_missing_page_is_stale_and_is_written_without_check(page, monkeypatch,
         "threads",
         "call_paths",
         "workers",
+        "soak",
     ],
 )
 def test_a_run_elsewhere_makes_the_page_stale(page, monkeypatch, tmp_path, name):
@@ -82,6 +86,11 @@ def change(page, monkeypatch, tmp_path, name, edit):
         ("codecs", ("results", -1, "ratios", "json"), "(76543210.00×) |"),
         ("threads", ("results", "mlp", "one per core", "32"), "| 76,543,210.0 |"),
         ("call_paths", ("results", "tiny, 1 rows", "signature call"), "| signature call | 76,543,210.0 |"),
+        ("growth", ("curves", "models", "points", -1, "requests_s"), "| 76,543,210 |"),
+        ("growth", ("curves", "connections", "points", -1, "requests_s"), "| 76,543,210 |"),
+        ("growth", ("curves", "bodies", "points", -1, "median_ms"), "| 76,543,210.0 |"),
+        ("soak", ("lines", "rss_mib", "rise"), "| +76,543,210.00 |"),
+        ("soak", ("requests", "failed"), "76,543,210 failed"),
     ],
 )
 def test_a_figure_of_a_run_is_in_its_table(page, monkeypatch, tmp_path, name, keys, shown):
@@ -111,12 +120,96 @@ def test_every_saved_run_is_on_the_page(page, monkeypatch):
     original = page._read
     monkeypatch.setattr(page, "_read", lambda name: read.append(name) or original(name))
     page.render()
-    assert sorted(read) == sorted(path.stem for path in page.RESULTS.glob("*.json"))
+    elsewhere = {"hot_path", "hot_path_before"}  # on a page of their own, with a test of their own
+    assert sorted(read) == sorted({path.stem for path in page.RESULTS.glob("*.json")} - elsewhere)
 
 
-def test_every_server_of_a_case_is_in_its_table(page):
-    saved = json.loads((page.RESULTS / "http_servers.json").read_text(encoding="utf-8"))
-    shown = "\n".join(page.http_section(saved))
-    for case in saved["cases"]:
-        for figures in case["servers"].values():
-            assert f"| {figures['requests_s']:,.0f} |" in shown
+def test_a_chart_that_was_edited_is_missing_or_is_left_over_makes_the_page_stale(page, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(page, "TARGET", tmp_path / "benchmarks.md")
+    monkeypatch.setattr("sys.argv", ["benchmark_page.py"])
+    page.main()
+    monkeypatch.setattr("sys.argv", ["benchmark_page.py", "--check"])
+    assert page.main() == 0
+    first, second, *_ = sorted((tmp_path / page.CHARTS).glob("*.svg"))
+    first.write_text("<svg/>", encoding="utf-8")
+    second.unlink()
+    (tmp_path / page.CHARTS / "old.svg").write_text("<svg/>", encoding="utf-8")
+    assert page.main() == 1
+    assert {line.split()[0] for line in capsys.readouterr().err.splitlines()} == {first.name, second.name, "old.svg"}
+    monkeypatch.setattr("sys.argv", ["benchmark_page.py"])
+    page.main()
+    assert not (tmp_path / page.CHARTS / "old.svg").exists()
+    monkeypatch.setattr("sys.argv", ["benchmark_page.py", "--check"])
+    assert page.main() == 0
+
+
+def section(compared):
+    return "\n".join(comparison_page.comparison_section(compared, "here"))
+
+
+def test_every_server_of_a_case_is_in_its_table(compared):
+    lines = section(compared).splitlines()
+    for case in compared["cases"]:
+        for name, figures in case["servers"].items():
+            label = comparison_page.SERVERS[name]
+            shown = figures.get("failed") or f"{figures['requests_s']:,.0f}"
+            assert any(line.startswith(f"| {label} | {shown[:20]}") or "failed" not in figures for line in lines)
+
+
+def test_a_server_that_failed_is_shown_with_its_reason_in_table_and_chart(compared):
+    case = next(case for case in compared["cases"] if not case["rate"] and "triton" in case["servers"])
+    case["servers"]["triton"] = {"failed": "7 of 9 requests failed | really"}
+    assert "| Triton | 7 of 9 requests failed   really |" in section(compared)
+    assert ">failed<" in comparison_page.comparison_charts(compared)[f"{case['model']}-rate.svg"]
+
+
+def test_a_peer_that_could_not_be_installed_is_named_with_the_reason(compared):
+    del compared["peers"]["ray"]
+    compared["unavailable"] = {"ray": "could not be installed."}
+    assert "| Ray Serve | not measured: it could not be installed. | |" in section(compared)
+
+
+def test_every_table_has_a_column_for_each_tensorhost(compared):
+    for case in compared["cases"]:
+        for one in case["servers"].values():
+            for times in [one.get("times", {})]:
+                if times:
+                    times["other"] = next(iter(times.values()))
+        case["servers"]["other"] = case["servers"]["tensorhost"]
+    shown = section(compared)
+    assert "times rate of tensorhost | times rate of other | times processor of tensorhost" in shown
+
+
+ROWS = [
+    svg_charts.Row("fast & good", "ours", ((100.0,), (40.0,))),
+    svg_charts.Row("slow", "other", ((25.0,), None)),
+]
+
+
+def shapes(svg, kind):
+    return [one.attrib for one in ET.fromstring(svg).iter(f"{{http://www.w3.org/2000/svg}}{kind}")]
+
+
+def test_bars_are_as_long_as_their_values_and_each_panel_has_its_own_scale():
+    svg = svg_charts.bar_chart("Rates", ["one", "two"], ROWS)
+    _, fast, slow, alone = shapes(svg, "rect")
+    widths = sorted(float(bar["width"]) for bar in (fast, slow, alone))
+    assert widths[1] == widths[2] == 4 * widths[0]
+    assert svg.count(">failed<") == 1
+    assert "fast &amp; good" in svg
+
+
+def test_ranges_stand_on_a_logarithmic_scale_that_holds_them():
+    rows = [svg_charts.Row("a", "ours", ((1.0, 10.0, 100.0),)), svg_charts.Row("b", "other", ((0.5, 2.0, 900.0),))]
+    svg = svg_charts.range_chart("Latency", ["p"], rows)
+    places = [float(mark["cx"]) for mark in shapes(svg, "circle")]
+    assert places[1] - places[0] == pytest.approx(places[2] - places[1], abs=0.2)
+    ticks = [float(line["x1"]) for line in shapes(svg, "line") if line["x1"] == line["x2"]]
+    assert len(ticks) == 5, "from 0.1 to 1,000 ms"
+    assert min(ticks) <= min(places) < max(places) <= max(ticks)
+
+
+def test_a_chart_without_figures_is_still_a_chart():
+    row = svg_charts.Row("a", "other", (None,))
+    assert ">failed<" in svg_charts.bar_chart("Rates", ["p"], [row])
+    assert ">failed<" in svg_charts.range_chart("Latency", ["p"], [row])

@@ -13,8 +13,11 @@ from model_fakes import FakeRuntime, signature
 
 from tensorhost.core.errors import InternalError, ModelFailedError, OutOfMemoryError, TensorhostError
 from tensorhost.models.probe_messages import Examined, Failed, FirstRuns, Passed, ProbeRequest, Stage, parse_message
+from tensorhost.models.race_messages import HeatMessage, Raced, RaceOrder
 from tensorhost.runtimes import Contents, Finding, FindingKind, LoadOptions
-from tensorhost.runtimes.base import Trust
+from tensorhost.runtimes.base import Precision, RuntimeName, Trust
+from tensorhost.runtimes.engine_files import EngineFile
+from tensorhost.runtimes.race.verdict import Entrant, Heat
 
 OPTIONS = LoadOptions(
     intra_op_threads=1,
@@ -28,6 +31,9 @@ OPTIONS = LoadOptions(
     graph_outputs={"y": "y:0"},
     dequantize=True,
     remapping=False,
+    xla=True,
+    runtime=RuntimeName.OPENVINO,
+    precision=Precision.BF16,
 )
 
 
@@ -51,6 +57,58 @@ def test_a_request_arrives_as_it_was_sent(options, runs):
     assert line.endswith(b"\n")
     assert line.count(b"\n") == 1
     assert ProbeRequest.from_line(line) == request
+
+
+@pytest.mark.parametrize("skip", [(), (("serving_default", "openvino bf16"), ("a", "litert"))])
+def test_a_race_is_ordered_as_it_was_sent(skip):
+    runs = FirstRuns(Path("/m"), ranges={"x": (0.0, 255.0)})
+    request = ProbeRequest(Path("/m"), OPTIONS, runs, RaceOrder(Path("/kept/.partial-1"), 60.0, skip))
+    assert ProbeRequest.from_line(request.to_line()) == request
+
+
+HEAT = Heat(
+    "serving_default",
+    Entrant(RuntimeName.OPENVINO, Precision.BF16),
+    EngineFile("openvino-bf16-0.xml", {"x": "x:0"}, {"y": "output_0:0"}),
+    {1: (0.25, 0.5), 32: (2.0, 1.0)},
+    1e-6,
+    3.0,
+    3,
+)
+
+
+@pytest.mark.parametrize("heat", [HEAT, Heat("s", HEAT.entrant, refused="No."), dataclasses.replace(HEAT, scale=0.0)])
+def test_a_heat_arrives_as_it_was_run(heat):
+    message = parse_message(HeatMessage.of(heat).to_line())
+    assert isinstance(message, HeatMessage)
+    assert message.heat() == heat
+
+
+def test_the_end_of_a_race_arrives():
+    assert isinstance(parse_message(Raced().to_line()), Raced)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"runtime": "python"},
+        {"precision": "int4"},
+        {"engine": {"file": "../x.xml", "inputs": {}, "outputs": {}}},
+        {"engine": {"file": "/etc/x.xml", "inputs": {}, "outputs": {}}},
+        {"engine": {"file": "x.so", "inputs": {}, "outputs": {}}},
+        {"call_s": [[1, 0.0, 1.0]]},
+        {"call_s": [[1, -1.0, 1.0]]},
+        {"call_s": [[1, 1.0, "x"]]},
+        {"call_s": [[1, 1.0, 1.0]] * 65},
+        {"difference": float("nan")},
+        {"signature": "x" * 4001},
+        {"unknown": 1},
+    ],
+)
+def test_a_heat_that_cannot_be_is_refused(changes):
+    line = json.loads(HeatMessage.of(HEAT).to_line()) | changes
+    with pytest.raises(InternalError):
+        parse_message(json.dumps(line).encode())
 
 
 def test_a_pass_arrives_as_it_was_sent():

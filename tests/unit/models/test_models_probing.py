@@ -17,7 +17,7 @@ from tensorhost.core.errors import (
     UntrustedModelError,
 )
 from tensorhost.frontends.native.descriptions import describe_version
-from tensorhost.models import ModelManager, lifecycle, reservations
+from tensorhost.models import ModelManager, lifecycle, reservations, trials
 from tensorhost.models.probe_trial import ModelTooLargeError
 from tensorhost.models.states import VersionState
 from tensorhost.runtimes import Contents, Finding, FindingKind
@@ -273,7 +273,7 @@ async def test_closing_ends_a_trial_at_once_and_counts_no_failure(world):
 
 
 async def test_where_children_cannot_be_watched_models_are_loaded_at_once(world, managed, monkeypatch):
-    monkeypatch.setattr(lifecycle, "SUPPORTED", False)
+    monkeypatch.setattr(trials, "SUPPORTED", False)
     world.write("m/1")
     await managed()
     assert (world.probes, world.loads) == ([], ["m/1"])

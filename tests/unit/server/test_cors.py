@@ -46,3 +46,18 @@ def test_answers_name_the_origin_only_when_it_is_allowed():
 
 def test_any_origin():
     assert client("*").get("/", headers={"Origin": "https://x"}).headers["access-control-allow-origin"] == "*"
+
+
+async def test_an_answer_in_one_message_names_the_origin_and_keeps_its_body():
+    async def answers_whole(_scope, _receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": [], "body": b"ok"})
+
+    sent = []
+
+    async def keep(message):
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "headers": [(b"origin", b"https://a.example")]}
+    await wrap_cors(answers_whole, Settings(cors_origins=("https://a.example",)))(scope, None, keep)
+    assert [message["body"] for message in sent] == [b"ok"]
+    assert (b"access-control-allow-origin", b"https://a.example") in sent[0]["headers"]

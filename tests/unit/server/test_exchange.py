@@ -5,7 +5,8 @@ import asyncio
 import pytest
 
 from tensorhost.core.errors import ErrorCode
-from tensorhost.server.exchange import Exchange
+from tensorhost.frontends.native import exchange as native
+from tensorhost.server.exchange import WHOLE_RESPONSE, Exchange
 from tensorhost.server.refusals import RefusedError
 from tensorhost.server.registry import Limits
 
@@ -269,7 +270,7 @@ async def test_the_body_that_grows_over_the_sum_of_all_is_refused_and_not_counte
     assert connection.server_state.buffered_body_bytes == 10
     other.drop()
     exchange.add_body(b"5")
-    assert exchange.body == b"12345"
+    assert b"".join(exchange.pieces) == b"12345"
 
 
 async def test_a_body_alone_may_be_larger_than_the_sum_of_all():
@@ -277,6 +278,55 @@ async def test_a_body_alone_may_be_larger_than_the_sum_of_all():
     exchange = exchange_on(connection)
     exchange.add_body(b"1234567890")
     exchange.add_body(b"1234567890")
-    assert len(exchange.body) == 20
+    assert len(b"".join(exchange.pieces)) == 20
     with pytest.raises(RefusedError):
         exchange_on(connection).add_body(b"1")
+
+
+async def test_a_body_in_pieces_arrives_whole_and_as_bytes():
+    connection = Connection()
+    connection.server_state.limits = Limits(
+        1, 1, 10**6, 10**6, header_timeout_s=1, body_timeout_s=1, keep_alive_timeout_s=1
+    )
+    exchange = exchange_on(connection)
+    sent = [b"a", b"b" * 4096, b"c", b"d", b"e" * 5000, b"f"]
+    for piece in sent:
+        exchange.add_body(piece)
+    exchange.complete_body()
+    message = await exchange.receive()
+    assert type(message["body"]) is bytes
+    assert message["body"] == b"".join(sent)
+
+
+async def test_very_many_small_pieces_are_kept_as_one():
+    connection = Connection()
+    connection.server_state.limits = Limits(
+        1, 1, 10**6, 10**6, header_timeout_s=1, body_timeout_s=1, keep_alive_timeout_s=1
+    )
+    exchange = exchange_on(connection)
+    for _ in range(1000):
+        exchange.add_body(b"ab")
+    assert len(exchange.pieces) == 2
+    assert b"".join(exchange.pieces) == b"ab" * 1000
+
+
+async def test_a_whole_response_in_one_message_is_the_same_on_the_wire():
+    async def answer(*messages):
+        connection, _ = await run(answering(*messages))
+        return connection.transport.written
+
+    length = (b"content-length", b"2")
+    whole = {"type": "http.response.start", "status": 200, "headers": [length], "body": b"ok"}
+    assert await answer(whole) == await answer(start(200, length), body(b"ok"))
+
+
+async def test_nothing_may_follow_a_whole_response():
+    whole = {"type": "http.response.start", "status": 200, "headers": [], "body": b"ok"}
+    exchange = exchange_on(Connection())
+    await exchange.send(whole)
+    with pytest.raises(RuntimeError, match="unexpected"):
+        await exchange.send(body(b"more"))
+
+
+def test_our_application_and_our_server_mean_the_same_extension():
+    assert native._WHOLE_RESPONSE == WHOLE_RESPONSE

@@ -103,3 +103,10 @@ def test_a_target_that_is_no_url_is_refused(target):
 def test_a_head_is_rebuilt_without_its_upgrade():
     head = head_without_upgrade(b"POST", b"/x?y", "1.1", [(b"host", b"h"), (b"upgrade", b"h2c"), (b"a", b"b")])
     assert head == b"POST /x?y HTTP/1.1\r\nhost: h\r\na: b\r\n\r\n"
+
+
+def test_a_target_too_long_to_be_remembered_is_split_the_same_way():
+    path = b"/" + b"a" * 500
+    assert split_target(path + b"?q") == (path.decode(), path, b"q")
+    with pytest.raises(FramingError, match="target"):
+        split_target(b"/" + b"\xc3" * 500)

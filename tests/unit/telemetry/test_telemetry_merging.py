@@ -1,13 +1,17 @@
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tensorhost.core.errors import ErrorCode
 from tensorhost.core.requests import Timings
 from tensorhost.telemetry import exposition, snapshot
+from tensorhost.telemetry.histograms import Histogram
 from tensorhost.telemetry.memory import MemoryUsage
 from tensorhost.telemetry.merging import Retired, merge
 from tensorhost.telemetry.metrics import MetricsCollector
 from tensorhost.telemetry.server_view import Workers
+from tensorhost.telemetry.versions import VersionMetrics
 from tensorhost.telemetry.view_message import ViewMessage
 
 
@@ -85,6 +89,25 @@ def test_it_makes_no_difference_which_worker_answered_what(counts):
     assert apart.totals.requests == sum(counts) + 2 * len(counts)
     assert apart.totals.total.count == sum(counts)
     assert apart.totals.error_count == 2 * len(counts)
+
+
+def test_nothing_that_is_counted_is_left_out():
+    sent = VersionMetrics("m", "1")
+    for number, name in enumerate(sorted(VersionMetrics.__slots__), start=1):
+        value = getattr(sent, name)
+        if isinstance(value, Histogram):
+            value.observe(number)
+        elif isinstance(value, dict):
+            value |= {ErrorCode.INTERNAL: number} if name == "errors" else {"full": number}
+        elif isinstance(value, int | float):
+            setattr(sent, name, number)
+    arrived = ViewMessage.of(replace(collector_of(0).view(), totals=sent)).view().totals
+
+    def plain(metrics):
+        values = {name: getattr(metrics, name) for name in VersionMetrics.__slots__}
+        return {name: (v.counts, v.sum) if isinstance(v, Histogram) else v for name, v in values.items()}
+
+    assert plain(arrived) == plain(sent)
 
 
 def test_a_view_arrives_as_it_was_sent():

@@ -78,6 +78,8 @@ def test_snapshot_counts_by_model_and_version(clock):
     first.record_batch(2, "drained", 0.001)
     first.in_flight = 2
     first.queue_rows = lambda: 17
+    first.batch_limit_rows = lambda: 12
+    first.record_late(3)
     first.load_s, first.warmup_s, first.weights_bytes, first.memory_bytes = 1.5, 0.25, 1000, 3000
     serve(collector.version("m", "2"), 1, inference_s=0.006)
     collector.models_by_state = lambda: {"AVAILABLE": 2}
@@ -94,11 +96,13 @@ def test_snapshot_counts_by_model_and_version(clock):
     version = snapshot["models"]["m"]["1"]
     assert (version["requestCount"], version["errorCount"], version["inFlight"], version["queueRows"]) == (4, 1, 2, 17)
     assert version["errors"] == {"MODEL_FAILED": 1}
+    assert (version["batchLimitRows"], version["lateRequests"]) == (12, 3)
     assert version["latency"]["inference"]["averageMs"] == pytest.approx(2.0)
     assert version["latency"]["inference"]["count"] == 3
     assert 1.0 <= version["latency"]["inference"]["p99Ms"] <= 2.5
     assert version["batches"]["count"] == 2
     assert version["batches"]["averageRows"] == 5
+    assert sum(version["batches"]["byRows"].values()) == version["batches"]["count"]
     assert version["batches"]["closed"] == {"full": 1, "drained": 1}
     assert (version["loadTimeMs"], version["warmupTimeMs"]) == (1500.0, 250.0)
     assert (version["weightsBytes"], version["memoryBytes"]) == (1000, 3000)

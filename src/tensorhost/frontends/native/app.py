@@ -47,6 +47,7 @@ class NativeApp:
         self._manager = engine.manager
         self._group = group or Alone(engine.manager)
         self._settings = settings
+        self._access_log = settings.access_log
         self._draining = False
         predictions = Predictions(engine, settings)
         control = Control(engine.manager, settings, self._group)
@@ -88,7 +89,7 @@ class NativeApp:
         except Exception as error:  # noqa: BLE001 - border of a request: every error gets an answer
             reply = self._explain(error, exchange)
         await exchange.send(reply)
-        if self._settings.access_log:
+        if self._access_log:
             access.info(
                 "request",
                 request_id=exchange.request_id,

@@ -58,7 +58,8 @@ class Control:
         return json_reply({"name": name, "version": version, "state": "END"})
 
     async def _fields(self, exchange: Exchange, allowed: frozenset[str]) -> dict[str, Any]:
-        body = await exchange.json_body()
+        exchange.check_is_json()
+        body = await exchange.body()
         if not body:
             return {}
         return JsonObject.parse(body, max_depth=self._settings.max_json_depth).fields(allowed, deferred=())

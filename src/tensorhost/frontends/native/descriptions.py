@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from tensorhost.batching.pace import PaceReport
 from tensorhost.core.signatures import Signature
 from tensorhost.core.tensors import TensorSpec
 from tensorhost.models.records import ModelRecord, VersionRecord
@@ -112,6 +113,8 @@ def _describe_servable(servable: Servable) -> dict[str, Any]:
 
 def _describe_signature(servable: Servable, signature: Signature, plan: SignaturePlan) -> dict[str, Any]:
     decision = servable.loaded.decisions.get(signature.name)
+    queue = servable.queue(signature.name)
+    pace = queue.pace_report()
     return {
         "inputs": _specs(signature.inputs),
         "outputs": _specs(signature.outputs),
@@ -121,13 +124,31 @@ def _describe_signature(servable: Servable, signature: Signature, plan: Signatur
         "batching": {
             "batched": plan.batched,
             "reason": plan.reason or None,
-            "maxBatchSize": servable.queue(signature.name).options.max_batch_rows if plan.batched else None,
+            "maxBatchSize": queue.options.max_batch_rows if plan.batched else None,
+            "filledUpTo": [span.to for span in plan.padding],
+            "latencyGoal": None if pace is None else _describe_pace(pace),
         },
         "inlineRows": plan.inline_rows,
-        "callTimeMs": {str(rows): round(seconds * 1000, 4) for rows, seconds in plan.call_s.items()},
+        "callTimeMs": _milliseconds(plan.call_s),
         "warmupComplete": plan.warmed,
         "warmupProblem": plan.problem or None,
     }
+
+
+def _describe_pace(pace: PaceReport) -> dict[str, Any]:
+    return {
+        "targetMs": pace.goal_s * 1000,
+        "reachable": pace.reachable,
+        "usualRows": pace.usual_rows,
+        "overloadRows": pace.overload_rows,
+        "limitRows": pace.limit_rows,
+        "spread": round(pace.spread, 3),
+        "callTimeMs": _milliseconds(pace.call_s),
+    }
+
+
+def _milliseconds(call_s: Mapping[int, float]) -> dict[str, float]:
+    return {str(rows): round(seconds * 1000, 4) for rows, seconds in call_s.items()}
 
 
 def _specs(specs: Mapping[str, TensorSpec]) -> list[dict[str, Any]]:

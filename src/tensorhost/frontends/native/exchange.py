@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import gzip
 import zlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from starlette.types import Receive, Scope, Send
@@ -25,6 +25,8 @@ from tensorhost.settings import Settings
 from tensorhost.telemetry import accept_request_id
 
 JSON = b"application/json"
+_WHOLE_RESPONSE = "tensorhost.whole_response"
+"""What our own server offers beyond ASGI: the body may come with the start of the response, in one message."""
 _GZIP_LEVEL = 5
 _GZIP_OFF_LOOP_BYTES = 256 * 2**10
 _WBITS = {b"gzip": 31, b"x-gzip": 31, b"deflate": 15}
@@ -39,7 +41,7 @@ class Reply:
     body: bytes
     status: int = 200
     content_type: bytes = JSON
-    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    headers: Sequence[tuple[bytes, bytes]] = ()
 
 
 def json_reply(value: Any, status: int = 200) -> Reply:
@@ -49,26 +51,38 @@ def json_reply(value: Any, status: int = 200) -> Reply:
 
 def error_reply(error: TensorhostError, request_id: str) -> Reply:
     """The one error shape."""
-    reply = json_reply({"error": error_object(error, request_id)}, HTTP_STATUS[error.code])
+    status = HTTP_STATUS[error.code]
+    headers: list[tuple[bytes, bytes]] = []
     wait_s = retry_after_s(error)
     if wait_s is not None:
-        reply.headers.append((b"retry-after", b"%d" % wait_s))
+        headers.append((b"retry-after", b"%d" % wait_s))
     allowed = error.details.get("allowed")
     if isinstance(allowed, list):
-        reply.headers.append((b"allow", ", ".join(allowed).encode()))
-    if reply.status == 401:
-        reply.headers.append((b"www-authenticate", b"Bearer"))
-    return reply
+        headers.append((b"allow", ", ".join(allowed).encode()))
+    if status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    return Reply(dumps({"error": error_object(error, request_id)}), status, headers=headers)
 
 
 class Exchange:
     """A request being answered."""
 
-    __slots__ = ("_receive", "_send", "_settings", "headers", "method", "path", "path_values", "request_id")
+    __slots__ = (
+        "_receive",
+        "_send",
+        "_sends_whole",
+        "_settings",
+        "headers",
+        "method",
+        "path",
+        "path_values",
+        "request_id",
+    )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, settings: Settings) -> None:
         self._receive = receive
         self._send = send
+        self._sends_whole = _WHOLE_RESPONSE in scope.get("extensions", ())
         self._settings = settings
         self.method: str = scope["method"]
         self.path: str = scope["path"]
@@ -94,8 +108,8 @@ class Exchange:
             body = await self._rest_of_body(bytearray(body), limit)
         if len(body) > limit:
             raise _too_large(limit)
-        encoding = self.headers.get(b"content-encoding", b"identity").strip().lower()
-        if encoding in (b"identity", b""):
+        encoding = self.headers.get(b"content-encoding", b"").strip().lower()
+        if not encoding or encoding == b"identity":
             return body if isinstance(body, bytes) else bytes(body)
         if encoding not in _WBITS:
             raise UnsupportedMediaTypeError(
@@ -104,8 +118,8 @@ class Exchange:
             )
         return await asyncio.to_thread(_decompress, bytes(body), encoding, limit)
 
-    async def json_body(self) -> bytes:
-        """The body of a request that must be JSON. Raises UnsupportedMediaTypeError, and what ``body`` raises."""
+    def check_is_json(self) -> None:
+        """Raise UnsupportedMediaTypeError where the request says that its body is anything but JSON."""
         content_type = self.headers.get(b"content-type")
         if content_type is not None and content_type != JSON:
             essence = content_type.partition(b";")[0].strip().lower()
@@ -115,12 +129,13 @@ class Exchange:
                     " (with curl: -H 'Content-Type: application/json').",
                     details={"expected": "application/json", "actual": essence.decode("latin-1")[:64]},
                 )
-        return await self.body()
 
     async def send(self, reply: Reply) -> None:
         """Send the reply, compressed where the client accepts it and it is large enough to pay."""
         body = reply.body
-        headers = [(b"content-type", reply.content_type), (b"x-request-id", self.request_id.encode()), *reply.headers]
+        headers = [(b"content-type", reply.content_type), (b"x-request-id", self.request_id.encode())]
+        if reply.headers:
+            headers += reply.headers
         if len(body) >= self._settings.compress_min_bytes:
             headers.append((b"vary", b"accept-encoding"))
             if accepts_gzip(self.headers.get(b"accept-encoding", b"")):
@@ -130,8 +145,13 @@ class Exchange:
                 else:
                     body = gzip.compress(body, _GZIP_LEVEL, mtime=0)
         headers.append((b"content-length", b"%d" % len(body)))
-        await self._send({"type": "http.response.start", "status": reply.status, "headers": headers})
-        await self._send({"type": "http.response.body", "body": body})
+        start = {"type": "http.response.start", "status": reply.status, "headers": headers}
+        if self._sends_whole:
+            start["body"] = body
+            await self._send(start)
+        else:
+            await self._send(start)
+            await self._send({"type": "http.response.body", "body": body})
 
     async def _rest_of_body(self, body: bytearray, limit: int) -> bytearray:
         while len(body) <= limit:

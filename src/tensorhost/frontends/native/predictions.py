@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping
-from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -59,16 +58,20 @@ class Predictions:
     async def predict(self, exchange: Exchange) -> Reply:
         """One request, one model call or a share of one."""
         document, fields, is_large = await self._read(exchange, _PREDICT_FIELDS, _INPUTS)
-        with await self._admit(fields) as admission:
+        target = fields["modelName"], fields.get("modelVersion"), self._engine.deadline(optional_timeout_s(fields))
+        with self._engine.admit_at_once(*target) or await self._engine.admit(*target) as admission:
             call = self._engine.prepare(
                 admission,
                 optional_text(fields, "signatureName"),
                 fields.get("preprocessing"),
                 fields.get("postprocessing"),
             )
-            decode = partial(decode_inputs, document, call.preprocessing.wire_specs, max_elements=self._max_elements)
-            tensors = await asyncio.to_thread(decode) if is_large else decode()
-            del document, decode
+            specs, limit = call.preprocessing.wire_specs, self._max_elements
+            if is_large:
+                tensors = await asyncio.to_thread(decode_inputs, document, specs, max_elements=limit)
+            else:
+                tensors = decode_inputs(document, specs, max_elements=limit)
+            del document
             result = await self._engine.run(admission, call, tensors, owned=True)
         if is_large or _is_long(result.outputs):
             return await asyncio.to_thread(lambda: json_reply(_answer(result)))
@@ -77,7 +80,8 @@ class Predictions:
     async def batch_predict(self, exchange: Exchange) -> Reply:
         """Many items; each is answered, or told what is wrong with it, at its own place."""
         document, fields, is_large = await self._read(exchange, _BATCH_FIELDS, _BATCH)
-        with await self._admit(fields) as admission:
+        target = fields["modelName"], fields.get("modelVersion"), self._engine.deadline(optional_timeout_s(fields))
+        with self._engine.admit_at_once(*target) or await self._engine.admit(*target) as admission:
             signature = optional_text(fields, "signatureName")
             most_rows = min(optional_count(fields, "maxBatchSize") or self._max_batch_size, self._max_batch_size)
             # A bad signature concerns every item, so it is the request's own error.
@@ -93,10 +97,13 @@ class Predictions:
     ) -> tuple[JsonObject, dict[str, Any], bool]:
         """The parsed body, and whether it is large; what is wrong with it is counted here: no model is known yet."""
         try:
-            body = await exchange.json_body()
+            exchange.check_is_json()
+            body = await exchange.body()
             is_large = len(body) > _OFF_LOOP_BYTES
-            parse = partial(JsonObject.parse, body, max_depth=self._max_depth)
-            document = await asyncio.to_thread(parse) if is_large else parse()
+            if is_large:
+                document = await asyncio.to_thread(JsonObject.parse, body, max_depth=self._max_depth)
+            else:
+                document = JsonObject.parse(body, max_depth=self._max_depth)
             fields = document.fields(allowed, deferred=deferred)
             required_text(fields, "modelName")
             optional_text(fields, "modelVersion")
@@ -105,10 +112,6 @@ class Predictions:
             self._engine.metrics.record_unattributed_error(error.code)
             raise
         return document, fields, is_large
-
-    async def _admit(self, fields: dict[str, Any]) -> Admission:
-        deadline = self._engine.deadline(optional_timeout_s(fields))
-        return await self._engine.admit(fields["modelName"], fields.get("modelVersion"), deadline)
 
     def _prepare_item(
         self, admission: Admission, item: JsonObject | InvalidRequestError, signature: str | None, most_rows: int
@@ -177,9 +180,10 @@ def _item_error(
 
 
 def _is_long(outputs: Mapping[str, Any]) -> bool:
-    return any(
-        (value.size if isinstance(value, np.ndarray) else len(value)) > _OFF_LOOP_ELEMENTS for value in outputs.values()
-    )
+    for value in outputs.values():
+        if (value.size if isinstance(value, np.ndarray) else len(value)) > _OFF_LOOP_ELEMENTS:
+            return True
+    return False
 
 
 def _answer(result: InferenceResult) -> dict[str, Any]:
@@ -196,4 +200,5 @@ def _answer(result: InferenceResult) -> dict[str, Any]:
 
 
 def _ms(seconds: float) -> float:
-    return round(seconds * 1000, 4)
+    """Milliseconds to four decimals. By whole numbers: rounding to decimals makes Python format and parse a text."""
+    return round(seconds * 1e7) / 1e4

@@ -6,6 +6,7 @@ import importlib
 import logging
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from tensorhost.core.errors import UnsupportedModelError
 from tensorhost.runtimes.engine_files import EngineFile
@@ -31,6 +32,7 @@ def write_from_graph(graph: Path, names: EngineFile, folder: Path, file: str) ->
     graph_def = graph_pb2.GraphDef()
     graph_def.ParseFromString(graph.read_bytes())
     try:
+        graph_def = _without_calls(graph_def, [*names.inputs.values(), *names.outputs.values()])
         with tempfile.TemporaryFile() as said, standard_error_into(said):
             importlib.import_module("tf2onnx").convert.from_graph_def(
                 graph_def,
@@ -45,3 +47,23 @@ def write_from_graph(graph: Path, names: EngineFile, folder: Path, file: str) ->
             f"The model cannot be written as ONNX: {line[:_LONGEST_REASON]}", log_detail=str(error)
         ) from error
     return EngineFile(file, names.inputs, names.outputs)
+
+
+def _without_calls(graph_def: Any, tensors: list[str]) -> Any:
+    """The graph with functions put in the place of their calls, which the converter cannot read; loops stay."""
+    import tensorflow as tf
+    from tensorflow.core.protobuf import config_pb2, meta_graph_pb2, rewriter_config_pb2
+    from tensorflow.python.grappler import tf_optimizer
+
+    with tf.Graph().as_default() as graph:
+        tf.import_graph_def(graph_def, name="")
+        meta_graph = tf.compat.v1.train.export_meta_graph(graph_def=graph.as_graph_def(), graph=graph)
+    kept = meta_graph_pb2.CollectionDef()
+    kept.node_list.value.extend(tensors)
+    meta_graph.collection_def["train_op"].CopyFrom(kept)
+    config = config_pb2.ConfigProto()
+    rewriting = config.graph_options.rewrite_options
+    rewriting.min_graph_nodes = -1
+    rewriting.optimizers.append("function")
+    rewriting.function_optimization = rewriter_config_pb2.RewriterConfig.AGGRESSIVE
+    return tf_optimizer.OptimizeGraph(config, meta_graph)

@@ -17,7 +17,7 @@ from tensorhost.core.signatures import Signature
 from tensorhost.runtimes.base import LoadOptions, Precision, Runtime
 from tensorhost.runtimes.engine_files import EngineFile, EngineSignature
 from tensorhost.runtimes.openvino.process import OPENVINO_ERRORS, compile_model, core, load_error, openvino
-from tensorhost.runtimes.openvino.runtime import CompiledCall, OpenVINORuntime
+from tensorhost.runtimes.openvino.runtime import WIDE, CompiledCall, OpenVINORuntime
 from tensorhost.runtimes.openvino.saved_model_file import read_signatures
 
 CARRIED = frozenset(
@@ -119,6 +119,13 @@ def refuse_element_types(signature: Signature) -> None:
                 raise UnsupportedModelError(f"OpenVINO takes no {spec.dtype} tensors, as {kind} '{name}' is one.")
             if spec.shape is None and kind == "input":
                 raise UnsupportedModelError(f"OpenVINO needs to know how many dimensions input '{name}' has.")
+
+
+def refuse_wide_numbers(signature: Signature) -> None:
+    """Raise UnsupportedModelError for inputs of whole numbers that OpenVINO would cut to 32 bits, without a word."""
+    for name, spec in signature.inputs.items():
+        if spec.dtype in WIDE:
+            raise UnsupportedModelError(f"OpenVINO computes with 32 of the bits of {spec.dtype} input '{name}'.")
 
 
 def weights_of(model: Any) -> int:

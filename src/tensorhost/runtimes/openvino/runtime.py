@@ -12,10 +12,17 @@ from typing import Any
 
 import numpy as np
 
+from tensorhost.core.dtypes import DType
+from tensorhost.core.errors import InvalidRequestError
 from tensorhost.core.signatures import Signature
 from tensorhost.core.tensors import Array, Tensors
 from tensorhost.runtimes.base import LoadedModel
 from tensorhost.runtimes.openvino.process import OPENVINO_ERRORS, run_error
+
+WIDE = frozenset({DType.INT64, DType.UINT32, DType.UINT64})
+"""Whole numbers of which OpenVINO keeps 32 bits while it computes."""
+
+_LARGEST = 2**31 - 1
 
 
 class OpenVINORuntime(LoadedModel):
@@ -64,7 +71,7 @@ class CompiledCall:
         inputs, outputs: positions of the signature's tensors in the compiled model, in the signature's order.
     """
 
-    __slots__ = ("_compiled", "_idle", "_inputs", "_outputs", "_tensor", "signature")
+    __slots__ = ("_compiled", "_idle", "_inputs", "_narrowed", "_outputs", "_tensor", "signature")
 
     def __init__(
         self, tensor: Any, compiled: Any, signature: Signature, inputs: Sequence[int], outputs: Sequence[int]
@@ -74,11 +81,16 @@ class CompiledCall:
         self._compiled = compiled
         self._inputs = tuple(zip(signature.inputs, inputs, strict=True))
         self._outputs = tuple(zip(signature.outputs, outputs, strict=True))
+        self._narrowed = frozenset(name for name, spec in signature.inputs.items() if spec.dtype in WIDE)
         # Appending and popping are atomic; a call that finds none idle makes one of its own.
         self._idle: list[Any] = []
 
     def __call__(self, inputs: Tensors) -> dict[str, Array]:
-        """Run once. Raises ModelFailedError or OutOfMemoryError."""
+        """Run once.
+
+        Raises InvalidRequestError for whole numbers that OpenVINO would cut to 32 bits, ModelFailedError,
+        OutOfMemoryError.
+        """
         try:
             try:
                 request = self._idle.pop()
@@ -87,6 +99,8 @@ class CompiledCall:
             for name, position in self._inputs:
                 # Read where they lie: the caller keeps the arrays until the call is done.
                 array = np.asarray(inputs[name], order="C")
+                if name in self._narrowed:
+                    _refuse_large(name, array)
                 request.set_input_tensor(position, self._tensor(array, shared_memory=True))
             request.infer()
             outputs = {name: _kept(request.get_output_tensor(position).data) for name, position in self._outputs}
@@ -94,6 +108,14 @@ class CompiledCall:
             raise run_error(error) from error
         self._idle.append(request)
         return outputs
+
+
+def _refuse_large(name: str, array: Array) -> None:
+    if array.size and (array.max() > _LARGEST or (array.dtype.kind == "i" and array.min() < -_LARGEST)):
+        raise InvalidRequestError(
+            f"Input '{name}' has a value beyond 32 bits, with which OpenVINO does not compute.",
+            details={"input": name, "largest": _LARGEST},
+        )
 
 
 def _kept(value: Array) -> Array:

@@ -21,7 +21,7 @@ from tensorhost.runtimes.onnxruntime.conversion import write_from_graph
 from tensorhost.runtimes.openvino import loader as openvino_loader
 from tensorhost.runtimes.openvino import process as openvino
 from tensorhost.runtimes.openvino.tflite import write_from_tflite
-from tensorhost.runtimes.race.graph_files import has_loop, write_graph
+from tensorhost.runtimes.race.graph_files import has_loop, wide_arithmetic, write_graph
 from tensorhost.runtimes.race.verdict import Entrant, unportable
 from tensorhost.runtimes.tensorflow.export import export_saved_model
 from tensorhost.runtimes.tensorflow.process import tensorflow
@@ -81,6 +81,7 @@ def write_engine(
         if entrant.runtime is not RuntimeName.OPENVINO:
             raise UnsupportedModelError("A TensorFlow Lite file is only given to OpenVINO.")
         openvino_loader.refuse_element_types(native.signatures[signature])
+        openvino_loader.refuse_wide_numbers(native.signatures[signature])
         return write_from_tflite(model, native.signatures[signature], folder, f"{stem}.xml")
     if not isinstance(native, SessionRuntime):
         raise UnsupportedModelError(f"The model runs in a way that cannot be written ({native.call_path(signature)}).")
@@ -124,6 +125,9 @@ def open_engine(
 
 def _for_openvino(native: SessionRuntime, signature: str, folder: Path, stem: str, options: LoadOptions) -> EngineFile:
     openvino_loader.refuse_element_types(native.signatures[signature])
+    openvino_loader.refuse_wide_numbers(native.signatures[signature])
+    if operation := wide_arithmetic(native.served_graph, signature):
+        raise UnsupportedModelError(f"{operation} computes with 64-bit integers, of which OpenVINO keeps 32 bits.")
     with tempfile.TemporaryDirectory() as scratch:
         graph = write_graph(tensorflow(options), native.served_graph, signature, Path(scratch), "graph.pb")
         return openvino_loader.write_from_graph(Path(scratch) / graph.file, graph, folder, f"{stem}.xml")

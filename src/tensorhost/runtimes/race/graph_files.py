@@ -18,6 +18,32 @@ from tensorhost.runtimes.tensorflow.session import ServedGraph
 from tensorhost.runtimes.tensorflow.signature_defs import BoundSignature
 
 _PLACEHOLDER = "Placeholder"
+_WIDE = ("DT_INT64", "DT_UINT32", "DT_UINT64")
+_HARMLESS = frozenset(
+    {
+        "Const",
+        "Identity",
+        "Shape",
+        "ShapeN",
+        "Size",
+        "Rank",
+        "ArgMax",
+        "ArgMin",
+        "Gather",
+        "GatherV2",
+        "StridedSlice",
+        "Pack",
+        "ExpandDims",
+        "Squeeze",
+        "Reshape",
+        "ConcatV2",
+    }
+)
+"""Operations whose 64-bit results are positions and sizes, or were so before."""
+
+_CAST = "Cast"
+_FLOATS = ("DT_FLOAT", "DT_DOUBLE", "DT_HALF", "DT_BFLOAT16")
+
 _LOOPS = frozenset({"While", "StatelessWhile", "Enter"})
 
 
@@ -26,6 +52,24 @@ def has_loop(served: ServedGraph, signature: str) -> bool:
     part, _ = _part(served, signature)
     nodes = [*part.node, *(node for function in part.library.function for node in function.node_def)]
     return any(node.op in _LOOPS for node in nodes)
+
+
+def wide_arithmetic(served: ServedGraph, signature: str) -> str:
+    """The first operation that computes with whole numbers of more than 31 bits; empty where none does."""
+    from tensorflow.core.framework import types_pb2
+
+    wide = {types_pb2.DataType.Value(name) for name in _WIDE}
+    part, _ = _part(served, signature)
+    nodes = [*part.node, *(node for function in part.library.function for node in function.node_def)]
+    floats = {types_pb2.DataType.Value(name) for name in _FLOATS}
+    for node in nodes:
+        if node.op == _CAST:
+            is_wide = node.attr["DstT"].type in wide and node.attr["SrcT"].type in floats
+        else:
+            is_wide = node.op not in _HARMLESS and "T" in node.attr and node.attr["T"].type in wide
+        if is_wide:
+            return str(node.op)
+    return ""
 
 
 def write_graph(tf: Any, served: ServedGraph, signature: str, folder: Path, name: str) -> EngineFile:

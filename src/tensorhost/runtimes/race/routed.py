@@ -15,10 +15,11 @@ from tensorhost.runtimes.base import LoadedModel, Runtime
 
 
 class Route(NamedTuple):
-    """Calls of at most ``rows`` rows go to ``runtime``."""
+    """Calls of at most ``rows`` rows go to ``signature`` of ``runtime``."""
 
     rows: int
     runtime: Runtime
+    signature: str
 
 
 class RoutedRuntime(LoadedModel):
@@ -51,25 +52,23 @@ class RoutedRuntime(LoadedModel):
     def call_path(self, signature: str) -> str:
         """How this signature is called."""
         *firsts, last = self._routes[signature]
-        paths = [f"up to {route.rows} rows: {route.runtime.call_path(signature)}" for route in firsts]
-        return "; ".join([*paths, f"{'beyond: ' if firsts else ''}{last.runtime.call_path(signature)}"])
+        paths = [f"up to {route.rows} rows: {route.runtime.call_path(route.signature)}" for route in firsts]
+        return "; ".join([*paths, f"{'beyond: ' if firsts else ''}{last.runtime.call_path(last.signature)}"])
 
     def tune(self, signature: str, samples: Sequence[Tensors]) -> None:
         """Have each runtime that serves the signature tune itself; see ``Runtime.tune``."""
-        for runtime in dict.fromkeys(route.runtime for route in self._routes[signature]):
-            runtime.tune(signature, samples)
+        for runtime, name in dict.fromkeys((route.runtime, route.signature) for route in self._routes[signature]):
+            runtime.tune(name, samples)
 
     def run(self, signature: str, inputs: Tensors) -> dict[str, Array]:
         """One call; see ``Runtime.run``."""
         routes = self._routes[signature]
-        if len(routes) == 1:
-            return routes[0].runtime.run(signature, inputs)
-        counted = self._counted[signature]
-        rows = 1 if counted is None else len(inputs[counted])
-        for route in routes:
-            if rows <= route.rows:
-                return route.runtime.run(signature, inputs)
-        return routes[-1].runtime.run(signature, inputs)
+        route = routes[0]
+        if len(routes) > 1:
+            counted = self._counted[signature]
+            rows = 1 if counted is None else len(inputs[counted])
+            route = next((each for each in routes if rows <= each.rows), routes[-1])
+        return route.runtime.run(route.signature, inputs)
 
     def close(self) -> None:
         """Close every runtime. No call may be running or follow."""

@@ -8,7 +8,7 @@ entrant that computed the same may win, and in doubt the model's own runtime ser
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -19,11 +19,13 @@ from tensorhost.runtimes.engine_files import EngineFile
 
 _ANY_ROWS = 2**31
 
-_WORTH_LEAVING = 1.05
-"""How many times faster than the model's own runtime the winner must be, over all sizes."""
+_WORTH_LEAVING = 1.0
+"""How many times faster than the model's own runtime the winner must be, over all sizes: at equal speed another is
+taken, since it takes less memory than TensorFlow."""
 
 _WORTH_ANOTHER = 1.25
-"""How many times faster a second runtime must be at some sizes to be loaded besides the first."""
+"""How many times faster a second runtime must be, on average over the sizes it is to serve, to be loaded besides the
+first."""
 
 _WORTH_NATIVE = 1.5
 """The same for the model's own runtime, which may mean keeping all of TensorFlow in memory."""
@@ -202,40 +204,25 @@ def decide(native: RuntimeName, heats: Sequence[Heat], reason: str = "", *, fixe
 
 
 def _routes(best: Heat | None, heats: Sequence[Heat]) -> tuple[tuple[int, Entrant | None], ...]:
-    sizes = sorted({rows for heat in heats for rows in heat.call_s})
+    """``best`` for all sizes, or for all up to one, or from one on, where another is worth loading for the rest."""
     first = best.entrant if best is not None else None
-    second = _second(best, heats, sizes)
-    if second is None:
-        return ((_ANY_ROWS, first),)
-    other, where = second
-    served = [(rows, other if rows in where else first) for rows in sizes]
-    merged = [
-        (rows, entrant)
-        for index, (rows, entrant) in enumerate(served)
-        if index == len(served) - 1 or served[index + 1][1] != entrant
-    ]
-    return (*merged[:-1], (_ANY_ROWS, merged[-1][1]))
-
-
-def _second(
-    best: Heat | None, heats: Sequence[Heat], sizes: Iterable[int]
-) -> tuple[Entrant | None, frozenset[int]] | None:
-    """The runtime worth loading besides ``best``, and the sizes it serves; None where none is."""
-    found: list[tuple[float, Entrant | None, frozenset[int]]] = []
+    sizes = sorted({rows for heat in heats for rows in heat.call_s})
     others: list[Heat | None] = [heat for heat in heats if heat is not best]
     if best is not None:
         others.append(None)
+    found: list[tuple[float, tuple[tuple[int, Entrant | None], ...]]] = []
     for other in others:
         enough = _WORTH_NATIVE if other is None else _WORTH_ANOTHER
-        gains = {rows: _speed(other, rows) / _speed(best, rows) for rows in sizes}
-        where = frozenset(rows for rows, gain in gains.items() if gain >= enough)
-        if where:
-            gain = math.prod(gains[rows] for rows in where)
-            found.append((gain, None if other is None else other.entrant, where))
-    if not found:
-        return None
-    _, entrant, where = max(found, key=lambda each: each[0])
-    return entrant, where
+        second = None if other is None else other.entrant
+        gains = [_speed(other, rows) / _speed(best, rows) for rows in sizes]
+        for border in range(1, len(sizes)):
+            below = ((sizes[border - 1], second), (_ANY_ROWS, first))
+            above = ((sizes[border - 1], first), (_ANY_ROWS, second))
+            for part, routes in ((gains[:border], below), (gains[border:], above)):
+                gain = math.prod(part)
+                if min(part) >= 1 and gain ** (1 / len(part)) >= enough:
+                    found.append((gain, routes))
+    return max(found, key=lambda each: each[0])[1] if found else ((_ANY_ROWS, first),)
 
 
 def _speed(heat: Heat | None, rows: int) -> float:

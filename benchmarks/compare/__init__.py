@@ -1,0 +1,1 @@
+"""tensorhost against the servers a user could install instead: ``python -m benchmarks.compare``. See ../README.md."""

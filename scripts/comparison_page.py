@@ -1,0 +1,222 @@
+"""The part of docs/benchmarks.md about other servers: tables and charts of ``benchmarks/results/compare.json``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from svg_charts import Row, bar_chart, range_chart
+
+CHARTS = "charts"
+"""Folder of the charts, beside the page."""
+
+SERVERS = {
+    "tensorhost": "tensorhost",
+    "tensorhost_tensorflow": "tensorhost, TensorFlow only",
+    "fastapi": "FastAPI, `def`",
+    "fastapi_async": "FastAPI, `async def`",
+    "litserve": "LitServe, batching",
+    "litserve_unbatched": "LitServe, no batching",
+    "mosec": "mosec",
+    "bentoml": "BentoML",
+    "mlserver": "MLServer",
+    "ray": "Ray Serve",
+    "kserve": "KServe",
+    "triton": "Triton",
+    "signature": "in process: signature call",
+    "frozen": "in process: frozen session",
+    "openvino": "in process: OpenVINO, float32",
+}
+LOOPS = ("signature", "frozen", "openvino")
+MODELS = {
+    "tiny": "y = x/2 + 2 on three numbers, one row a request",
+    "mlp": "784-512-256-10 perceptron, one row a request",
+    "transformer": "Transformer of two layers on 64 token ids, one row a request",
+    "mobilenetv2": "MobileNetV2, one image of 224×224×3 a request",
+    "resnet50": "ResNet50, one image of 224×224×3 a request",
+}
+PEERS = {
+    "fastapi": "pydantic model of nested lists, `tolist`, uvicorn with uvloop and httptools; as `def` in a thread pool,"
+    " as `async def` on the event loop",
+    "litserve": "one worker, batches of up to 32, batch timeout 1 ms; and once without batching",
+    "mosec": "front end in Rust, one worker, batches of up to 32, wait 1 ms",
+    "bentoml": "batchable API of NumPy arrays, adaptive batching of up to 32, default latency goal",
+    "mlserver": "custom runtime, V2 protocol, one inference worker, adaptive batching of up to 32 within 1 ms",
+    "ray": "one replica, `serve.batch` of up to 32 within 1 ms, its high-throughput mode with HAProxy",
+    "kserve": "custom model, V1 protocol; batching is the part of a sidecar that no Python package contains",
+    "triton": "`tritonserver` of the nvidia-pytriton wheel, Python backend, V2 protocol, dynamic batching of up to 32",
+}
+
+_HEAD = """\
+## Against other servers, over HTTP
+
+The same SavedModel, the same numbers, one model process each. Every server runs as its own documentation has it, with
+its batching on; all call TensorFlow as its users write it, through the model's signature. The requests are JSON:
+tensorhost has no binary protocol yet, and binary REST and gRPC join this comparison when those front ends arrive.
+Versions that differ from those of tensorhost's environment:
+
+{peers}
+
+Every server's answer is compared with TensorFlow's before it is timed, and a failed request fails its turn. All take
+turns of a few seconds, the others being paused; ratios are taken round by round between neighbours in time, and shown
+as the median and, in brackets, the lowest and the highest round. *Requests/s* has its lowest and highest round in
+brackets, too. *µs/request* is the server's processor time per request; *others busy* is cores used by programs that
+have nothing to do with the run. *Times rate* is tensorhost's requests a second over the other's, *times processor* the
+other's processor time per request over tensorhost's.
+
+*In process* is the model called in a loop by a process that does nothing else, as many rows at a time as there are
+connections, at most 32: what the machine can do without a server. *Frozen session* is TensorFlow as tensorhost calls
+it. For these rows *times rate* is the share of that ceiling the server reaches, and a p50 is one call.
+
+In the closed loop each connection sends its next request when it has its answer. In the open loop requests are due at
+random times (a Poisson process, the same for all) at a fixed rate whether or not the server keeps up, and latency
+counts from the time a request was due; *late* is the 99th percentile of the generator's own delay, *unanswered* what
+was left two seconds after the last request was due.
+"""
+
+
+def comparison_section(saved: dict[str, Any], where: str) -> list[str]:
+    """Text and tables, one per case; ``where`` names machine and date."""
+    ours = _ours(saved["cases"])
+    parts = [_HEAD.format(peers="\n".join(_peer_table(saved))), f"{where}; {saved['how']['generator']}.\n"]
+    for model in dict.fromkeys(case["model"] for case in saved["cases"]):
+        parts.append(f"### {MODELS[model]}\n")
+        parts += [f"![{title}]({CHARTS}/{name})\n" for name, (title, _) in _charts_of(model, saved["cases"]).items()]
+        for case in saved["cases"]:
+            if case["model"] == model:
+                table = _open_table(case) if case["rate"] else _closed_table(case, ours)
+                parts += [f"{_title(case)}:\n", *table, ""]
+    return parts
+
+
+def comparison_charts(saved: dict[str, Any]) -> dict[str, str]:
+    """Every chart of the section, by file name."""
+    charts: dict[str, str] = {}
+    for model in dict.fromkeys(case["model"] for case in saved["cases"]):
+        charts |= {name: svg for name, (_, svg) in _charts_of(model, saved["cases"]).items()}
+    return charts
+
+
+def _peer_table(saved: dict[str, Any]) -> Iterable[str]:
+    yield from ("| server | how it runs | versions |", "|---|---|---|")
+    for name, what in PEERS.items():
+        label = SERVERS[name].partition(",")[0]
+        if name in saved["peers"]:
+            found = saved["peers"][name].items() - saved["versions"].items()
+            versions = ", ".join(f"{package} {number}" for package, number in sorted(found))
+            yield f"| {label} | {what} | {versions} |"
+        elif name in saved["unavailable"]:
+            yield f"| {label} | not measured: it {saved['unavailable'][name]} | |"
+
+
+def _ours(cases: list[dict[str, Any]]) -> list[str]:
+    """The names of tensorhost's own, in the order of the tables: those that are compared with nobody."""
+    found = (name for case in cases for name, one in _in_order(case["servers"]) if one.get("times") == {})
+    return list(dict.fromkeys(found))
+
+
+def _label(name: str) -> str:
+    return SERVERS.get(name, name)
+
+
+def _title(case: dict[str, Any]) -> str:
+    connections = f"{case['connections']} connection{'s' * (case['connections'] > 1)}"
+    sizes = [one["body_bytes"] for one in case["servers"].values() if "body_bytes" in one]
+    size = f"requests of {min(sizes):,.0f} bytes" if sizes else "no request answered"
+    body = "the image as PNG in base64, " if case["body"] == "png" else ""
+    rounds = max((len(one["rounds"]) for one in case["servers"].values() if "rounds" in one), default=0)
+    turns = f"{rounds} round{'s' * (rounds != 1)} of {case['seconds']} s"
+    if case["rate"]:
+        return f"Open loop, {case['rate']:,} requests/s offered over {connections}, {body}{size}, {turns}"
+    return f"Closed loop, {connections}, {body}{size}, {turns}"
+
+
+def _closed_table(case: dict[str, Any], ours: list[str]) -> list[str]:
+    ratios = [f"times rate{_of(mine, ours)}" for mine in ours] + [f"times processor{_of(ours[0], ours)}"]
+    lines = _header("server", "requests/s", "p50 ms", "p99 ms", "µs/request", "others busy", *ratios)
+    for name, one in _in_order(case["servers"]):
+        if "failed" in one:
+            lines.append(_failed(name, one, 5 + len(ratios)))
+            continue
+        times = [_ratio(one["times"].get(mine, {}).get("requests_s")) for mine in ours]
+        times.append(_ratio(one["times"].get(ours[0], {}).get("cpu")))
+        cells = [_rate(one), f"{one['p50_ms']:,.2f}", f"{one['p99_ms']:,.2f}"]
+        cells += [f"{one['cpu_us_per_request']:,.0f}", f"{one['other_cores']:.1f}", *times]
+        lines.append(f"| {_label(name)} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def _open_table(case: dict[str, Any]) -> list[str]:
+    latencies = ("p50 ms", "p99 ms", "p99.9 ms", "longest ms")
+    lines = _header("server", "answered/s", *latencies, "unanswered", "µs/request", "generator µs", "late ms")
+    for name, one in _in_order(case["servers"]):
+        if "failed" in one:
+            lines.append(_failed(name, one, 9))
+            continue
+        cells = [f"{one['requests_s']:,.0f}"]
+        cells += [f"{one[figure]:,.2f}" for figure in ("p50_ms", "p99_ms", "p99_9_ms", "max_ms")]
+        cells += [f"{one[figure]:,.0f}" for figure in ("unanswered", "cpu_us_per_request", "generator_us_per_request")]
+        lines.append(f"| {_label(name)} | " + " | ".join([*cells, f"{one['late_p99_ms']:.2f}"]) + " |")
+    return lines
+
+
+def _charts_of(model: str, cases: list[dict[str, Any]]) -> dict[str, tuple[str, str]]:
+    """Name of the file to title and SVG: rates of the closed loops, latencies of the open ones."""
+    mine = [case for case in cases if case["model"] == model and case["body"] == "json"]
+    charts = {}
+    if closed := [case for case in mine if not case["rate"]]:
+        title = f"{MODELS[model].partition(',')[0]}: requests a second, closed loop"
+        # Beside the smallest models' ceilings nothing else would be seen.
+        dwarfed = ("tiny", "mlp", "transformer")
+        rows = _rows(closed, ("requests_s",), LOOPS if model in dwarfed else ())
+        panels = [f"{case['connections']} connection{'s' * (case['connections'] > 1)}" for case in closed]
+        charts[f"{model}-rate.svg"] = (title, bar_chart(title, panels, rows))
+    if opened := [case for case in mine if case["rate"]]:
+        title = f"{MODELS[model].partition(',')[0]}: latency in ms (p50, p99, p99.9), open loop"
+        rows = _rows(opened, ("p50_ms", "p99_ms", "p99_9_ms"), LOOPS)
+        panels = [f"{case['rate']:,} requests/s offered" for case in opened]
+        charts[f"{model}-latency.svg"] = (title, range_chart(title, panels, rows))
+    return charts
+
+
+def _rows(cases: list[dict[str, Any]], figures: tuple[str, ...], without: tuple[str, ...]) -> list[Row]:
+    ours = _ours(cases)
+    names = dict.fromkeys(name for case in cases for name, _ in _in_order(case["servers"]) if name not in without)
+    rows = []
+    for name in names:
+        found = [case["servers"].get(name, {"failed": ""}) for case in cases]
+        values = tuple(None if "failed" in one else tuple(one[figure] for figure in figures) for one in found)
+        kind = "ours" if name in ours else "ceiling" if name in LOOPS else "other"
+        rows.append(Row(_label(name).replace("`", ""), kind, values))
+    return rows
+
+
+def _in_order(servers: dict[str, Any]) -> list[tuple[str, Any]]:
+    """Known servers as in ``SERVERS``, others where the run had them first."""
+    places = list(SERVERS)
+    return sorted(servers.items(), key=lambda item: places.index(item[0]) if item[0] in places else 0)
+
+
+def _of(name: str, ours: list[str]) -> str:
+    return f" of {_label(name)}" if len(ours) > 1 else ""
+
+
+def _failed(name: str, one: dict[str, Any], cells: int) -> str:
+    return f"| {_label(name)} | {one['failed'].replace('|', ' ')} |" + " |" * (cells - 1)
+
+
+def _header(*titles: str) -> list[str]:
+    return ["| " + " | ".join(titles) + " |", "|---|" + "--:|" * (len(titles) - 1)]
+
+
+def _rate(one: dict[str, Any]) -> str:
+    lowest, highest = (one["spread"]["requests_s"][name] for name in ("lowest", "highest"))
+    digits = 0 if one["requests_s"] >= 10 else 1
+    return f"{one['requests_s']:,.{digits}f} ({lowest:,.{digits}f}–{highest:,.{digits}f})"
+
+
+def _ratio(spread: dict[str, float] | None) -> str:
+    if spread is None:
+        return ""
+    median, lowest, highest = (f"{spread[name]:.2f}" for name in ("median", "lowest", "highest"))
+    return f"**{median}×** ({lowest}–{highest})"
