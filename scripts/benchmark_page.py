@@ -10,6 +10,7 @@ from typing import Any
 from comparison_page import CHARTS, comparison_charts, comparison_section
 from growth_page import growth_sections, soak_section
 from runtime_page import knobs_section, race_section, startup_section
+from workers_page import workers_section
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -89,12 +90,10 @@ def render() -> str:
     compared = _read("compare")
     parts = [_HEAD, *comparison_section(compared, _machine(compared)), *loading_section(_read("load_interference"))]
     parts += [*race_section(_read("race"), _machine), *knobs_section(_read("knobs"), _machine)]
-    parts += [
-        *startup_section(_read("startup"), _machine),
-        *engine_section(_read("engine")),
-        *unload_section(_read("unload")),
-    ]
-    parts += [*formats_section(_read("formats"))]
+    parts += [*startup_section(_read("startup"), _machine), *engine_section(_read("engine"))]
+    parts += [*unload_section(_read("unload")), *formats_section(_read("formats"))]
+    workers = _read("workers")
+    parts += workers_section(workers, _machine(workers))
     parts += [*growth_sections(_read("growth"), _machine), *soak_section(_read("soak"), _machine)]
     parts += [*codecs_section(_read("codecs")), *threads_section(_read("threads"))]
     return "\n".join([*parts, *call_paths_section(_read("call_paths"))]).rstrip() + "\n"

@@ -8,6 +8,8 @@ from typing import Any
 Machine = Callable[[dict[str, Any]], str]
 """Where a run was made, in words."""
 
+_TURNS = ("first", "again")
+
 _RACE = """\
 ## The race between runtimes
 
@@ -18,15 +20,15 @@ the output's largest value; and who serves.
 
 _RACE_STARTS = """\
 What it costs and saves: from the start of the process to ready, and the memory of the server once it serves
-(proportional set size), with TensorFlow and with the winner. The first start tries and races the model, the second finds
-that kept.
+(proportional set size), with TensorFlow and with the winner. The first start tries and races the model, the second
+finds that kept.
 """
 
 _KNOBS = """\
 ## TensorFlow's knobs
 
-How fast a call is with one knob turned, as a multiple of the speed with all of them as they are served: above 1 the turned
-knob would be faster. Every way has a process of its own; they take turns. *As served* is in milliseconds.
+How fast a call is with one knob turned, as a multiple of the speed with all of them as they are served: above 1 the
+turned knob would be faster. Every way has a process of its own; they take turns. *As served* is in milliseconds.
 """
 
 _STARTUP = """\
@@ -55,11 +57,7 @@ def race_section(saved: dict[str, Any], machine: Machine) -> list[str]:
     parts += ["| model | served by | first start | again | memory | TensorFlow: first start | again | memory |"]
     parts += ["|---|---|--:|--:|--:|--:|--:|--:|"]
     for one in saved["results"]:
-        starts = one["starts"]
-        race, plain = (
-            (starts["race_first"], starts["race_again"]),
-            (starts["tensorflow_first"], starts["tensorflow_again"]),
-        )
+        race, plain = ([one["starts"][f"{way}_{turn}"] for turn in _TURNS] for way in ("race", "tensorflow"))
         cells = [f"{race[0]['ready_s']:.1f} s", f"{race[1]['ready_s']:.1f} s", f"{race[1]['memory_mib']:.0f} MiB"]
         cells += [f"{plain[0]['ready_s']:.1f} s", f"{plain[1]['ready_s']:.1f} s", f"{plain[1]['memory_mib']:.0f} MiB"]
         parts.append(f"| {one['model']} | {race[1]['runtime']} | " + " | ".join(cells) + " |")
@@ -107,6 +105,10 @@ def knobs_section(saved: dict[str, Any], machine: Machine) -> list[str]:
 def startup_section(saved: dict[str, Any], machine: Machine) -> list[str]:
     """The table of ``startup.json``."""
     results, sizes = saved["results"], saved["results"]["installed"]
+    installed = (
+        f"Installed, OpenVINO takes {sizes['openvino_mib']} MiB and TensorFlow {sizes['tensorflow_mib']} MiB; an "
+        f"environment with `tensorhost[openvino]` and nothing else takes {sizes['openvino_only_mib']} MiB in all."
+    )
     return [
         _STARTUP.format(rounds=len(results["rounds"])),
         f"{machine(saved)}.\n",
@@ -119,7 +121,6 @@ def startup_section(saved: dict[str, Any], machine: Machine) -> list[str]:
         f"| OpenVINO without TensorFlow, first start | {results['openvino_first_s']:.2f} |",
         f"| OpenVINO without TensorFlow, with what was kept | {results['openvino_kept_s']:.2f} |",
         "",
-        f"Installed, OpenVINO takes {sizes['openvino_mib']} MiB and TensorFlow {sizes['tensorflow_mib']} MiB; an environment "
-        f"with `tensorhost[openvino]` and nothing else takes {sizes['openvino_only_mib']} MiB in all.",
+        installed,
         "",
     ]

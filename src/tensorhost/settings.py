@@ -7,6 +7,7 @@ names listed in ``_BARE`` that carry no prefix. Reading settings has no side eff
 
 from __future__ import annotations
 
+import json
 import tomllib
 from ipaddress import ip_address
 from pathlib import Path
@@ -69,6 +70,10 @@ class Settings(BaseSettings):
         le=1000,
         validation_alias=_bare("warmup_iterations"),
         description="Warm-up runs per batch size; 0 skips warm-up.",
+    )
+    workers: Annotated[int, Field(ge=1, le=256)] | Literal["auto"] = Field(
+        1,
+        description="Processes that serve, each with its own copy of the models; auto decides by cores and models.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", validation_alias=_bare("log_level"), description="Least severe log records shown."
@@ -224,6 +229,18 @@ class Settings(BaseSettings):
         if self.tls_client_ca is not None and self.tls_certfile is None:
             raise ValueError("tls_client_ca needs tls_certfile and tls_keyfile")
         return self
+
+    def to_json(self) -> str:
+        """All values, the secret ones included, for ``from_json`` in a process of ours."""
+        values = self.model_dump(mode="json")
+        if self.admin_token is not None:
+            values["admin_token"] = self.admin_token.get_secret_value()
+        return json.dumps(values)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """The settings that ``to_json`` wrote, whatever the environment says."""
+        return cls(**json.loads(text))
 
     @property
     def bound_to_loopback(self) -> bool:

@@ -103,6 +103,16 @@ class RunningServer:
         assert found, f"no record {event!r} with {fields}; the log ends with {self.records[-5:]}"
         return found[0]
 
+    def wait_for_count(self, event: str, count: int, **fields: object) -> None:
+        """Return when there are ``count`` log records of that event with those fields."""
+
+        def there() -> bool:
+            found = [record for record in self.records if {"event": event, **fields}.items() <= record.items()]
+            return len(found) >= count or self.process.poll() is not None
+
+        with self._news:
+            assert self._news.wait_for(there, TIMEOUT_S), f"not {count} records {event!r} with {fields}"
+
     def printed_line(self, beginning: str) -> str:
         """The first line on standard output that begins so, as soon as there is one."""
 

@@ -129,12 +129,15 @@ def _describe(field: str, info: FieldInfo, panel: str) -> SettingFlag:
 
 def _without_none(annotation: Any) -> Any:
     if get_origin(annotation) in (Union, types.UnionType):
-        return next(kind for kind in get_args(annotation) if kind is not types.NoneType)
+        kinds = [kind for kind in get_args(annotation) if kind is not types.NoneType]
+        return annotation if len(kinds) > 1 else kinds[0]
     return annotation
 
 
 def _on_the_command_line(kind: Any) -> tuple[Any, str | None]:
-    """The type and the placeholder of an option. Sizes and lists arrive as text; the settings read them."""
+    """The type and the placeholder of an option. Sizes, lists and unions arrive as text; the settings read them."""
+    if get_origin(kind) in (Union, types.UnionType):
+        return str, "<number or word>"
     if kind is ByteSize:
         return str, "<size>"
     if get_origin(kind) is tuple:

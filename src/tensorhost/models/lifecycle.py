@@ -45,8 +45,10 @@ from tensorhost.models.reconcile import backoff_s
 from tensorhost.models.records import ModelRecord, Probed, VersionRecord
 from tensorhost.models.reservations import Reservations
 from tensorhost.models.servable import Servable
+from tensorhost.models.sharing import LoadSharing, Unshared
 from tensorhost.models.states import VersionState
 from tensorhost.models.trials import Trials, Tried
+from tensorhost.runtimes import ModelFormat
 from tensorhost.runtimes.base import RuntimeName
 from tensorhost.settings import Settings
 from tensorhost.telemetry import MetricsCollector, get_logger
@@ -76,6 +78,7 @@ class Lifecycle:
         metrics: where loads are counted and versions get their counters.
         clock: seconds, on the event loop's time base.
         on_change: called after each change that a lookup or a waiter may care about.
+        sharing: how loading is shared with other processes; None when this one is alone.
     """
 
     def __init__(
@@ -85,8 +88,10 @@ class Lifecycle:
         metrics: MetricsCollector,
         on_change: Callable[[], None],
         clock: Callable[[], float] = time.monotonic,
+        sharing: LoadSharing | None = None,
     ) -> None:
         self._catalog = catalog
+        self._sharing = sharing or Unshared()
         self._settings = settings
         self._metrics = metrics
         self._on_change = on_change
@@ -207,7 +212,10 @@ class Lifecycle:
             def warming() -> None:
                 loop.call_soon_threadsafe(on_warming)
 
-            loaded = await loop.run_in_executor(self._loader_threads(), load_version, request, warming)
+            async with self._sharing.turn():
+                if self._stopping:
+                    raise _stopped()
+                loaded = await loop.run_in_executor(self._loader_threads(), load_version, request, warming)
         except asyncio.CancelledError:
             if not self._stopping:
                 raise
@@ -263,6 +271,14 @@ class Lifecycle:
             return passed.again()
         if request.on_disk.format is None:
             return Tried()
+        async with self._sharing.trial():
+            return await self._try_now(record, request, request.on_disk.format, runs)
+
+    async def _try_now(
+        self, record: VersionRecord, request: LoadRequest, model_format: ModelFormat, runs: FirstRuns
+    ) -> Tried:
+        if self._stopping:
+            raise _stopped()
         if self._probe_threads is None:
             self._probe_threads = ThreadPoolExecutor(self._settings.load_threads, thread_name_prefix="load-probe")
         try:
@@ -271,7 +287,7 @@ class Lifecycle:
                 self._trials.run,
                 record.id,
                 request.on_disk.path,
-                request.on_disk.format,
+                model_format,
                 request.load,
                 runs,
                 partial(log_findings, record.id),

@@ -13,7 +13,7 @@ import contextlib
 import copy
 import math
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -24,6 +24,7 @@ from tensorhost.core.errors import (
     ModelFailedError,
     ModelNotReadyError,
     ShuttingDownError,
+    TensorhostError,
 )
 from tensorhost.core.ids import check_name
 from tensorhost.models.catalog import Catalog
@@ -32,8 +33,10 @@ from tensorhost.models.reconcile import plan
 from tensorhost.models.records import ModelRecord, VersionRecord
 from tensorhost.models.repository import ModelOnDisk, describe_path, scan
 from tensorhost.models.servable import Lease, Servable
+from tensorhost.models.sharing import LoadSharing
 from tensorhost.models.sightings import Sightings
 from tensorhost.models.sources import local_path
+from tensorhost.models.wishes import Action, Wish
 from tensorhost.settings import Settings
 from tensorhost.telemetry import MetricsCollector, get_logger
 
@@ -54,6 +57,9 @@ class ModelManager:
         repository: what to serve, as ``Settings.model_path``; None for nothing.
         metrics: where loads and requests are counted.
         clock: seconds, on the event loop's time base.
+        wishes: what operators have asked for already, in that order; taken up after the first look at the repository
+            and before anything is loaded.
+        sharing: how loading is shared with the managers of other processes; None when there are none.
     """
 
     def __init__(
@@ -63,13 +69,16 @@ class ModelManager:
         repository: Path | None = None,
         metrics: MetricsCollector | None = None,
         clock: Callable[[], float] = time.monotonic,
+        wishes: Sequence[Wish] = (),
+        sharing: LoadSharing | None = None,
     ) -> None:
         self.settings = settings or Settings.model_construct()
         self.metrics = metrics or MetricsCollector()
         self._repository = repository
+        self._wishes: Sequence[Wish] = () if repository is None else wishes
         self._clock = clock
         self._catalog = Catalog(self.settings)
-        self._lifecycle = Lifecycle(self._catalog, self.settings, self.metrics, self._kick, clock)
+        self._lifecycle = Lifecycle(self._catalog, self.settings, self.metrics, self._kick, clock, sharing)
         self.metrics.models_by_state = self._catalog.count_states
         self._reconciler: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -174,24 +183,7 @@ class ModelManager:
             ShuttingDownError: the manager closed meanwhile.
             TensorhostError: why loading failed.
         """
-        check_name(name)
-        if version is not None:
-            check_name(version, "model version")
-        if source is not None:
-            found = await asyncio.to_thread(describe_path, local_path(source), now=time.time(), settle_s=0.0)
-            records = [self._catalog.add_explicit(name, version, found)]
-        else:
-            await self._look()
-            records = self._loadable(name, version)
-        self._catalog.models[name].stopped = False
-        for record in records:
-            if record.on_disk.problem and not record.available:
-                raise ModelNotReadyError(f"Model '{name}' version '{record.id.version}': {record.on_disk.problem}")
-            record.stopped = False
-            record.asked_for = True
-            # What the policy wants is not pinned: a newer version shall take its place.
-            record.pinned = record.pinned or version is not None or self._catalog.models[name].explicit
-            record.forgive()
+        records = await self._want(name, source, version)
         self._kick()
         for record in records:
             await self._loaded(record)
@@ -201,14 +193,22 @@ class ModelManager:
 
         Raises ModelNotFoundError or VersionNotFoundError.
         """
-        model = self._catalog.model(name)
-        records = list(model.versions.values()) if version is None else [self._catalog.version(name, version)]
-        model.stopped = model.stopped or version is None
-        for record in records:
-            record.stopped = True
-            record.pinned = False
+        records = self._stop_wanting(name, version)
         self._kick()
         await self._until(lambda: not any(record.busy or record.available for record in records))
+
+    async def carry_out(self, wish: Wish) -> None:
+        """Do what another process was asked to; the repository is looked at first, as that one may know more of it.
+
+        Raises what ``load_model`` and ``unload_model`` raise.
+        """
+        # What was asked for before is noted first.
+        await self._until(lambda: not self._wishes)
+        if wish.action is Action.LOAD:
+            await self.load_model(wish.name, wish.source, wish.version)
+        else:
+            await self._look()
+            await self.unload_model(wish.name, wish.version)
 
     async def wait_settled(self) -> None:
         """Wait until every version wanted at start serves or has failed once."""
@@ -234,6 +234,50 @@ class ModelManager:
     def version(self, name: str, version: str) -> VersionRecord:
         """One version, by name or label, in whatever state. Raises ModelNotFoundError or VersionNotFoundError."""
         return self._catalog.version(name, version)
+
+    async def _want(self, name: str, source: str | Path | None, version: str | None) -> list[VersionRecord]:
+        """Note that versions are to be loaded; those."""
+        check_name(name)
+        if version is not None:
+            check_name(version, "model version")
+        if source is not None:
+            found = await asyncio.to_thread(describe_path, local_path(source), now=time.time(), settle_s=0.0)
+            records = [self._catalog.add_explicit(name, version, found)]
+        else:
+            await self._look()
+            records = self._loadable(name, version)
+        self._catalog.models[name].stopped = False
+        for record in records:
+            if record.on_disk.problem and not record.available:
+                raise ModelNotReadyError(f"Model '{name}' version '{record.id.version}': {record.on_disk.problem}")
+            record.stopped = False
+            record.asked_for = True
+            # What the policy wants is not pinned: a newer version shall take its place.
+            record.pinned = record.pinned or version is not None or self._catalog.models[name].explicit
+            record.forgive()
+        return records
+
+    def _stop_wanting(self, name: str, version: str | None) -> list[VersionRecord]:
+        """Note that versions are to be unloaded; those."""
+        model = self._catalog.model(name)
+        records = list(model.versions.values()) if version is None else [self._catalog.version(name, version)]
+        model.stopped = model.stopped or version is None
+        for record in records:
+            record.stopped = True
+            record.pinned = False
+        return records
+
+    async def _take_up_wishes(self) -> None:
+        """Note what operators asked for before this manager was opened. What cannot be had any more is left out."""
+        for wish in self._wishes:
+            try:
+                if wish.action is Action.LOAD:
+                    await self._want(wish.name, wish.source, wish.version)
+                else:
+                    self._stop_wanting(wish.name, wish.version)
+            except TensorhostError as error:
+                log.warning("an earlier request cannot be repeated", model=wish.name, reason=error.message)
+        self._wishes = ()
 
     def _loadable(self, name: str, version: str | None) -> list[VersionRecord]:
         model = self._catalog.model(name)
@@ -270,6 +314,7 @@ class ModelManager:
             if self._clock() >= next_look_at:
                 try:
                     await self._look()
+                    await self._take_up_wishes()
                 except Exception:  # a fault of ours in one look must not end all later ones
                     log.exception("looking at the model path failed", path=str(root))
                 self._settle_by = self._settle_by or self._clock() + 2 * (self.settings.settle_s + _SHORTEST_LOOK_S)

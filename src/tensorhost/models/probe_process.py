@@ -212,9 +212,9 @@ class WorkerProcess:
 def _environment(scratch: str) -> dict[str, str]:
     """This process's, but for a token that is no business of models."""
     inherited = {name: value for name, value in os.environ.items() if name != environment_variable("admin_token")}
-    return inherited | {"TMPDIR": scratch, "PYTHONPATH": _search_path()}
+    return inherited | {"TMPDIR": scratch, "PYTHONPATH": search_path()}
 
 
-def _search_path() -> str:
+def search_path() -> str:
     """Where the child looks for modules: where this process does, in the same order."""
     return os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)

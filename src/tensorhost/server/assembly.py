@@ -5,19 +5,27 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from tensorhost.core.version import __version__
 from tensorhost.frontends.native import NativeApp
-from tensorhost.inference import InferenceEngine
+from tensorhost.inference import Group, InferenceEngine
 from tensorhost.models.manager import ModelManager
+from tensorhost.models.sharing import LoadSharing
+from tensorhost.models.wishes import Wish
 from tensorhost.server.cors import wrap_cors
 from tensorhost.server.http import HttpServer, StopReport
 from tensorhost.server.stop import serve
+from tensorhost.server.workers import Supervisor
+from tensorhost.server.workers.count import worker_count
 from tensorhost.settings import Settings
 from tensorhost.telemetry import MetricsCollector, configure_logging, get_logger
 
@@ -25,17 +33,40 @@ _SWITCH_INTERVAL_S = 0.0005
 """How long a thread may keep the interpreter from another. The default of 5 ms would add that much to a request each
 time a model's thread or a load has work to do in Python."""
 
-_WORKERS = 32
-_WORKER_NAME = "work"
+_THREADS = 32
+_THREAD_NAME = "work"
 """Threads for what must not hold up the event loop: large bodies, images, custom steps, looking at the disk."""
 
-_OUR_THREADS = (_WORKER_NAME, "run-", "load")
+_OUR_THREADS = (_THREAD_NAME, "run-", "load")
 _LAST_WAIT_S = 2.0
 
 _OTHER_FILES = 256
 """Files open besides connections: models, logs, the event loop's own."""
 
 log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What a process that serves is in its server: all of it, or one of several workers.
+
+    Attributes:
+        on_listening: called when requests can be answered, before any model is loaded.
+        on_loaded: called when the models wanted at the start serve or have failed.
+        group: all processes of the server; None when this one is alone.
+        sharing: how loading is shared with them.
+        wishes: what operators have asked for already.
+        listeners: sockets to take connections from, see ``HttpServer``.
+        stop: says when to stop; None for signals.
+    """
+
+    on_listening: Callable[[HttpServer, ModelManager], None]
+    on_loaded: Callable[[HttpServer, ModelManager], None]
+    group: Group | None = None
+    sharing: LoadSharing | None = None
+    wishes: Sequence[Wish] = ()
+    listeners: Sequence[socket.socket] | None = None
+    stop: asyncio.Event | None = None
 
 
 def run(settings: Settings, *, banner: Callable[[str], None] | None = None) -> int:
@@ -50,32 +81,44 @@ def run(settings: Settings, *, banner: Callable[[str], None] | None = None) -> i
 
     Raises:
         CannotStartError: the address or the TLS files cannot be used.
+        InvalidRequestError: several workers where the system cannot have them.
     """
-    configure_logging(settings.log_level, settings.log_format)
+    workers = worker_count(settings)
+    if workers > 1:
+        return run_process(settings, lambda: Supervisor(settings, workers, banner).run())
+    part = Part(on_listening=partial(_say_listening, settings), on_loaded=partial(_say_ready, banner))
+    return run_process(settings, lambda: serve_models(settings, part))
+
+
+def run_process(settings: Settings, main: Callable[[], Coroutine[Any, Any, int]], **log_fields: int) -> int:
+    """Run ``main`` on the event loop of this process, set up as ``settings`` say; the exit code it returns."""
+    configure_logging(settings.log_level, settings.log_format, **log_fields)
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     _allow_open_files(settings.max_connections + _OTHER_FILES)
     runner = asyncio.Runner(loop_factory=_loop_factory())
     try:
-        exit_code = runner.run(_serve(settings, banner))
+        exit_code = runner.run(main())
         _leave_if_threads_hang(exit_code)
     finally:
         runner.close()
     return exit_code
 
 
-async def _serve(settings: Settings, banner: Callable[[str], None] | None) -> int:
-    executor = ThreadPoolExecutor(_WORKERS, thread_name_prefix=_WORKER_NAME)
+async def serve_models(settings: Settings, part: Part) -> int:
+    """Serve in this process until told to stop; the exit code of ``run``."""
+    executor = ThreadPoolExecutor(_THREADS, thread_name_prefix=_THREAD_NAME)
     asyncio.get_running_loop().set_default_executor(executor)
     metrics = MetricsCollector()
-    manager = ModelManager(settings, repository=settings.model_path, metrics=metrics)
+    manager = ModelManager(
+        settings, repository=settings.model_path, metrics=metrics, wishes=part.wishes, sharing=part.sharing
+    )
     engine = InferenceEngine(manager)
-    app = NativeApp(engine, settings)
+    app = NativeApp(engine, settings, part.group)
     starting: set[asyncio.Task[None]] = set()
 
     def on_ready(server: HttpServer) -> None:
-        log.info("listening", url=server.url, version=__version__, model_path=str(settings.model_path))
-        task = asyncio.create_task(_start(manager, server, banner), name="start models")
-        starting.add(task)
+        part.on_listening(server, manager)
+        starting.add(asyncio.create_task(_start(manager, server, part), name="start models"))
 
     async def on_stopped(_report: StopReport) -> None:
         for task in starting:
@@ -98,13 +141,24 @@ async def _serve(settings: Settings, banner: Callable[[str], None] | None) -> in
         on_drain=app.begin_drain,
         on_stopped=on_stopped,
         on_refused=metrics.record_unattributed_error,
+        stop=part.stop,
+        handle_signals=part.stop is None,
+        listeners=part.listeners,
     )
     return 0 if report.clean else 1
 
 
-async def _start(manager: ModelManager, server: HttpServer, banner: Callable[[str], None] | None) -> None:
+async def _start(manager: ModelManager, server: HttpServer, part: Part) -> None:
     await manager.open()
     await manager.wait_settled()
+    part.on_loaded(server, manager)
+
+
+def _say_listening(settings: Settings, server: HttpServer, _manager: ModelManager) -> None:
+    log.info("listening", url=server.url, version=__version__, model_path=str(settings.model_path))
+
+
+def _say_ready(banner: Callable[[str], None] | None, server: HttpServer, manager: ModelManager) -> None:
     available = [
         str(record.id) for model in manager.models().values() for record in model.newest_first() if record.available
     ]

@@ -12,7 +12,7 @@ import logging
 import select
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ import uvicorn
 
 from tensorhost.core.errors import ErrorCode
 from tensorhost.server.connections import Connection
-from tensorhost.server.listener import accept_pending, listen, stop_new_connections
+from tensorhost.server.listener import BACKLOG, accept_pending, listen, stop_new_connections
 from tensorhost.server.registry import Limits, Registry
 from tensorhost.server.tls import tls_context
 from tensorhost.settings import Settings
@@ -57,10 +57,16 @@ class HttpServer:
         app: a plain ASGI 3 callable; no lifespan events are sent to it.
         settings: address, TLS files and limits.
         on_refused: told of each request that is refused before ``app`` sees it.
+        listeners: listening sockets made by another process, from which connections are taken once ``accept_from``
+            says so; None to listen where ``settings`` say.
     """
 
     def __init__(
-        self, app: ASGIApp, settings: Settings, on_refused: Callable[[ErrorCode], None] = lambda _code: None
+        self,
+        app: ASGIApp,
+        settings: Settings,
+        on_refused: Callable[[ErrorCode], None] = lambda _code: None,
+        listeners: Sequence[socket.socket] | None = None,
     ) -> None:
         self._config = uvicorn.Config(
             app,
@@ -76,8 +82,9 @@ class HttpServer:
         self._settings = settings
         self._registry = Registry(Limits.of(settings), on_refused)
         self._tls: ssl.SSLContext | None = None
+        self._given = listeners
         self._listeners: list[socket.socket] = []
-        self._servers: list[asyncio.Server] = []
+        self._servers: dict[int, asyncio.Server] = {}
         self._addresses: list[tuple[str, int]] = []
 
     async def open(self) -> None:
@@ -87,14 +94,28 @@ class HttpServer:
             CannotStartError: the address or the TLS files cannot be used; nothing has been started then.
         """
         self._tls = tls_context(self._settings)
-        sockets = listen(self._settings.host, self._settings.port)
-        self._addresses = [listener.getsockname()[:2] for listener in sockets]
-        # The event loop closes the sockets it is given; these second handles keep the kernel's queues alive in `close`.
-        self._listeners = [listener.dup() for listener in sockets]
+        listeners = listen(self._settings.host, self._settings.port) if self._given is None else self._given
+        self._listeners = list(listeners)
+        self._addresses = [listener.getsockname()[:2] for listener in listeners]
         self._registry.open()
+        if self._given is None:
+            await self.accept_from(range(len(listeners)))
+
+    async def accept_from(self, indices: Collection[int]) -> None:
+        """Take connections from these of the listeners, by position, and from no others; none after ``close``."""
+        if not self._listeners:
+            return
+        for index in self._servers.keys() - set(indices):
+            self._servers.pop(index).close()
         loop = asyncio.get_running_loop()
-        for listener in sockets:
-            self._servers.append(await loop.create_server(self._new_connection, sock=listener, **self._tls_options()))
+        for index in sorted(set(indices) - self._servers.keys()):
+            # The event loop closes the sockets it is given; the listeners themselves keep the kernel's queues alive.
+            handle = self._listeners[index].dup()
+            server = await loop.create_server(self._new_connection, sock=handle, backlog=BACKLOG, **self._tls_options())
+            if not self._listeners:  # closed meanwhile
+                server.close()
+                return
+            self._servers[index] = server
 
     @property
     def port(self) -> int:
@@ -104,10 +125,7 @@ class HttpServer:
     @property
     def url(self) -> str:
         """Where a client on this machine reaches the server."""
-        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self._settings.host, self._settings.host)  # noqa: S104
-        if ":" in host and not host.startswith("["):
-            host = f"[{host}]"
-        return f"{'https' if self._tls else 'http'}://{host}:{self.port}"
+        return base_url(self._settings, self.port)
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
@@ -142,13 +160,15 @@ class HttpServer:
     async def _close_listeners(self, deadline: float) -> None:
         """Close the listening sockets; adopt every connection the kernel had already established."""
         listeners, self._listeners = self._listeners, []
-        servers, self._servers = self._servers, []
-        for listener in listeners:
+        servers, self._servers = self._servers, {}
+        # Sockets that another process takes connections from are left to it.
+        ours = [listeners[index] for index in servers]
+        for listener in ours:
             stop_new_connections(listener)
-        for server in servers:
+        for server in servers.values():
             server.close()
         await asyncio.sleep(0)
-        pending = [connection for listener in listeners for connection in accept_pending(listener)]
+        pending = [connection for listener in ours for connection in accept_pending(listener)]
         for listener in listeners:
             listener.close()
         if pending:
@@ -207,6 +227,14 @@ class HttpServer:
             if not self._registry.open_count:
                 return
             await asyncio.sleep(_POLL_S)
+
+
+def base_url(settings: Settings, port: int) -> str:
+    """Where a client on this machine reaches a server with these settings at ``port``."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)  # noqa: S104
+    if ":" in host and not host.startswith("["):
+        host = f"[{host}]"
+    return f"{'http' if settings.tls_certfile is None else 'https'}://{host}:{port}"
 
 
 def _without_input(connections: list[Connection]) -> list[Connection]:

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 
 from tensorhost.core.errors import TensorhostError
 
-_BACKLOG = 2048
+BACKLOG = 2048
 _SO_ATTACH_FILTER = 26
 # Classic BPF over a segment that begins with its TCP header: drop it when SYN is set (byte 13, bit 1), else keep it.
 _DROP_SYN = ((0x30, 0, 0, 13), (0x45, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF))
@@ -27,12 +27,13 @@ class CannotStartError(TensorhostError):
     """The server cannot listen as configured; the message says what to change."""
 
 
-def listen(host: str, port: int) -> list[socket.socket]:
+def listen(host: str, port: int, *, shared: bool = False) -> list[socket.socket]:
     """Non-blocking sockets listening on every address of ``host``, all on one port.
 
     Args:
         host: a name or address; ``::`` listens on IPv4 as well.
         port: 0 for any free one.
+        shared: let ``listen_together`` add sockets to the port.
 
     Raises:
         CannotStartError: the host is unknown, or the port is taken or not allowed.
@@ -41,12 +42,31 @@ def listen(host: str, port: int) -> list[socket.socket]:
     try:
         for family, address in _addresses(host, port):
             bound_port = sockets[0].getsockname()[1] if sockets else port
-            sockets.append(_listen_on(family, (address, bound_port), dual_stack=address == "::"))
+            sockets.append(_listen_on(family, (address, bound_port), dual_stack=address == "::", shared=shared))
     except OSError as error:
         for opened in sockets:
             opened.close()
         raise CannotStartError(_why(error, host, port)) from error
     return sockets
+
+
+def listen_together(host: str, port: int, count: int) -> list[list[socket.socket]]:
+    """``count`` times the sockets of ``listen``, all on one port; the kernel spreads new connections over them.
+
+    Linux only. Raises CannotStartError as ``listen`` does, also when the port belongs to others that share theirs.
+    """
+    first = listen(host, port, shared=True)
+    groups = [first]
+    try:
+        for _ in range(count - 1):
+            groups.append([])
+            for listener in first:
+                groups[-1].append(_listen_like(listener))
+    except OSError as error:
+        for opened in (listener for group in groups for listener in group):
+            opened.close()
+        raise CannotStartError(_why(error, host, port)) from error
+    return groups
 
 
 def stop_new_connections(listener: socket.socket) -> None:
@@ -83,18 +103,41 @@ def _addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, str]]:
     return list(dict.fromkeys((family, str(address[0])) for family, _, _, _, address in found))
 
 
-def _listen_on(family: socket.AddressFamily, address: tuple[str, int], *, dual_stack: bool) -> socket.socket:
-    listener = socket.socket(family, socket.SOCK_STREAM)
+def _listen_on(
+    family: socket.AddressFamily, address: tuple[str, int], *, dual_stack: bool, shared: bool = False
+) -> socket.socket:
+    listener = _new_listener(family, dual_stack=dual_stack)
     try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if dual_stack else 1)
-        listener.setblocking(False)
         listener.bind(address)
-        listener.listen(_BACKLOG)
+        if shared:
+            # Only now: with the option set before, a port that others share would be joined instead of refused.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listener.listen(BACKLOG)
     except OSError:
         listener.close()
         raise
+    return listener
+
+
+def _listen_like(first: socket.socket) -> socket.socket:
+    dual_stack = first.family == socket.AF_INET6 and not first.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+    listener = _new_listener(first.family, dual_stack=dual_stack)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listener.bind(first.getsockname())
+        listener.listen(BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def _new_listener(family: int, *, dual_stack: bool) -> socket.socket:
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if family == socket.AF_INET6:
+        listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if dual_stack else 1)
+    listener.setblocking(False)
     return listener
 
 

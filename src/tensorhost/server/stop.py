@@ -14,9 +14,10 @@ import logging
 import os
 import select
 import signal
+import socket
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from tensorhost.core.errors import ErrorCode
@@ -44,6 +45,7 @@ async def serve(
     on_refused: Callable[[ErrorCode], None] = lambda _code: None,
     stop: asyncio.Event | None = None,
     handle_signals: bool = True,
+    listeners: Sequence[socket.socket] | None = None,
 ) -> StopReport:
     """Serve ``app`` until a signal, or until ``stop`` is set; return when the stop is complete.
 
@@ -56,13 +58,14 @@ async def serve(
         on_stopped: awaited when no request is left, to take down what the application used.
         stop: lets the caller stop the server without a signal.
         handle_signals: whether signals stop it; they can only in the main thread, elsewhere they never do.
+        listeners: see ``HttpServer``.
 
     Raises:
         CannotStartError: the address or the TLS files cannot be used; none of the callbacks has been called then.
     """
     stop = stop or asyncio.Event()
-    server = HttpServer(app, settings, on_refused)
-    hung_after_s = settings.drain_window_s + settings.shutdown_timeout_s + _HUNG_MARGIN_S
+    server = HttpServer(app, settings, on_refused, listeners)
+    hung_after_s = hung_stop_s(settings)
     handles = handle_signals and threading.current_thread() is threading.main_thread()
     with stop_on_signal(stop, hung_after_s=hung_after_s) if handles else contextlib.nullcontext():
         await server.open()
@@ -79,6 +82,11 @@ async def serve(
             _LOG.warning("requests were cut off at the shutdown timeout", extra={"requests": report.cut_off_requests})
         await on_stopped(report)
     return report
+
+
+def hung_stop_s(settings: Settings) -> float:
+    """How long after the first signal a stop counts as hanging."""
+    return settings.drain_window_s + settings.shutdown_timeout_s + _HUNG_MARGIN_S
 
 
 @contextlib.contextmanager

@@ -54,6 +54,15 @@ SERVER_INFERENCE = Metric(
 )
 LOADS = Metric("tensorhost_loads_total", "counter", "", ("outcome",), "Attempts at loading a version, by outcome.")
 MODEL_VERSIONS = Metric("tensorhost_model_versions", "gauge", "", ("state",), "Versions of models in each state.")
+WORKERS = Metric("tensorhost_workers", "gauge", "", (), "Serving processes, as set.")
+WORKERS_READY = Metric("tensorhost_workers_ready", "gauge", "", (), "Serving processes that are sent requests.")
+WORKER_RESTARTS = Metric(
+    "tensorhost_worker_restarts_total",
+    "counter",
+    "",
+    (),
+    "Serving processes that ended by themselves and were replaced.",
+)
 REQUESTS = Metric(
     "tensorhost_requests_total", "counter", "", _VERSION, "Finished inference requests of a version, good and bad."
 )
@@ -116,6 +125,9 @@ METRICS: tuple[Metric, ...] = (
     SERVER_INFERENCE,
     LOADS,
     MODEL_VERSIONS,
+    WORKERS,
+    WORKERS_READY,
+    WORKER_RESTARTS,
     REQUESTS,
     ERRORS,
     IN_FLIGHT,

@@ -30,6 +30,7 @@ from tensorhost.core.errors import ErrorCode
 from tensorhost.core.version import __version__
 from tensorhost.telemetry import definitions as table
 from tensorhost.telemetry.histograms import Histogram
+from tensorhost.telemetry.process_families import ProcessFamilies
 from tensorhost.telemetry.server_view import ServerView
 from tensorhost.telemetry.versions import STAGES, VersionMetrics
 
@@ -57,7 +58,10 @@ def render(view: ServerView, accept: str | None) -> tuple[bytes, str]:
     """
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_ViewCollector(view))
-    ProcessCollector(registry=registry)
+    if view.workers.pids:
+        registry.register(ProcessFamilies(view.workers.pids))
+    else:
+        ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
     if _wants_openmetrics(accept):
         body: bytes = openmetrics.generate_latest(registry)  # type: ignore[no-untyped-call]  # prometheus_client has no types here
@@ -100,6 +104,9 @@ def _server_families(view: ServerView) -> Iterator[Family]:
     yield inference
     yield _counter(table.LOADS, [((outcome,), count) for outcome, count in view.loads.items()])
     yield _gauge(table.MODEL_VERSIONS, [((state,), count) for state, count in view.states.items()])
+    yield _gauge(table.WORKERS, [((), view.workers.count)])
+    yield _gauge(table.WORKERS_READY, [((), view.workers.ready)])
+    yield _counter(table.WORKER_RESTARTS, [((), view.workers.restarts)])
 
 
 def _version_families(view: ServerView) -> Iterator[Family]:

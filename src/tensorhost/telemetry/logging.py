@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from collections.abc import Mapping
 from typing import Any, Literal, TextIO
 
 import orjson
@@ -30,13 +31,14 @@ class _Handler(logging.StreamHandler[TextIO]):
     """The root handler of tensorhost, told from those of others by its type."""
 
 
-def configure_logging(level: LogLevel = "info", log_format: LogFormat = "text") -> None:
+def configure_logging(level: LogLevel = "info", log_format: LogFormat = "text", **fields: int) -> None:
     """Send every log record of the process to standard error; calling it again replaces the earlier choice.
 
     Args:
         level: least severe records shown.
         log_format: ``text`` (in colour only on a terminal) or ``json``, one object per line with ``timestamp`` (ISO
             8601, UTC), ``level``, ``logger``, ``event``, ``request_id`` where one is bound, and ``exception`` as text.
+        fields: added to every record, such as which of several processes it is of.
     """
     handler = _Handler(sys.stderr)
     colours = log_format == "text" and sys.stderr.isatty()
@@ -45,6 +47,7 @@ def configure_logging(level: LogLevel = "info", log_format: LogFormat = "text") 
             foreign_pre_chain=[structlog.stdlib.ExtraAdder(), *_shared_processors()],
             processors=[
                 ProcessorFormatter.remove_processors_meta,
+                *([_adder(fields)] if fields else []),
                 *(_text_processors(colours=colours) if log_format == "text" else [_render_json]),
             ],
         )
@@ -100,6 +103,14 @@ def _shared_processors() -> list[Processor]:
         structlog.processors.StackInfoRenderer(),
         structlog.processors.format_exc_info,
     ]
+
+
+def _adder(fields: Mapping[str, int]) -> Processor:
+    def add(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> EventDict:
+        event_dict.update(fields)
+        return event_dict
+
+    return add
 
 
 def _hand_over(logger: WrappedLogger, method: str, event_dict: EventDict) -> Any:

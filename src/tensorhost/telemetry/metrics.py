@@ -120,7 +120,7 @@ class MetricsCollector:
 
     def snapshot(self) -> dict[str, Any]:
         """Every metric as JSON-ready objects; times in milliseconds, ``uptime`` in seconds, sizes in bytes."""
-        return snapshot.render(self._view())
+        return snapshot.render(self.view())
 
     def exposition(self, accept: str | None) -> tuple[bytes, str]:
         """Every metric for Prometheus, and its content type.
@@ -128,9 +128,10 @@ class MetricsCollector:
         Args:
             accept: the Accept header; OpenMetrics when it names ``application/openmetrics-text``, else the text form.
         """
-        return exposition.render(self._view(), accept)
+        return exposition.render(self.view(), accept)
 
-    def _view(self) -> ServerView:
+    def view(self) -> ServerView:
+        """The numbers of this moment, from which ``snapshot`` and ``exposition`` are written."""
         table = self._table
         return ServerView(
             versions=self._visible(table),

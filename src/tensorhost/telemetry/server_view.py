@@ -10,6 +10,19 @@ from tensorhost.telemetry.versions import VersionMetrics
 
 
 @dataclass(frozen=True, slots=True)
+class Workers:
+    """Serving processes: how many there should be, how many serve now, how often one was replaced.
+
+    ``pids`` are all processes of the server; empty when it is the reading process alone.
+    """
+
+    count: int = 1
+    ready: int = 1
+    restarts: int = 0
+    pids: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ServerView:
     """What a reader of the metrics is shown.
 
@@ -24,3 +37,4 @@ class ServerView:
     memory: MemoryUsage
     loads: Mapping[str, int]
     states: Mapping[str, int]
+    workers: Workers = Workers()

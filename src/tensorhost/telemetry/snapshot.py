@@ -33,6 +33,11 @@ def render(view: ServerView) -> dict[str, Any]:
         "inFlight": totals.in_flight,
         "loads": dict(view.loads),
         "modelsByState": dict(view.states),
+        "workers": {
+            "count": view.workers.count,
+            "ready": view.workers.ready,
+            "restarts": view.workers.restarts,
+        },
         "models": _models(view),
     }
 

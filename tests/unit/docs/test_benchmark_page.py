@@ -52,6 +52,7 @@ def test_a_missing_page_is_stale_and_is_written_without_check(page, monkeypatch,
         "codecs",
         "threads",
         "call_paths",
+        "workers",
         "soak",
     ],
 )

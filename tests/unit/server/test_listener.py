@@ -4,7 +4,13 @@ import sys
 
 import pytest
 
-from tensorhost.server.listener import CannotStartError, accept_pending, listen, stop_new_connections
+from tensorhost.server.listener import (
+    CannotStartError,
+    accept_pending,
+    listen,
+    listen_together,
+    stop_new_connections,
+)
 
 
 @contextlib.contextmanager
@@ -71,3 +77,27 @@ def test_after_the_stop_held_connections_remain_and_new_ones_do_not_come_in():
         accepted = list(accept_pending(listener))
         assert len(accepted) == 1
         accepted[0].close()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::"])
+def test_together_they_share_a_port_that_no_other_server_gets(host):
+    if sys.platform != "linux":  # the others do not spread connections, and run one worker only
+        return
+    groups = listen_together(host, 0, 3)
+    with contextlib.ExitStack() as stack:
+        for listener in (listener for group in groups for listener in group):
+            stack.callback(listener.close)
+        port = groups[0][0].getsockname()[1]
+        assert {listener.getsockname()[1] for group in groups for listener in group} == {port}
+        for _ in range(60):
+            stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+        counts = []
+        for group in groups:
+            accepted = [connection for listener in group for connection in accept_pending(listener)]
+            counts.append(len(accepted))
+            for connection in accepted:
+                connection.close()
+        assert sum(counts) == 60
+        assert all(counts)
+        with pytest.raises(CannotStartError, match="already in use"):
+            listen_together(host, port, 2)

@@ -23,9 +23,9 @@ from tensorhost.frontends.native.descriptions import describe_all, describe_mode
 from tensorhost.frontends.native.exchange import Exchange, Reply, error_reply, json_reply
 from tensorhost.frontends.native.predictions import Predictions
 from tensorhost.frontends.native.statuses import HTTP_STATUS
-from tensorhost.inference import InferenceEngine, as_tensorhost_error
+from tensorhost.inference import Alone, Group, InferenceEngine, as_tensorhost_error
 from tensorhost.settings import Settings
-from tensorhost.telemetry import get_logger
+from tensorhost.telemetry import exposition, get_logger, snapshot
 
 Handler = Callable[[Exchange], Awaitable[Reply]]
 
@@ -39,16 +39,18 @@ class NativeApp:
     Args:
         engine: answers inference requests; its manager the others.
         settings: limits and who may control.
+        group: all processes of the server; None when this one is alone.
     """
 
-    def __init__(self, engine: InferenceEngine, settings: Settings) -> None:
+    def __init__(self, engine: InferenceEngine, settings: Settings, group: Group | None = None) -> None:
         self._engine = engine
         self._manager = engine.manager
+        self._group = group or Alone(engine.manager)
         self._settings = settings
         self._access_log = settings.access_log
         self._draining = False
         predictions = Predictions(engine, settings)
-        control = Control(engine.manager, settings)
+        control = Control(engine.manager, settings, self._group)
         self._inference: dict[str, Handler] = {
             "/predict": predictions.predict,
             "/batch-predict": predictions.batch_predict,
@@ -135,7 +137,7 @@ class NativeApp:
     async def _health(self, _exchange: Exchange) -> Reply:
         if self._draining:
             return json_reply({"status": "draining"}, 503)
-        if not self._manager.settled:
+        if not self._group.ready:
             return json_reply({"status": "starting"}, 503)
         return json_reply({"status": "healthy"})
 
@@ -144,12 +146,12 @@ class NativeApp:
 
     async def _metrics(self, exchange: Exchange) -> Reply:
         accept = exchange.headers.get(b"accept", b"")
+        view = await self._group.view()
         if prefers_prometheus(accept):
-            metrics = self._engine.metrics
             # A thousand series take milliseconds to write, which requests need not wait for.
-            body, content_type = await asyncio.to_thread(metrics.exposition, accept.decode("latin-1"))
+            body, content_type = await asyncio.to_thread(exposition.render, view, accept.decode("latin-1"))
             return Reply(body, content_type=content_type.encode())
-        return json_reply(self._engine.metrics.snapshot())
+        return json_reply(snapshot.render(view))
 
     async def _models(self, _exchange: Exchange) -> Reply:
         return json_reply(describe_all(self._manager.models().values(), self._manager.problems()))

@@ -13,6 +13,7 @@ from tensorhost.core.ids import check_name
 from tensorhost.frontends.native.descriptions import describe_model, describe_version
 from tensorhost.frontends.native.exchange import Exchange, Reply, json_reply
 from tensorhost.frontends.native.fields import optional_text
+from tensorhost.inference import Group
 from tensorhost.models.manager import ModelManager, local_path
 from tensorhost.settings import LOOPBACK_HOSTS, Settings
 
@@ -23,12 +24,14 @@ class Control:
     """The control routes.
 
     Args:
-        manager: loads and unloads.
+        manager: knows the models.
         settings: the admin token, the address bound, the roots a path may lie under.
+        group: loads and unloads.
     """
 
-    def __init__(self, manager: ModelManager, settings: Settings) -> None:
+    def __init__(self, manager: ModelManager, settings: Settings, group: Group) -> None:
         self._manager = manager
+        self._group = group
         self._settings = settings
 
     async def load(self, exchange: Exchange) -> Reply:
@@ -38,7 +41,7 @@ class Control:
         fields = await self._fields(exchange, frozenset({"version", "path"}))
         version, path = optional_text(fields, "version"), optional_text(fields, "path")
         source = None if path is None else self._permitted(path)
-        await self._manager.load_model(name, source, version)
+        await self._group.load_model(name, source, version)
         model = self._manager.model(name)
         if version is None:
             return json_reply(describe_model(model))
@@ -49,7 +52,9 @@ class Control:
         self._authorise(exchange)
         name = check_name(exchange.path_values["name"])
         version = optional_text(await self._fields(exchange, frozenset({"version"})), "version")
-        await self._manager.unload_model(name, version)
+        if version is not None:
+            check_name(version, "model version")
+        await self._group.unload_model(name, version)
         return json_reply({"name": name, "version": version, "state": "END"})
 
     async def _fields(self, exchange: Exchange, allowed: frozenset[str]) -> dict[str, Any]:

@@ -89,7 +89,7 @@ async def test_a_fault_of_ours_is_an_error_like_any_other_and_tells_nothing(monk
     def broken():
         raise ZeroDivisionError("secret")
 
-    monkeypatch.setattr(app._engine.metrics, "snapshot", broken)
+    monkeypatch.setattr(app._engine.metrics, "view", broken)
     sent = await call(app, "GET", "/metrics")
     assert (sent.status, sent.json["error"]["code"]) == (500, "INTERNAL")
     assert b"secret" not in sent.body
@@ -101,6 +101,6 @@ async def test_no_memory_is_its_own_error(monkeypatch):
     def greedy():
         raise MemoryError
 
-    monkeypatch.setattr(app._engine.metrics, "snapshot", greedy)
+    monkeypatch.setattr(app._engine.metrics, "view", greedy)
     sent = await call(app, "GET", "/metrics")
     assert (sent.status, sent.json["error"]["code"]) == (507, "OUT_OF_MEMORY")

@@ -1,0 +1,126 @@
+"""Control calls of a server with several workers: each is carried out by all, or by none.
+
+Calls about one model run one after another, in the order in which they came, on every worker. A load that fails on
+every worker is that failure; one that fails on some is taken back on the others. What must stay true: whoever asked is
+answered once, after the last worker; and workers that differ do not go on running.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from weakref import WeakValueDictionary
+
+from tensorhost.core.errors import ModelFailedError, ModelNotFoundError, OverloadedError, VersionNotFoundError
+from tensorhost.models.probe_messages import Failed
+from tensorhost.models.wishes import Action, Wish
+from tensorhost.server.workers.journal import Journal, undo
+from tensorhost.server.workers.messages import CarryOut, Done, WishMessage
+from tensorhost.server.workers.process import WorkerProcess
+from tensorhost.telemetry import get_logger
+
+_MOST_CALLS = 64
+_MOST_TEXT = 2000
+_NOT_THERE = frozenset({ModelNotFoundError.__name__, VersionNotFoundError.__name__})
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a wish on one worker."""
+
+    failure: Failed | None = None
+    added: tuple[str, ...] = ()
+
+
+class ControlCalls:
+    """Carries out control calls.
+
+    Args:
+        workers: the running workers by slot, as they are whenever this is read.
+    """
+
+    def __init__(self, workers: Mapping[int, WorkerProcess]) -> None:
+        self.journal = Journal()
+        self._workers = workers
+        self._numbers = itertools.count()
+        self._expected: dict[tuple[int, int], asyncio.Future[Outcome]] = {}
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._calls = 0
+
+    async def carry_out(self, wish: Wish) -> Failed | None:
+        """Have all workers do what an operator asked one of them for; why not, if they did not."""
+        if self._calls >= _MOST_CALLS:
+            return Failed.of(OverloadedError("Too many control calls at once; try again later."))
+        self._calls += 1
+        try:
+            async with self._locks.setdefault(wish.name, asyncio.Lock()):
+                return await self._in_turn(wish)
+        finally:
+            self._calls -= 1
+
+    def done(self, worker: int, message: Done) -> None:
+        """A worker has done what it was told, or not."""
+        self._settle((worker, message.id), Outcome(message.failure, message.added))
+
+    def lost(self, worker: int) -> None:
+        """A worker has ended; what it was to do, it does not."""
+        failure = Failed.of(ModelFailedError("A worker process ended meanwhile."))
+        for key in [key for key in self._expected if key[0] == worker]:
+            self._settle(key, Outcome(failure))
+
+    def _settle(self, key: tuple[int, int], outcome: Outcome) -> None:
+        future = self._expected.pop(key, None)
+        if future is not None and not future.done():
+            future.set_result(outcome)
+
+    async def _in_turn(self, wish: Wish) -> Failed | None:
+        earlier = self.journal.wishes()
+        outcomes = await self._everywhere(wish)
+        failures = {worker: outcome.failure for worker, outcome in outcomes.items() if outcome.failure is not None}
+        if not failures:
+            return None
+        if len(failures) == len(outcomes):
+            return next(iter(failures.values()))
+        if wish.action is Action.UNLOAD:
+            return await self._unloaded(failures)
+        added = {version for outcome in outcomes.values() for version in outcome.added}
+        for each in undo(wish, earlier, added):
+            await self._restore(each)
+        worker, failure = next(iter(failures.items()))
+        log.error("a load was taken back", model=wish.name, failed_on=sorted(failures), reason=failure.message)
+        taken_back = "; what the others had loaded was unloaded again" if added else ""
+        text = f"{failure.message[:_MOST_TEXT]} This happened on worker {worker} of {len(outcomes)}{taken_back}."
+        return failure.model_copy(update={"message": text})
+
+    async def _unloaded(self, failures: Mapping[int, Failed]) -> Failed | None:
+        """An unload that some workers could not do: nothing to be unloaded there is as good as done."""
+        for worker, failure in failures.items():
+            if failure.kind not in _NOT_THERE:
+                self._replace(worker, failure)
+        return None
+
+    async def _restore(self, wish: Wish) -> None:
+        for worker, outcome in (await self._everywhere(wish)).items():
+            if outcome.failure is not None and outcome.failure.kind not in _NOT_THERE:
+                self._replace(worker, outcome.failure)
+
+    def _replace(self, worker: int, failure: Failed) -> None:
+        """End a worker that is not as the others are; the next one takes up the journal."""
+        if worker in self._workers:
+            log.error("a worker differs from the others and is replaced", of_worker=worker, reason=failure.message)
+            self._workers[worker].kill()
+
+    async def _everywhere(self, wish: Wish) -> dict[int, Outcome]:
+        """Tell all workers, and wait for all. One that starts later finds the wish in the journal."""
+        self.journal.add(wish)
+        number = next(self._numbers)
+        message = CarryOut(id=number, wish=WishMessage.of(wish))
+        expected: dict[int, asyncio.Future[Outcome]] = {}
+        for slot, worker in self._workers.items():
+            expected[slot] = self._expected[slot, number] = asyncio.get_running_loop().create_future()
+            worker.send(message)
+        return {slot: await future for slot, future in expected.items()}

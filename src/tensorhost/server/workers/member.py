@@ -1,0 +1,216 @@
+"""A worker's end of the line to its supervisor: the group that front ends ask, and what managers share.
+
+What must stay true: every claim is given back, whether it was granted or not; a worker that cannot follow its
+supervisor ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import os
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tensorhost.core.errors import InternalError
+from tensorhost.inference import as_tensorhost_error
+from tensorhost.models.manager import ModelManager
+from tensorhost.models.probe_messages import Failed
+from tensorhost.models.wishes import Action, Wish
+from tensorhost.server.http import HttpServer
+from tensorhost.server.workers.claims import ClaimKind
+from tensorhost.server.workers.messages import (
+    Accept,
+    Answered,
+    Ask,
+    CarryOut,
+    Claim,
+    Collect,
+    Collected,
+    Done,
+    Granted,
+    Hello,
+    Message,
+    Readiness,
+    Ready,
+    Release,
+    Report,
+    Reported,
+    Stop,
+    ToWorker,
+    WishMessage,
+    read_by_worker,
+)
+from tensorhost.telemetry import get_logger
+from tensorhost.telemetry.server_view import ServerView
+from tensorhost.telemetry.view_message import ViewMessage
+
+_EXIT_CODE = 70  # EX_SOFTWARE
+
+_T = TypeVar("_T")
+
+log = get_logger(__name__)
+
+
+class Member:
+    """One of the workers of a server; see ``Group`` and ``LoadSharing``. Use ``open`` once there is a server.
+
+    Args:
+        reader, writer: the line to the supervisor.
+    """
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.ready = False
+        self.stop = asyncio.Event()
+        self._reader = reader
+        self._writer = writer
+        self._numbers = itertools.count()
+        self._answers: dict[int, asyncio.Future[Answered]] = {}
+        self._views: dict[int, asyncio.Future[Collected]] = {}
+        self._grants: dict[int, asyncio.Future[Granted]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # -- the group -------------------------------------------------------------------------------------------------
+
+    async def load_model(self, name: str, source: Path | None = None, version: str | None = None) -> None:
+        """Have every worker load it."""
+        await self._ask(Wish(Action.LOAD, name, version, source))
+
+    async def unload_model(self, name: str, version: str | None = None) -> None:
+        """Have every worker unload it."""
+        await self._ask(Wish(Action.UNLOAD, name, version))
+
+    async def view(self) -> ServerView:
+        """The metrics of all workers together."""
+        number = next(self._numbers)
+        collected = await self._answer_to(Collect(id=number), self._views, number)
+        return collected.view.view()
+
+    async def _ask(self, wish: Wish) -> None:
+        number = next(self._numbers)
+        answered = await self._answer_to(Ask(id=number, wish=WishMessage.of(wish)), self._answers, number)
+        if answered.failure is not None:
+            raise answered.failure.error()
+
+    # -- what managers share ---------------------------------------------------------------------------------------
+
+    def trial(self) -> AbstractAsyncContextManager[None]:
+        """This worker's time to try models, which no other does meanwhile."""
+        return self._claim(ClaimKind.TRIAL)
+
+    def turn(self) -> AbstractAsyncContextManager[None]:
+        """A turn to load, of which all workers together have as many as ``load_threads``."""
+        return self._claim(ClaimKind.LOAD)
+
+    @contextlib.asynccontextmanager
+    async def _claim(self, kind: ClaimKind) -> AsyncIterator[None]:
+        number = next(self._numbers)
+        try:
+            await self._answer_to(Claim(id=number, kind=kind), self._grants, number)
+            yield
+        finally:
+            self._send(Release(id=number))
+
+    async def _answer_to(self, question: Message, waiting: dict[int, asyncio.Future[_T]], number: int) -> _T:
+        future: asyncio.Future[_T] = asyncio.get_running_loop().create_future()
+        waiting[number] = future
+        self._send(question)
+        try:
+            return await future
+        finally:
+            waiting.pop(number, None)
+
+    # -- the line --------------------------------------------------------------------------------------------------
+
+    def open(self, server: HttpServer, manager: ModelManager) -> None:
+        """Begin to do what the supervisor says."""
+        self._start(self._listen(server, manager), "listen to the supervisor")
+        self._send(Hello())
+
+    def say_ready(self, _server: HttpServer, manager: ModelManager) -> None:
+        """Tell the supervisor that the manager has settled."""
+        known = manager.models()
+        serving = (str(each.id) for model in known.values() for each in model.newest_first() if each.available)
+        self._send(Ready(models=tuple(serving), known=len(known)))
+
+    async def close(self) -> None:
+        """Hear no more; the line itself lasts as long as the process."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _listen(self, server: HttpServer, manager: ModelManager) -> None:
+        while line := await self._reader.readline():
+            await self._hear(read_by_worker.read(line), server, manager)
+        # Without a supervisor there is nobody to stop this process.
+        os._exit(_EXIT_CODE)
+
+    async def _hear(self, message: ToWorker, server: HttpServer, manager: ModelManager) -> None:
+        match message:
+            case Accept():
+                await server.accept_from(message.sockets)
+            case Readiness():
+                self.ready = message.ready
+            case CarryOut():
+                self._start(self._carry_out(message, manager), "carry out a control call")
+            case Report():
+                self._start(self._report(message, manager), "report metrics")
+            case Answered():
+                _settle(self._answers, message.id, message)
+            case Collected():
+                _settle(self._views, message.id, message)
+            case Granted():
+                _settle(self._grants, message.id, message)
+            case Stop():
+                self.stop.set()
+
+    async def _carry_out(self, message: CarryOut, manager: ModelManager) -> None:
+        wish = message.wish.wish()
+        before = _available(manager, wish.name)
+        failure: Failed | None = None
+        try:
+            await manager.carry_out(wish)
+        except Exception as error:
+            # A border: whoever asked, on another worker, must be answered whatever happens here.
+            known = as_tensorhost_error(error)
+            if isinstance(known, InternalError):
+                log.exception("a control call failed", model=wish.name)
+            failure = Failed.of(known)
+        added = _available(manager, wish.name) - before
+        self._send(Done(id=message.id, failure=failure, added=tuple(sorted(added))))
+
+    async def _report(self, message: Report, manager: ModelManager) -> None:
+        view = await asyncio.to_thread(lambda: ViewMessage.of(manager.metrics.view()))
+        self._send(Reported(id=message.id, view=view))
+
+    def _send(self, message: Message) -> None:
+        self._writer.write(message.to_line())
+
+    def _start(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # A worker that the supervisor cannot reach would differ from the others; the next one will not.
+            log.error("a worker cannot follow its supervisor; ending it", exc_info=error)
+            logging.shutdown()
+            os._exit(_EXIT_CODE)
+
+
+def _settle(waiting: dict[int, asyncio.Future[_T]], number: int, answer: _T) -> None:
+    """Give an answer to who waits for it, if anybody still does."""
+    future = waiting.pop(number, None)
+    if future is not None and not future.done():
+        future.set_result(answer)
+
+
+def _available(manager: ModelManager, name: str) -> set[str]:
+    model = manager.models().get(name)
+    return set() if model is None else {record.id.version for record in model.versions.values() if record.available}

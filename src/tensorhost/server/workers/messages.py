@@ -1,0 +1,227 @@
+"""What the supervisor and its workers say to each other: JSON, one message a line, over a socket pair.
+
+A worker runs strangers' models in its own process, so what it says is checked like anything from the network: types,
+sizes, known names. What must stay true: a message is read as it was written or not at all.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Generic, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from tensorhost.core.errors import InternalError
+from tensorhost.models.probe_messages import Failed
+from tensorhost.models.wishes import Action, Wish
+from tensorhost.server.workers.claims import ClaimKind
+from tensorhost.settings import Settings
+from tensorhost.telemetry.view_message import ViewMessage
+
+MAX_LINE_BYTES = 64 * 2**20
+"""Longest message: the metrics of a thousand versions make some megabytes."""
+
+_MAX_TEXT = 8192
+_MAX_SETTINGS = 2**20
+
+_Id = Annotated[int, Field(ge=0, lt=2**62)]
+_Text = Annotated[str, Field(max_length=_MAX_TEXT)]
+_M = TypeVar("_M")
+
+
+class Message(BaseModel):
+    """One message of either side."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def to_line(self) -> bytes:
+        """The message as the other side reads it."""
+        return self.model_dump_json().encode() + b"\n"
+
+
+class WishMessage(Message):
+    """A ``Wish`` that can be sent."""
+
+    action: Action
+    name: _Text
+    version: _Text | None = None
+    source: _Text | None = None
+
+    @classmethod
+    def of(cls, wish: Wish) -> Self:
+        """The message about ``wish``."""
+        source = None if wish.source is None else str(wish.source)
+        return cls(action=wish.action, name=wish.name, version=wish.version, source=source)
+
+    def wish(self) -> Wish:
+        """The wish that was sent."""
+        return Wish(self.action, self.name, self.version, None if self.source is None else Path(self.source))
+
+
+# -- to a worker ---------------------------------------------------------------------------------------------------
+
+
+class Begin(Message):
+    """The first message: all a worker must know. ``settings`` are JSON and hold the token, hence not a command line."""
+
+    type: Literal["begin"] = "begin"
+    worker: _Id
+    workers: _Id
+    settings: Annotated[str, Field(max_length=_MAX_SETTINGS)]
+    wishes: tuple[WishMessage, ...]
+
+    @classmethod
+    def of(cls, worker: int, workers: int, settings: Settings, wishes: tuple[Wish, ...]) -> Self:
+        """The message for worker number ``worker`` of ``workers``."""
+        return cls(
+            worker=worker,
+            workers=workers,
+            settings=settings.to_json(),
+            wishes=tuple(map(WishMessage.of, wishes)),
+        )
+
+
+class Accept(Message):
+    """Take connections from these of the listening sockets, and from no others."""
+
+    type: Literal["accept"] = "accept"
+    sockets: tuple[_Id, ...]
+
+
+class Readiness(Message):
+    """Whether the server as a whole is ready."""
+
+    type: Literal["readiness"] = "readiness"
+    ready: bool
+
+
+class CarryOut(Message):
+    """Do what an operator asked for, whichever worker he asked; to be answered by ``Done``."""
+
+    type: Literal["carry_out"] = "carry_out"
+    id: _Id
+    wish: WishMessage
+
+
+class Report(Message):
+    """Say what the metrics are; to be answered by ``Reported``."""
+
+    type: Literal["report"] = "report"
+    id: _Id
+
+
+class Answered(Message):
+    """All workers have done what ``Ask`` asked for, or why not."""
+
+    type: Literal["answered"] = "answered"
+    id: _Id
+    failure: Failed | None = None
+
+
+class Collected(Message):
+    """The metrics of the whole server; answers ``Collect``."""
+
+    type: Literal["collected"] = "collected"
+    id: _Id
+    view: ViewMessage
+
+
+class Granted(Message):
+    """A claim is granted."""
+
+    type: Literal["granted"] = "granted"
+    id: _Id
+
+
+class Stop(Message):
+    """Drain and end."""
+
+    type: Literal["stop"] = "stop"
+
+
+ToWorker = Accept | Readiness | CarryOut | Report | Answered | Collected | Granted | Stop
+
+# -- to the supervisor ---------------------------------------------------------------------------------------------
+
+
+class Hello(Message):
+    """The worker can take connections and messages; its models may still be loading."""
+
+    type: Literal["hello"] = "hello"
+
+
+class Ready(Message):
+    """The worker has acted on what it found and was told at its start: ``models`` serve, of ``known`` in all."""
+
+    type: Literal["ready"] = "ready"
+    models: tuple[_Text, ...]
+    known: _Id
+
+
+class Done(Message):
+    """What became of ``CarryOut``. ``added`` are versions that serve now and did not before."""
+
+    type: Literal["done"] = "done"
+    id: _Id
+    failure: Failed | None = None
+    added: tuple[_Text, ...] = ()
+
+
+class Ask(Message):
+    """An operator asked this worker; to be answered by ``Answered`` when all have done it."""
+
+    type: Literal["ask"] = "ask"
+    id: _Id
+    wish: WishMessage
+
+
+class Collect(Message):
+    """Somebody reads the metrics; to be answered by ``Collected``."""
+
+    type: Literal["collect"] = "collect"
+    id: _Id
+
+
+class Reported(Message):
+    """The metrics of this worker; answers ``Report``."""
+
+    type: Literal["reported"] = "reported"
+    id: _Id
+    view: ViewMessage
+
+
+class Claim(Message):
+    """Let it be this worker's turn; to be answered by ``Granted``."""
+
+    type: Literal["claim"] = "claim"
+    id: _Id
+    kind: ClaimKind
+
+
+class Release(Message):
+    """A claim is given back."""
+
+    type: Literal["release"] = "release"
+    id: _Id
+
+
+ToSupervisor = Hello | Ready | Done | Ask | Collect | Reported | Claim | Release
+
+
+class Reader(Generic[_M]):
+    """Reads one side's messages."""
+
+    def __init__(self, kinds: Any) -> None:
+        self._adapter: TypeAdapter[_M] = TypeAdapter(kinds)
+
+    def read(self, line: bytes) -> _M:
+        """One message. Raises InternalError for anything else."""
+        try:
+            return self._adapter.validate_json(line)
+        except ValidationError as error:
+            raise InternalError("no message", log_detail=str(error)[:_MAX_TEXT]) from error
+
+
+read_begin: Reader[Begin] = Reader(Begin)
+read_by_worker: Reader[ToWorker] = Reader(Annotated[ToWorker, Field(discriminator="type")])
+read_by_supervisor: Reader[ToSupervisor] = Reader(Annotated[ToSupervisor, Field(discriminator="type")])

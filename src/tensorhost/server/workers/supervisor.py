@@ -1,0 +1,294 @@
+"""The process above the workers: owns the listening sockets, keeps the workers running, passes on what concerns all.
+
+It serves nothing and loads nothing. What becomes of whom is decided in ``slots.py``, ``claims.py`` and ``journal.py``;
+here are the loops around them. What must stay true: the listening sockets outlive every worker, so that no connection
+is lost with one; and no worker outlives this process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from pydantic import ByteSize
+
+from tensorhost.core.errors import InternalError
+from tensorhost.core.version import __version__
+from tensorhost.server.http import base_url
+from tensorhost.server.listener import listen_together
+from tensorhost.server.stop import hung_stop_s, stop_on_signal
+from tensorhost.server.tls import tls_context
+from tensorhost.server.workers.claims import ClaimId, Claims
+from tensorhost.server.workers.control import ControlCalls
+from tensorhost.server.workers.figures import Figures
+from tensorhost.server.workers.messages import (
+    Accept,
+    Answered,
+    Ask,
+    Begin,
+    Claim,
+    Collect,
+    Collected,
+    Done,
+    Granted,
+    Hello,
+    Readiness,
+    Ready,
+    Release,
+    Reported,
+    Stop,
+    ToSupervisor,
+)
+from tensorhost.server.workers.process import WorkerProcess
+from tensorhost.server.workers.slots import Phase, Slot, assign, is_hopeless, is_ready
+from tensorhost.settings import Settings
+from tensorhost.telemetry import get_logger
+from tensorhost.telemetry.view_message import ViewMessage
+
+log = get_logger(__name__)
+
+
+class Supervisor:
+    """Runs ``count`` workers until a signal says stop.
+
+    Args:
+        settings: everything.
+        count: how many workers.
+        banner: called with the base URL when the server is ready.
+    """
+
+    def __init__(self, settings: Settings, count: int, banner: Callable[[str], None] | None = None) -> None:
+        self._settings = settings
+        self._banner = banner
+        self._slots = [Slot() for _ in range(count)]
+        self._workers: dict[int, WorkerProcess] = {}
+        self._listeners: list[list[socket.socket]] = []
+        self._control = ControlCalls(self._workers)
+        self._figures = Figures(self._slots, self._workers)
+        self._claims = Claims(settings.load_threads)
+        self._accepting: dict[int, frozenset[int]] = {}
+        self._stop = asyncio.Event()
+        self._url = ""
+        self._of_worker = settings
+        self._ready = self._announced = False
+        self._exit_code = 0
+
+    async def run(self) -> int:
+        """Start the workers and watch them; the process's exit code.
+
+        Raises:
+            CannotStartError: the address or the TLS files cannot be used.
+        """
+        tls_context(self._settings)
+        with _scratch(self._settings) as scratch:
+            self._of_worker = _of_worker(self._settings, len(self._slots), Path(scratch))
+            await self._run()
+        log.info("stopped")
+        return self._exit_code
+
+    async def _run(self) -> None:
+        count = len(self._slots)
+        self._listeners = listen_together(self._settings.host, self._settings.port, count)
+        self._url = base_url(self._settings, self._listeners[0][0].getsockname()[1])
+        log.info(
+            "listening",
+            url=self._url,
+            version=__version__,
+            model_path=str(self._settings.model_path),
+            workers=count,
+        )
+        try:
+            with stop_on_signal(self._stop, hung_after_s=hung_stop_s(self._settings)):
+                async with asyncio.TaskGroup() as self._tasks:
+                    self._tasks.create_task(self._stop_when_told(), name="stop workers")
+                    for index in range(count):
+                        self._tasks.create_task(self._keep(index), name=f"worker {index}")
+        finally:
+            for worker in self._workers.values():
+                worker.kill()
+            self._close_listeners()
+
+    # -- the life of the workers -----------------------------------------------------------------------------------
+
+    async def _keep(self, index: int) -> None:
+        """Run a worker, and another when it ends by itself."""
+        slot = self._slots[index]
+        while not await self._told_to_stop_within(slot.restart_after_s):
+            slot.started_at = time.monotonic()
+            exit_code = await self._run_one(index)
+            if self._stop.is_set():
+                if exit_code:
+                    self._exit_code = 1
+                return
+            log.error(
+                "a worker ended; it is replaced",
+                of_worker=index,
+                exit_code=exit_code,
+                signal=_signal_name(-exit_code),
+                after_s=round(slot.restart_after_s, 1),
+            )
+            if is_hopeless(self._slots):
+                log.error("the workers do not start; giving up")
+                self._exit_code = 1
+                self._stop.set()
+
+    async def _run_one(self, index: int) -> int:
+        """One worker from start to end; its exit code, negative for a signal."""
+        listeners = [listener for group in self._listeners for listener in group]
+        try:
+            worker = await WorkerProcess.start(listeners)
+        except OSError as error:
+            log.error("a worker cannot be started", of_worker=index, reason=str(error))
+            self._lost(index)
+            return os.EX_OSERR
+        # Together, so that each wish reaches the worker once: from the journal, or because it is on the list.
+        worker.send(Begin.of(index, len(self._slots), self._of_worker, self._control.journal.wishes()))
+        self._workers[index] = worker
+        if self._stop.is_set():
+            worker.send(Stop())
+        try:
+            async for message in worker.messages():
+                self._hear(index, worker, message)
+        except InternalError as error:
+            log.error("a worker cannot be understood", of_worker=index, reason=error.message, detail=error.log_detail)
+            worker.kill()
+        del self._workers[index]
+        self._lost(index)
+        return await worker.end()
+
+    def _lost(self, index: int) -> None:
+        """A worker has ended, or is about to: what was its is the others' now."""
+        if self._stop.is_set():
+            self._slots[index].phase = Phase.DOWN
+        else:
+            self._slots[index].died(time.monotonic())
+        self._accepting.pop(index, None)
+        self._control.lost(index)
+        self._figures.lost(index)
+        self._grant(self._claims.lost(index))
+        self._rearrange()
+
+    async def _stop_when_told(self) -> None:
+        await self._stop.wait()
+        log.info("stopping", drain_window_s=self._settings.drain_window_s)
+        for worker in self._workers.values():
+            worker.send(Stop())
+        # Closed by the workers only, from now on: each when it has taken the last connection from it.
+        self._close_listeners()
+
+    async def _told_to_stop_within(self, timeout_s: float) -> bool:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._stop.wait()
+        return self._stop.is_set()
+
+    def _close_listeners(self) -> None:
+        for listener in (listener for group in self._listeners for listener in group):
+            listener.close()
+
+    # -- what workers say ------------------------------------------------------------------------------------------
+
+    def _hear(self, index: int, worker: WorkerProcess, message: ToSupervisor) -> None:
+        match message:
+            case Hello():
+                self._slots[index].phase = Phase.LOADING
+                worker.send(Readiness(ready=self._ready))
+                self._rearrange()
+            case Ready():
+                self._slots[index].phase = Phase.READY
+                self._slots[index].served = True
+                log.info("worker ready", of_worker=index, models=", ".join(message.models) or "none")
+                self._rearrange()
+                self._announce(message)
+            case Ask():
+                self._tasks.create_task(self._answer_ask(worker, message), name="control call")
+            case Done():
+                self._control.done(index, message)
+            case Collect():
+                self._tasks.create_task(self._answer_collect(worker, message), name="collect metrics")
+            case Reported():
+                self._figures.reported(index, message)
+            case Claim():
+                self._grant(self._claims.claim(message.kind, ClaimId(index, message.id)))
+            case Release():
+                self._grant(self._claims.release(ClaimId(index, message.id)))
+
+    async def _answer_ask(self, worker: WorkerProcess, message: Ask) -> None:
+        worker.send(Answered(id=message.id, failure=await self._control.carry_out(message.wish.wish())))
+
+    async def _answer_collect(self, worker: WorkerProcess, message: Collect) -> None:
+        worker.send(Collected(id=message.id, view=ViewMessage.of(await self._figures.collect())))
+
+    def _grant(self, claims: Iterable[ClaimId]) -> None:
+        for claim in claims:
+            if claim.worker in self._workers:
+                self._workers[claim.worker].send(Granted(id=claim.number))
+
+    # -- what follows ----------------------------------------------------------------------------------------------
+
+    def _rearrange(self) -> None:
+        """Tell the workers where to take connections from, and whether the server is ready, as far as it changed."""
+        for index, slots in enumerate(assign(self._slots)):
+            if index in self._workers and self._accepting.get(index, frozenset()) != slots:
+                self._accepting[index] = slots
+                self._workers[index].send(Accept(sockets=self._positions(slots)))
+        if is_ready(self._slots) is not self._ready:
+            self._ready = not self._ready
+            for worker in self._workers.values():
+                worker.send(Readiness(ready=self._ready))
+
+    def _positions(self, slots: Iterable[int]) -> tuple[int, ...]:
+        """Positions of these slots' sockets among all, in the order in which workers get them."""
+        each = len(self._listeners[0])
+        return tuple(slot * each + offset for slot in sorted(slots) for offset in range(each))
+
+    def _announce(self, ready: Ready) -> None:
+        if self._announced or not self._ready:
+            return
+        self._announced = True
+        log.info("ready", url=self._url, models=", ".join(ready.models) or "none", workers=len(self._slots))
+        # With models of which none can be served, the log's errors are the last word.
+        if self._banner is not None and (ready.models or not ready.known):
+            try:
+                self._banner(self._url)
+            except (OSError, UnicodeError) as error:
+                # Nobody reads standard output any more, or cannot; that is no reason to stop serving.
+                log.warning("the banner could not be written", reason=str(error))
+
+
+def _signal_name(number: int) -> str | None:
+    """The name of a signal; None where ``number`` is none."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return None
+
+
+def _scratch(settings: Settings) -> AbstractContextManager[str]:
+    """A folder for as long as the server lives, where the settings keep nothing beyond that."""
+    if settings.cache_size:
+        return contextlib.nullcontext("")
+    return tempfile.TemporaryDirectory(prefix="tensorhost-trials-", ignore_cleanup_errors=True)
+
+
+def _of_worker(settings: Settings, count: int, scratch: Path) -> Settings:
+    """The settings of one worker of ``count``.
+
+    What bounds the memory of all models is divided. What trying a model has shown is kept where all find it: where the
+    settings keep nothing longer, in ``scratch``.
+    """
+    changed: dict[str, Any] = {}
+    if settings.memory_budget is not None:
+        changed["memory_budget"] = ByteSize(max(settings.memory_budget // count, 1))
+    if not settings.cache_size:
+        changed |= {"cache_dir": scratch, "cache_size": Settings.model_fields["cache_size"].default}
+    return settings.model_copy(update=changed)

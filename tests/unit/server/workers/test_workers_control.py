@@ -1,0 +1,148 @@
+"""Control calls with workers that only take notes."""
+
+import asyncio
+
+from tensorhost.core.errors import ModelFailedError, ModelNotFoundError
+from tensorhost.models.probe_messages import Failed
+from tensorhost.models.wishes import Action, Wish
+from tensorhost.server.workers.control import ControlCalls
+from tensorhost.server.workers.messages import Done
+
+LOAD, UNLOAD = (Wish(action, "m") for action in (Action.LOAD, Action.UNLOAD))
+FAILURE = Failed.of(ModelFailedError("It is broken."))
+NOT_THERE = Failed.of(ModelNotFoundError("There is none."))
+
+
+class NotedWorker:
+    def __init__(self):
+        self.told = []
+        self.killed = False
+
+    def send(self, message):
+        self.told.append(message)
+
+    def kill(self):
+        self.killed = True
+
+
+class Group:
+    def __init__(self, count=2):
+        self.workers = {number: NotedWorker() for number in range(count)}
+        self.calls = ControlCalls(self.workers)
+
+    def ask(self, wish):
+        return asyncio.create_task(self.calls.carry_out(wish))
+
+    async def answer(self, number, failure=None, added=()):
+        """Worker ``number`` answers what it was told last."""
+        await turn()
+        self.calls.done(number, Done(id=self.workers[number].told[-1].id, failure=failure, added=added))
+        await turn()
+
+    def wishes(self, number):
+        return [message.wish.wish() for message in self.workers[number].told]
+
+
+async def turn():
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_a_call_is_answered_after_the_last_worker():
+    group = Group()
+    call = group.ask(LOAD)
+    await group.answer(0)
+    assert not call.done()
+    await group.answer(1)
+    assert await call is None
+    assert group.wishes(0) == group.wishes(1) == [LOAD]
+    assert group.calls.journal.wishes() == (LOAD,)
+
+
+async def test_calls_about_one_model_run_one_after_another_and_others_meanwhile():
+    group = Group()
+    first, second, other = group.ask(LOAD), group.ask(UNLOAD), group.ask(Wish(Action.LOAD, "n"))
+    await turn()
+    assert group.wishes(0) == group.wishes(1) == [LOAD, Wish(Action.LOAD, "n")]
+    for number in (0, 1):
+        for told in list(group.workers[number].told):
+            group.calls.done(number, Done(id=told.id))
+    assert await first is None
+    assert await other is None
+    await group.answer(0)
+    await group.answer(1)
+    assert await second is None
+    assert group.calls.journal.wishes() == (Wish(Action.LOAD, "n"), UNLOAD)
+
+
+async def test_what_fails_everywhere_is_that_failure():
+    group = Group()
+    call = group.ask(LOAD)
+    await group.answer(0, FAILURE)
+    await group.answer(1, FAILURE)
+    assert await call == FAILURE
+    assert group.wishes(0) == [LOAD]
+
+
+async def test_a_load_that_fails_on_one_worker_is_taken_back_on_all():
+    group = Group()
+    call = group.ask(LOAD)
+    await group.answer(0, added=("2",))
+    await group.answer(1, FAILURE)
+    back = Wish(Action.UNLOAD, "m", "2")
+    assert group.wishes(0) == group.wishes(1) == [LOAD, back]
+    assert not call.done()
+    await group.answer(0)
+    await group.answer(1)
+    failure = await call
+    assert failure.kind == "ModelFailedError"
+    assert failure.message.startswith("It is broken. This happened on worker 1 of 2")
+    assert group.calls.journal.wishes() == (LOAD, back)
+    assert not any(worker.killed for worker in group.workers.values())
+
+
+async def test_a_worker_that_cannot_take_it_back_is_replaced():
+    group = Group()
+    call = group.ask(LOAD)
+    await group.answer(0, added=("2",))
+    await group.answer(1, FAILURE)
+    await group.answer(0, FAILURE)
+    await group.answer(1, NOT_THERE)
+    assert (await call).message.startswith("It is broken.")
+    assert [worker.killed for worker in group.workers.values()] == [True, False]
+
+
+async def test_an_unload_where_nothing_is_loaded_is_done_and_one_that_fails_ends_the_worker():
+    group = Group(3)
+    call = group.ask(UNLOAD)
+    await group.answer(0)
+    await group.answer(1, NOT_THERE)
+    await group.answer(2, FAILURE)
+    assert await call is None
+    assert [worker.killed for worker in group.workers.values()] == [False, False, True]
+
+
+async def test_a_worker_that_ends_meanwhile_has_failed_and_whoever_asked_is_answered():
+    group = Group()
+    call = group.ask(LOAD)
+    await group.answer(0, added=("2",))
+    del group.workers[1]
+    group.calls.lost(1)
+    await turn()
+    await group.answer(0)
+    failure = await call
+    assert "A worker process ended" in failure.message
+    assert group.wishes(0) == [LOAD, Wish(Action.UNLOAD, "m", "2")]
+
+
+async def test_too_many_calls_are_refused():
+    group = Group(1)
+    calls = [group.ask(Wish(Action.LOAD, f"m{number}")) for number in range(64)]
+    await turn()
+    refused = await group.calls.carry_out(LOAD)
+    assert refused.kind == "OverloadedError"
+    group.calls.lost(0)
+    assert all(failure.kind == "ModelFailedError" for failure in await asyncio.gather(*calls))
+    call = group.ask(LOAD)
+    await group.answer(0)
+    assert await call is None

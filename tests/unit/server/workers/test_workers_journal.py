@@ -1,0 +1,41 @@
+from pathlib import Path
+
+from tensorhost.models.wishes import Action, Wish
+from tensorhost.server.workers.journal import Journal, undo
+
+LOAD, UNLOAD = Action.LOAD, Action.UNLOAD
+
+
+def journal_of(*wishes):
+    journal = Journal()
+    for wish in wishes:
+        journal.add(wish)
+    return journal.wishes()
+
+
+def test_the_last_wish_about_a_version_counts_in_the_order_of_the_last():
+    first, second, third = Wish(LOAD, "m", "1"), Wish(UNLOAD, "m", "2"), Wish(UNLOAD, "m", "1")
+    assert journal_of(first, second) == (first, second)
+    assert journal_of(first, second, third) == (second, third)
+    assert journal_of(second, first, second) == (first, second)
+    everything = Wish(UNLOAD, "m")
+    assert journal_of(first, everything, first) == (everything, first)
+
+
+def test_where_a_version_lies_is_kept_until_another_path_is_named():
+    by_path, gone, again = Wish(LOAD, "m", None, Path("/a")), Wish(UNLOAD, "m"), Wish(LOAD, "m")
+    assert journal_of(by_path, gone) == (by_path, gone)
+    assert journal_of(by_path, gone, again) == (by_path, again)
+    elsewhere = Wish(LOAD, "m", None, Path("/b"))
+    assert journal_of(by_path, gone, elsewhere) == (elsewhere,)
+
+
+def test_a_load_is_taken_back_by_unloading_what_it_added():
+    assert undo(Wish(LOAD, "m"), (), {"2", "1"}) == [Wish(UNLOAD, "m", "1"), Wish(UNLOAD, "m", "2")]
+    assert undo(Wish(LOAD, "m", "1"), (), set()) == []
+
+
+def test_files_that_took_the_place_of_others_give_it_back():
+    before = Wish(LOAD, "m", "1", Path("/a"))
+    assert undo(Wish(LOAD, "m", "1", Path("/b")), (Wish(LOAD, "other"), before), set()) == [before]
+    assert undo(Wish(LOAD, "m", "1", Path("/b")), (before,), {"1"}) == [Wish(UNLOAD, "m", "1")]

@@ -1,0 +1,67 @@
+from pathlib import Path
+
+import pytest
+
+from tensorhost.core.errors import InternalError, ModelNotFoundError
+from tensorhost.models.probe_messages import Failed
+from tensorhost.models.wishes import Action, Wish
+from tensorhost.server.workers.messages import (
+    Accept,
+    Ask,
+    Begin,
+    Done,
+    Release,
+    WishMessage,
+    read_begin,
+    read_by_supervisor,
+    read_by_worker,
+)
+from tensorhost.settings import Settings
+
+WISH = Wish(Action.LOAD, "m", "1", Path("/a b"))
+
+
+def test_what_is_written_is_read():
+    ask = Ask(id=3, wish=WishMessage.of(WISH))
+    line = ask.to_line()
+    assert line.count(b"\n") == 1
+    assert read_by_supervisor.read(line) == ask
+    assert ask.wish.wish() == WISH
+    done = Done(id=3, failure=Failed.of(ModelNotFoundError("no", details={"models": ["x"]})), added=("1",))
+    again = read_by_supervisor.read(done.to_line())
+    assert again == done
+    error = again.failure.error()
+    assert (type(error), error.message, error.details) == (ModelNotFoundError, "no", {"models": ["x"]})
+    assert read_by_worker.read(Accept(sockets=(0, 2)).to_line()) == Accept(sockets=(0, 2))
+
+
+def test_the_first_message_carries_every_setting_whatever_the_environment_says(monkeypatch):
+    settings = Settings(admin_token="secret\n", port=0, memory_budget="1GiB", allowed_roots="/a:/b", tls_client_ca=None)
+    begin = read_begin.read(Begin.of(1, 2, settings, (WISH,)).to_line())
+    monkeypatch.setenv("TENSORHOST_LOADING", "lazy")
+    monkeypatch.setenv("TENSORHOST_PROBE_MEMORY", "5")
+    monkeypatch.setenv("PORT", "9")
+    assert Settings.from_json(begin.settings) == settings
+    assert begin.wishes[0].wish() == WISH
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"",
+        b"\n",
+        b"null\n",
+        b"[]\n",
+        b'{"type": "hello", "more": 1}\n',
+        b'{"type": "accept", "sockets": []}\n',
+        b'{"type": "done", "id": -1}\n',
+        b'{"type": "claim", "id": 1, "kind": "anything"}\n',
+        b'{"type": "ask", "id": 1, "wish": {"action": "destroy", "name": "m"}}\n',
+        b"\xff\n",
+    ],
+)
+def test_what_is_no_message_is_an_error(line):
+    with pytest.raises(InternalError):
+        read_by_supervisor.read(line)
+    with pytest.raises(InternalError):
+        read_by_supervisor.read(Release(id=1).to_line()[:-3])
