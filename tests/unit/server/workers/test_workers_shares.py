@@ -5,11 +5,11 @@ from tensorhost.settings import Settings
 
 
 def test_the_memory_budget_is_divided_and_nothing_else_is_changed():
-    settings = Settings(memory_budget="3GiB", max_in_flight=7, cache_dir="/cache")
+    settings = Settings(memory_budget="3GiB", max_in_flight=7, cache_size="1GiB")
     one = worker_settings(settings, 3, Path())
     assert one.memory_budget == 2**30
     assert one.model_dump() | {"memory_budget": settings.memory_budget} == settings.model_dump()
-    unlimited = Settings(cache_dir="/cache")
+    unlimited = Settings(cache_size="1GiB")
     assert worker_settings(unlimited, 3, Path()) == unlimited
 
 
