@@ -12,14 +12,9 @@ import contextlib
 import os
 import signal
 import socket
-import tempfile
 import time
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
-
-from pydantic import ByteSize
 
 from tensorhost.core.errors import InternalError
 from tensorhost.core.version import __version__
@@ -49,6 +44,7 @@ from tensorhost.server.workers.messages import (
     ToSupervisor,
 )
 from tensorhost.server.workers.process import WorkerProcess
+from tensorhost.server.workers.shares import scratch_folder, worker_settings
 from tensorhost.server.workers.slots import Phase, Slot, assign, is_hopeless, is_ready
 from tensorhost.settings import Settings
 from tensorhost.telemetry import get_logger
@@ -89,8 +85,8 @@ class Supervisor:
             CannotStartError: the address or the TLS files cannot be used.
         """
         tls_context(self._settings)
-        with _scratch(self._settings) as scratch:
-            self._of_worker = _of_worker(self._settings, len(self._slots), Path(scratch))
+        with scratch_folder(self._settings) as scratch:
+            self._of_worker = worker_settings(self._settings, len(self._slots), Path(scratch))
             await self._run()
         log.info("stopped")
         return self._exit_code
@@ -271,24 +267,3 @@ def _signal_name(number: int) -> str | None:
         return signal.Signals(number).name
     except ValueError:
         return None
-
-
-def _scratch(settings: Settings) -> AbstractContextManager[str]:
-    """A folder for as long as the server lives, where the settings keep nothing beyond that."""
-    if settings.cache_size:
-        return contextlib.nullcontext("")
-    return tempfile.TemporaryDirectory(prefix="tensorhost-trials-", ignore_cleanup_errors=True)
-
-
-def _of_worker(settings: Settings, count: int, scratch: Path) -> Settings:
-    """The settings of one worker of ``count``.
-
-    What bounds the memory of all models is divided. What trying a model has shown is kept where all find it: where the
-    settings keep nothing longer, in ``scratch``.
-    """
-    changed: dict[str, Any] = {}
-    if settings.memory_budget is not None:
-        changed["memory_budget"] = ByteSize(max(settings.memory_budget // count, 1))
-    if not settings.cache_size:
-        changed |= {"cache_dir": scratch, "cache_size": Settings.model_fields["cache_size"].default}
-    return settings.model_copy(update=changed)
