@@ -18,7 +18,7 @@ from tensorhost.core.dtypes import DType
 from tensorhost.core.errors import InvalidRequestError, ModelFailedError, TensorhostError
 from tensorhost.core.signatures import Signature
 from tensorhost.core.tensors import Array, Tensors, format_shape
-from tensorhost.models.synthesis import Ranges, candidates
+from tensorhost.models.synthesis import Ranges, candidates, edge_draws
 from tensorhost.models.warmup import ExampleRows, RowSource
 from tensorhost.runtimes.base import Runtime
 
@@ -67,6 +67,8 @@ def compare(
     examples: Sequence[Tensors],
     tolerance: float | None,
     ranges: Ranges | None = None,
+    *,
+    edges: bool = False,
 ) -> SignatureComparison:
     """Run ``signature`` on both.
 
@@ -77,6 +79,7 @@ def compare(
         examples: inputs shipped with the model; without any they are made up.
         tolerance: largest difference allowed, relative to a value and to an output's largest value; None for any.
         ranges: of the values that are made up.
+        edges: compare at the edges of what may come as well. What the reference refuses there, the other must refuse.
 
     Raises:
         ModelFailedError: they differ; the message says where and by how much.
@@ -87,7 +90,9 @@ def compare(
     outputs: dict[str, OutputDifference] = {}
     calls = 0
     note = ""
+    like: Tensors = {}
     for inputs in found:
+        like = inputs
         expected = reference.run(signature.name, inputs)
         try:
             actual = other.run(signature.name, inputs)
@@ -104,7 +109,44 @@ def compare(
                 note = "the model gives another answer each time; only element types and shapes were compared"
             outputs[name] = outputs.get(name, OutputDifference()).joined(difference)
         calls += 1
+    if edges and not note:
+        calls += _compare_edges(reference, other, signature, edge_draws(signature, like, ranges), tolerance)
     return SignatureComparison(signature.name, calls, outputs, note)
+
+
+def _compare_edges(
+    reference: Runtime, other: Runtime, signature: Signature, draws: Iterator[Tensors], tolerance: float | None
+) -> int:
+    """How many draws both answered alike. Raises ModelFailedError where they differ, or one refuses what the other
+    answers."""
+    answered = 0
+    for inputs in draws:
+        try:
+            expected = reference.run(signature.name, inputs)
+        except TensorhostError as refusal:
+            _check_refuses(other, signature, inputs, refusal)
+            continue
+        try:
+            actual = other.run(signature.name, inputs)
+        except TensorhostError as error:
+            raise _differs(signature, f"one answers unusual values and the other says: {error.message}") from error
+        for name, array in expected.items():
+            _check_kind(signature, name, array, actual)
+            if tolerance is not None and not agree(array, actual[name], tolerance):
+                difference = difference_of(array, actual[name])
+                raise _differs(signature, f"{_by_how_much(name, array, difference, tolerance)}, for unusual values")
+        answered += 1
+    return answered
+
+
+def _check_refuses(other: Runtime, signature: Signature, inputs: Tensors, refusal: TensorhostError) -> None:
+    if not isinstance(refusal, InvalidRequestError):
+        return  # the reference broke down, which nobody need do as well
+    try:
+        other.run(signature.name, inputs)
+    except TensorhostError:
+        return
+    raise _differs(signature, f"one answers values that the other refuses: {refusal.message}")
 
 
 def difference_of(expected: Array, actual: Array) -> OutputDifference:

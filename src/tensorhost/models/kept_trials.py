@@ -18,8 +18,9 @@ import platform
 import shutil
 import stat
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Self
@@ -35,7 +36,14 @@ from tensorhost.runtimes.cores import usable_cores
 from tensorhost.runtimes.race.verdict import Heat
 from tensorhost.telemetry import get_logger
 
-_PACKAGES = ("tensorflow-cpu", "tensorflow", "keras", "numpy", "openvino", "ai-edge-litert", "onnxruntime", "tf2onnx")
+_PACKAGES = (
+    *("tensorflow", "tensorflow-cpu", "tensorflow-cpu-aws", "tensorflow-intel", "tf-nightly", "tf-nightly-cpu"),
+    *("keras", "numpy", "openvino", "openvino-nightly", "ai-edge-litert", "ai-edge-litert-nightly"),
+    *("onnxruntime", "onnxruntime-gpu", "tf2onnx", "onnx"),
+)
+_VARIABLES = ("TF_ENABLE_ONEDNN_OPTS", "TF_XLA_FLAGS", "ONEDNN_MAX_CPU_ISA", "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
+"""Of the environment, that decide what a runtime computes or how fast."""
+
 _RECORD = "trial.json"
 _MAX_RECORD_BYTES = 16 * 2**20
 _MOST_FILES = 10_000
@@ -58,11 +66,13 @@ class Trial:
     Attributes:
         report: of the child process.
         heats: of the race; empty where there was none.
+        raced: whether these heats are all there is to know: none was lost for want of time, say.
         folder: where the files of the heats' engines are.
     """
 
     report: ProbeReport
     heats: tuple[Heat, ...] = ()
+    raced: bool = False
     folder: Path | None = None
 
 
@@ -82,9 +92,11 @@ class _Record(BaseModel):
     run_s: _Seconds
     crash: _Text
     heats: tuple[HeatMessage, ...]
+    raced: bool
 
     @classmethod
-    def of(cls, report: ProbeReport, heats: Sequence[Heat]) -> Self:
+    def of(cls, trial: Trial) -> Self:
+        report = trial.report
         return cls(
             runtime=report.runtime,
             weights_bytes=report.weights_bytes,
@@ -98,7 +110,8 @@ class _Record(BaseModel):
             load_s=report.load_s,
             run_s=report.run_s,
             crash=report.crash,
-            heats=tuple(map(HeatMessage.of, heats)),
+            heats=tuple(map(HeatMessage.of, trial.heats)),
+            raced=trial.raced,
         )
 
     def trial(self, folder: Path) -> Trial:
@@ -115,7 +128,7 @@ class _Record(BaseModel):
             run_s=self.run_s,
             crash=self.crash,
         )
-        return Trial(report, tuple(message.heat() for message in self.heats), folder)
+        return Trial(report, tuple(message.heat() for message in self.heats), self.raced, folder)
 
 
 class KeptTrials:
@@ -132,6 +145,7 @@ class KeptTrials:
         self._folder = folder if limit_bytes else None
         self._limit_bytes = limit_bytes
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
+        self._lock = threading.Lock()
 
     @contextlib.contextmanager
     def alone(self, key: str, give_up: Callable[[], bool]) -> Iterator[None]:
@@ -146,12 +160,22 @@ class KeptTrials:
             return
         import fcntl
 
-        with (folder / f"{key}.lock").open("ab") as file:
+        try:
+            file = (folder / f"{key}.lock").open("ab")
+        except OSError as error:
+            log.warning("a model may be tried twice", folder=str(folder), reason=error.strerror)
+            yield
+            return
+        with file:
             while not give_up():
-                with contextlib.suppress(OSError):
+                try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                time.sleep(_LOCK_POLL_S)
+                except BlockingIOError:
+                    time.sleep(_LOCK_POLL_S)
+                    continue
+                except OSError:  # a file system without locks: the model may be tried twice
+                    pass
+                break
             yield
 
     def find(self, key: str) -> Trial | None:
@@ -173,31 +197,41 @@ class KeptTrials:
             return None
         return found.trial(entry)
 
-    def workplace(self) -> Path:
-        """A new folder, for what is to be kept; ``keep`` or ``discard`` it."""
-        folder = self._usable()
-        if folder is None:
+    def workplace(self, key: str) -> Path:
+        """A new folder, for what is to be kept under ``key``; ``keep`` or ``discard`` it. Without a key it lasts as
+        long as this object. Raises OSError where there is no room."""
+        folder = self._usable() if key else None
+        if folder is not None:
+            with contextlib.suppress(OSError):
+                return Path(tempfile.mkdtemp(prefix=_PARTIAL, dir=folder))
+        with self._lock:
             if self._scratch is None:
                 self._scratch = tempfile.TemporaryDirectory(prefix="tensorhost-engines-", ignore_cleanup_errors=True)
-            folder = Path(self._scratch.name)
-        return Path(tempfile.mkdtemp(prefix=_PARTIAL, dir=folder))
+        return Path(tempfile.mkdtemp(prefix=_PARTIAL, dir=self._scratch.name))
+
+    def discard(self, workplace: Path) -> None:
+        """Remove a workplace that is not to be kept."""
+        shutil.rmtree(workplace, ignore_errors=True)
 
     def keep(self, key: str, trial: Trial) -> Trial:
         """Keep ``trial``, whose folder is a workplace or None; the same with the folder where its files are now."""
         folder = self._usable()
         if folder is None or not key:
             return trial
-        workplace = trial.folder or self.workplace()
+        workplace = trial.folder
         try:
-            (workplace / _RECORD).write_text(_Record.of(trial.report, trial.heats).model_dump_json(), encoding="utf-8")
+            workplace = workplace or self.workplace(key)
+            (workplace / _RECORD).write_text(_Record.of(trial).model_dump_json(), encoding="utf-8")
+            _reach_the_disk(workplace)
             entry = folder / key
             if entry.exists():
                 shutil.rmtree(entry)
             workplace.rename(entry)
-            self._make_room(folder, entry)
         except (OSError, ValidationError) as error:
             log.warning("a trial cannot be kept", folder=str(folder), reason=str(error))
-            return replace(trial, folder=workplace if workplace.exists() else None)
+            return trial
+        with contextlib.suppress(OSError):  # another process clears up as well
+            self._make_room(folder, entry)
         return replace(trial, folder=entry)
 
     def forget(self, key: str) -> None:
@@ -245,14 +279,24 @@ class KeptTrials:
                 return
             if entry != newest:
                 shutil.rmtree(entry, ignore_errors=True)
-                (folder / f"{entry.name}.lock").unlink(missing_ok=True)
                 total_bytes -= size_bytes
 
 
-def default_folder() -> Path:
-    """Where trials are kept unless the operator says: ``tensorhost`` in the user's folder for caches."""
+def _reach_the_disk(folder: Path) -> None:
+    """Have the system write ``folder`` out: after a power cut no whole record must lie beside half a file."""
+    for file in folder.iterdir():
+        if file.is_file():
+            with file.open("rb") as content:
+                os.fsync(content.fileno())
+
+
+def default_folder() -> Path | None:
+    """Where trials are kept unless the operator says: in the user's folder for caches, if there is one."""
     root = os.environ.get("XDG_CACHE_HOME")
-    return (Path(root) if root else Path.home() / ".cache") / "tensorhost"
+    try:
+        return (Path(root) if root else Path.home() / ".cache") / "tensorhost"
+    except RuntimeError:  # a user without a home, as containers have them
+        return None
 
 
 def key_of(path: Path, options: LoadOptions, runs: FirstRuns) -> str:
@@ -271,6 +315,7 @@ def key_of(path: Path, options: LoadOptions, runs: FirstRuns) -> str:
         "options": asdict(options),
         "rows": [runs.max_batch_rows, runs.batching, sorted(runs.ranges.items())],
         "versions": [__version__, platform.python_version(), *map(_version, _PACKAGES)],
+        "environment": {name: os.environ.get(name) for name in _VARIABLES},
         "processor": [platform.machine(), _processor(), usable_cores()],
     }
     digest.update(json.dumps(facts, default=str, sort_keys=True).encode())

@@ -196,7 +196,37 @@ def load_version(request: LoadRequest, on_warming: Callable[[], None]) -> Loaded
 
 
 def _load(request: LoadRequest, on_warming: Callable[[], None]) -> LoadedVersion:
-    probe = request.tried.report
+    """Load and warm up by those who won the race; by the format's own runtime where that comes to nothing."""
+    if not any(decision.winners for decision in request.tried.decisions.values()):
+        return _load_by(request, on_warming)
+    warming: list[bool] = []
+
+    def first_warming() -> None:
+        if not warming:
+            on_warming()
+        warming.append(True)
+
+    try:
+        return _load_by(request, first_warming)
+    except MisconfiguredModelError:
+        raise
+    except TensorhostError as error:
+        request.on_useless()
+        if request.load.runtime is not RuntimeName.AUTO:
+            raise
+        log.warning(
+            "served by its own runtime after all",
+            model=str(request.id),
+            reason=error.message,
+            detail=error.log_detail,
+        )
+    release_memory()
+    return _load_by(replace(request, tried=replace(request.tried, decisions={})), first_warming)
+
+
+def _load_by(request: LoadRequest, on_warming: Callable[[], None]) -> LoadedVersion:
+    tried = request.tried
+    probe = tried.report
     rss_before = process_memory().rss
     started = time.perf_counter()
     options = request.load if probe is None or not probe.crash else replace(request.load, remapping=False)
@@ -204,7 +234,9 @@ def _load(request: LoadRequest, on_warming: Callable[[], None]) -> LoadedVersion
     refuse_untrusted(contents, options)
     if probe is None:
         log_findings(request.id, Examined.of(contents.findings))
-    runtime, decisions = _executed(request, options)
+    native = partial(load, request.on_disk.path, options)
+    has_winners = any(decision.winners for decision in tried.decisions.values())
+    runtime = load_decided(tried, options, native) if has_winners else native()
     try:
         pre, post = _own_pipelines(request, runtime)
         load_s = time.perf_counter() - started
@@ -227,41 +259,13 @@ def _load(request: LoadRequest, on_warming: Callable[[], None]) -> LoadedVersion
         load_s + probe_s,
         warmup_s,
         # Memory that other models gave back may be used again, so that the process hardly grows.
-        need_bytes if probe is None or not _needs_native(decisions) else max(need_bytes, expected_need(probe)),
+        need_bytes if probe is None or not tried.needs_native else max(need_bytes, expected_need(probe)),
         probe_s,
         None if probe is None else probe.peak_bytes,
         contents,
         {"remapping": probe.crash} if probe is not None and probe.crash else {},
-        decisions,
+        tried.decisions,
     )
-
-
-def _executed(request: LoadRequest, options: LoadOptions) -> tuple[Runtime, Mapping[str, Decision]]:
-    """The version loaded by whoever is to execute it, and the decisions that stood.
-
-    The format's own runtime serves in the place of one whose form of the model turns out to be of no use.
-    """
-    tried = request.tried
-    native = partial(load, request.on_disk.path, options)
-    if tried.report is None or not any(decision.winners for decision in tried.decisions.values()):
-        return native(), tried.decisions
-    try:
-        return load_decided(tried, options, native), tried.decisions
-    except TensorhostError as error:
-        request.on_useless()
-        if options.runtime is not RuntimeName.AUTO:
-            raise
-        log.warning(
-            "served by its own runtime after all",
-            model=str(request.id),
-            reason=error.message,
-            detail=error.log_detail,
-        )
-        return native(), {}
-
-
-def _needs_native(decisions: Mapping[str, Decision]) -> bool:
-    return not decisions or any(decision.needs_native for decision in decisions.values())
 
 
 def log_findings(model_id: ModelId, examined: Examined) -> None:

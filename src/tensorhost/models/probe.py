@@ -161,7 +161,9 @@ class Prober:
         Raises:
             TensorhostError: as ``probe``; what was told before stands.
         """
-        outcome = self._run(request, lambda _: None, Limits(timeout_s, self._limits.memory_bytes), on_race)
+        outcome = self._run(
+            request, lambda _: None, Limits(timeout_s, self._limits.memory_bytes, "race_timeout_s"), on_race
+        )
         if isinstance(outcome.answer, Failed):
             raise outcome.answer.error()
 

@@ -45,10 +45,14 @@ class NotHeardError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a model may take: seconds, and bytes beyond what the child had before (None: what the machine has free)."""
+    """What a model may take: seconds, and bytes beyond what the child had before (None: what the machine has free).
+
+    ``setting`` is the one that limits the time.
+    """
 
     timeout_s: float
     memory_bytes: int | None
+    setting: str = "probe_timeout_s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +193,7 @@ class Trial:
         if self._stage is None:
             return NotHeardError(self._detail())
         return self._crashed(
-            f"took longer than the {self._limits.timeout_s:g} seconds allowed (probe_timeout_s)",
+            f"took longer than the {self._limits.timeout_s:g} seconds allowed ({self._limits.setting})",
             {"timeoutS": self._limits.timeout_s},
         )
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tensorhost.runtimes.base import Precision, RuntimeName
 from tensorhost.runtimes.engine_files import EngineFile
@@ -67,6 +66,13 @@ class HeatMessage(BaseModel):
     scale: _Number
     calls: _Count
     refused: _Text
+    transient: bool
+
+    @model_validator(mode="after")
+    def _may_serve_or_not(self) -> Self:
+        if not self.refused and not (self.engine and self.call_s):
+            raise ValueError("who is not refused must have an engine and times")
+        return self
 
     @classmethod
     def of(cls, heat: Heat) -> Self:
@@ -84,6 +90,7 @@ class HeatMessage(BaseModel):
             scale=heat.scale,
             calls=heat.calls,
             refused=heat.refused[:4000],
+            transient=heat.transient,
         )
 
     def heat(self) -> Heat:
@@ -98,6 +105,7 @@ class HeatMessage(BaseModel):
             scale=self.scale,
             calls=self.calls,
             refused=self.refused,
+            transient=self.transient,
         )
 
     def to_line(self) -> bytes:
@@ -115,11 +123,3 @@ class Raced(BaseModel):
     def to_line(self) -> bytes:
         """The message as the server reads it."""
         return self.model_dump_json().encode() + b"\n"
-
-
-def heats_of(messages: Sequence[HeatMessage]) -> dict[str, list[Heat]]:
-    """The heats by signature, in the order of ``messages``."""
-    found: dict[str, list[Heat]] = {}
-    for message in messages:
-        found.setdefault(message.signature, []).append(message.heat())
-    return found

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from tensorhost.core.errors import ShuttingDownError, TensorhostError
+from tensorhost.core.errors import OutOfMemoryError, ShuttingDownError, TensorhostError
 from tensorhost.models.probe import Prober
-from tensorhost.models.probe_messages import FirstRuns, ProbeRequest, Stage
+from tensorhost.models.probe_messages import ProbeRequest, Stage
 from tensorhost.models.race_messages import HeatMessage, RaceOrder
-from tensorhost.runtimes.base import LoadOptions, ModelFormat
+from tensorhost.runtimes.base import ModelFormat
 from tensorhost.runtimes.race.entrants import entrants
 from tensorhost.runtimes.race.verdict import Entrant, Heat
 from tensorhost.telemetry import get_logger
@@ -26,34 +27,36 @@ log = get_logger(__name__)
 
 
 def run_race(
-    prober: Prober,
-    path: Path,
-    model_format: ModelFormat,
-    options: LoadOptions,
-    runs: FirstRuns,
-    folder: Path,
-    timeout_s: float,
-) -> list[Heat]:
-    """Have every entrant try every signature; what is written for them goes to ``folder``. Blocks.
+    prober: Prober, request: ProbeRequest, model_format: ModelFormat, folder: Path, timeout_s: float
+) -> tuple[list[Heat], str]:
+    """Have every entrant try every signature. Blocks.
 
-    Raises ShuttingDownError after the prober was closed. Any other failure is the reason of a heat, or of there being
-    none.
+    Args:
+        prober: runs the children.
+        request: the model.
+        model_format: its format.
+        folder: where what is written for the entrants goes.
+        timeout_s: the time there is.
+
+    Returns the heats, and why there are no more; empty where all were run.
+
+    Raises ShuttingDownError after the prober was closed.
     """
-    run = _Run(entrants(model_format, options))
+    run = _Run(entrants(model_format, request.options))
     deadline = time.monotonic() + timeout_s
     while (left_s := deadline - time.monotonic()) > 0:
         order = RaceOrder(folder, left_s * _SHARE_FOR_BEGINNING, tuple(run.over))
         try:
-            prober.race(ProbeRequest(path, options, runs, order), left_s, run.hear)
+            prober.race(replace(request, race=order), left_s, run.hear)
         except ShuttingDownError:
             raise
         except TensorhostError as error:
-            if not run.lose(error):
-                log.warning("no race between runtimes", path=str(path), reason=error.message)
-                break
-            continue
-        break
-    return run.heats
+            if run.lose(error):
+                continue
+            log.warning("no race between runtimes", path=str(request.path), reason=error.message)
+            return run.heats, error.message
+        return run.heats, ""
+    return run.heats, "The time for the race was up (race_timeout_s)."
 
 
 class _Run:
@@ -84,5 +87,6 @@ class _Run:
             return False
         signature, entrant = self._under_way
         self._under_way = None
-        self.heats.append(Heat(signature, entrant, refused=error.message))
+        transient = isinstance(error, OutOfMemoryError) or "timeoutS" in error.details
+        self.heats.append(Heat(signature, entrant, refused=error.message, transient=transient))
         return True

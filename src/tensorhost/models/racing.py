@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from tensorhost.core.closeness import agree
 from tensorhost.core.dtypes import DType
 from tensorhost.core.errors import ModelFailedError, TensorhostError
 from tensorhost.core.signatures import Signature
@@ -65,7 +66,8 @@ def race(
             if (name, entrant.label) in order.skip:
                 continue
             if time.monotonic() - started > order.begin_s:
-                heat = Heat(name, entrant, refused="There was no time left to try it (race_timeout_s).")
+                why = "There was no time left to try it (race_timeout_s)."
+                heat = Heat(name, entrant, refused=why, transient=True)
             else:
                 announce(name, entrant)
                 heat = _Heat(native, model, signature, entrant, options, order.folder).run(
@@ -113,7 +115,9 @@ class _Heat:
         return open_engine(self._entrant, located, self._native.weights_bytes, self._options)
 
     def _judged(self, heat: Heat, runtime: Runtime, examples: Sequence[Tensors], warmup: WarmupOptions) -> Heat:
-        compared = compare(self._native, runtime, self._signature, examples, self._tolerance(), warmup.ranges)
+        compared = compare(
+            self._native, runtime, self._signature, examples, self._tolerance(), warmup.ranges, edges=True
+        )
         worst = _worst(compared)
         heat = replace(heat, difference=worst.largest, scale=worst.scale, calls=compared.calls)
         if compared.note:
@@ -130,16 +134,28 @@ class _Heat:
         best = [math.inf, math.inf]
         spent = [0.0, 0.0]
         name = self._signature.name
+        answers: list[Tensors] = [{}, {}]
         for turn in range(_TURNS):
             for lane, each in enumerate((self._native, runtime)):
                 before = time.perf_counter()
-                each.run(name, inputs)
+                answers[lane] = each.run(name, inputs)
                 took = time.perf_counter() - before
                 best[lane] = min(best[lane], took)
                 spent[lane] += took
+            if not turn:
+                self._check_size(*answers)
             if turn and sum(spent) > _LONGEST_S:
                 break
         return best[0], best[1]
+
+    def _check_size(self, expected: Tensors, actual: Tensors) -> None:
+        """Runtimes choose other kernels for other sizes. Raises ModelFailedError where they disagree at this one."""
+        tolerance = self._tolerance()
+        for name, array in expected.items():
+            same_shape = array.shape == actual[name].shape
+            if not same_shape or (tolerance is not None and not agree(array, actual[name], tolerance)):
+                rows = len(array) if array.ndim else 1
+                raise ModelFailedError(f"The result differs from the model in output '{name}' of {rows} rows.")
 
     def _tolerance(self) -> float | None:
         """None for a precision that the operator accepts as it is."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
+import ml_dtypes
 import numpy as np
 
 from tensorhost.core.dtypes import DType
@@ -20,6 +21,9 @@ _FREE_DIMENSIONS = (8, 32, 224, 1)
 
 _STRINGS = (b"tensorhost warms up", b"")
 """Text for text models; an empty string is a valid, empty tf.Example."""
+
+_EVERYDAY = (0.0, 255.0)
+_EDGES = (-1, 7, 2**24 - 1, 2**24 + 1, 2**24 + 3)
 
 _MAX_ROW_ELEMENTS = 2**24
 """A row larger than this is not made up: five free dimensions at 224 would be four terabytes."""
@@ -44,6 +48,50 @@ def candidates(signature: Signature, seed: int = 0, ranges: Ranges | None = None
         candidate = Candidate(signature, size, inner, text, seed, ranges or {})
         if candidate.row_elements <= _MAX_ROW_ELEMENTS:
             yield candidate
+
+
+def edge_draws(signature: Signature, like: Tensors, ranges: Ranges | None = None) -> Iterator[Tensors]:
+    """Inputs at the edges of what may come, in the shapes of ``like``: where runtimes differ that agree in the middle.
+
+    Pixels instead of shares; whole numbers below zero, around the largest that float32 holds exactly, and at the ends
+    of their type; the ends of ``ranges`` and one beyond. A model may refuse any of them.
+    """
+    for seed, edges in enumerate((_small, _at_edges), start=1):
+        rng = np.random.default_rng(seed)
+        yield {
+            name: edges(signature.inputs[name].dtype, array, rng, (ranges or {}).get(name))
+            for name, array in like.items()
+        }
+
+
+def _small(dtype: DType, like: Array, rng: np.random.Generator, limits: tuple[float, float] | None) -> Array:
+    """Numbers as large as pixels are, or within ``limits``."""
+    if not (dtype.is_floating or dtype.is_integer):
+        return like
+    low, high = limits or _EVERYDAY
+    if dtype.is_integer:
+        low, high = max(low, _info(dtype).min), min(high, _info(dtype).max)
+        return _between(dtype, like.shape, rng, low, high)
+    drawn = _between(dtype, like.shape, rng, low, high)
+    if limits is None:
+        drawn[rng.random(like.shape) < 0.5] *= -1  # in place: an array without dimensions stays one
+    return drawn
+
+
+def _at_edges(dtype: DType, like: Array, rng: np.random.Generator, limits: tuple[float, float] | None) -> Array:
+    """Whole numbers that are seldom tried; others as ``_small`` has them."""
+    if not dtype.is_integer:
+        return _small(dtype, like, rng, limits)
+    least, most = _info(dtype).min, _info(dtype).max
+    wanted = (int(limits[0]) - 1, int(limits[0]), int(limits[1]), int(limits[1]) + 1) if limits else _EDGES
+    found = [value for value in (*wanted, *(() if limits else (least, most))) if least <= value <= most]
+    drawn = np.empty(like.shape, dtype.numpy)
+    drawn[...] = np.array(found, dtype.numpy)[rng.integers(0, len(found), size=like.shape)]
+    return drawn
+
+
+def _info(dtype: DType) -> Any:
+    return ml_dtypes.iinfo(dtype.numpy)  # type: ignore[no-untyped-call]
 
 
 class Candidate:
@@ -86,8 +134,8 @@ class Candidate:
 def _between(dtype: DType, shape: tuple[int, ...], rng: np.random.Generator, low: float, high: float) -> Array:
     """Values from ``low`` to ``high``, both included; whole numbers where the type has no others."""
     if dtype.is_integer:
-        return rng.integers(int(low), int(high), size=shape, endpoint=True).astype(dtype.numpy)
-    return (low + (high - low) * rng.random(shape)).astype(dtype.numpy)
+        return np.asarray(rng.integers(int(low), int(high), size=shape, endpoint=True)).astype(dtype.numpy)
+    return np.asarray(low + (high - low) * rng.random(shape)).astype(dtype.numpy)
 
 
 def _fill(dtype: DType, shape: tuple[int, ...], rng: np.random.Generator, text: bytes) -> Array:

@@ -12,17 +12,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from tensorhost.core.errors import MisconfiguredModelError, RuntimeMissingError, UnsupportedModelError
+from tensorhost.core.errors import MisconfiguredModelError, ModelFailedError, RuntimeMissingError, UnsupportedModelError
 from tensorhost.core.ids import ModelId
 from tensorhost.models.kept_trials import KeptTrials, Trial, default_folder, key_of
 from tensorhost.models.probe import SUPPORTED, Prober, ProbeReport
-from tensorhost.models.probe_messages import Examined, FirstRuns
+from tensorhost.models.probe_messages import Examined, FirstRuns, ProbeRequest
 from tensorhost.models.race_run import run_race
 from tensorhost.runtimes import LoadOptions, ModelFormat
 from tensorhost.runtimes.base import RuntimeName
 from tensorhost.runtimes.formats import is_direct, refuse_runtime
 from tensorhost.runtimes.race.entrants import entrants, is_installed
-from tensorhost.runtimes.race.verdict import Decision, Heat, decide, unportable
+from tensorhost.runtimes.race.verdict import Decision, Heat, decide_all, unportable
 from tensorhost.settings import Settings
 from tensorhost.telemetry import get_logger
 
@@ -94,16 +94,51 @@ class Trials:
             if _fixed(model_format, options) and not is_direct(model_format, options):
                 raise MisconfiguredModelError(f"runtime = {options.runtime}: {_OFF}")
             return Tried()
-        if not self._settings.cache_size:
-            return self._fresh(model_id, path, model_format, options, runs, on_examined, "")
-        key = key_of(path, options, runs)
+        subject = _Subject(model_id, path, model_format, options, runs)
+        key = key_of(path, options, runs) if self._settings.cache_size else ""
         with self._kept.alone(key, self._stopping.is_set):
             known = self._kept.find(key)
-            if known is None:
-                return self._fresh(model_id, path, model_format, options, runs, on_examined, key)
-        on_examined(Examined.of(known.report.contents.findings))
-        log.info("tried before", model=str(model_id), raced=bool(known.heats))
-        return self._decided(known, model_format, options, key)
+            if known is not None:
+                on_examined(Examined.of(known.report.contents.findings))
+                log.info("tried before", model=str(model_id), raced=bool(known.heats))
+                if known.raced or not subject.may_race(known.report):
+                    return subject.decided(known, key)
+            report = known.report if known is not None else self._prober.probe(path, options, runs, on_examined)
+            return self._raced(subject, report, key)
+
+    def _raced(self, subject: _Subject, report: ProbeReport, key: str) -> Tried:
+        """What is known of a version that has passed, after its race, if it has one."""
+        if not subject.may_race(report):
+            trial = Trial(report, raced=True)
+            return subject.decided(self._kept.keep(self._still(subject, key), trial), key, report.probe_s)
+        try:
+            workplace = self._kept.workplace(key)
+        except OSError as error:
+            return subject.decided(Trial(report), "", report.probe_s, f"There is no room for it: {error.strerror}.")
+        try:
+            log.info("racing runtimes", model=str(subject.id))
+            heats, problem = run_race(
+                self._prober, subject.careful(report), subject.format, workplace, self._settings.race_timeout_s
+            )
+            lasting = not problem and not any(heat.transient for heat in heats)
+            trial = Trial(report, tuple(heats), lasting, workplace)
+            tried = subject.decided(trial, "", report.probe_s, problem)
+            _drop_losers(trial, tried)
+            if key and not self._still(subject, key):
+                # Report and race may have seen different files.
+                raise ModelFailedError("The model's files changed while it was tried.")
+        except BaseException:
+            self._kept.discard(workplace)
+            raise
+        if not lasting or not key:
+            # What was in the way may not be there the next time; until then it serves as was found.
+            self._kept.keep(key, Trial(report))
+            return tried
+        return subject.decided(self._kept.keep(key, trial), key, report.probe_s)
+
+    def _still(self, subject: _Subject, key: str) -> str:
+        """``key`` if the model's files are still those it stands for; empty otherwise."""
+        return key if key and key_of(subject.path, subject.options, subject.runs) == key else ""
 
     def forget(self, tried: Tried) -> None:
         """Do not rely on what was kept of a version: it turned out to be of no use."""
@@ -117,51 +152,47 @@ class Trials:
         """Remove what is not kept. Nothing may run or be loaded any more."""
         self._kept.close()
 
-    def _fresh(
-        self,
-        model_id: ModelId,
-        path: Path,
-        model_format: ModelFormat,
-        options: LoadOptions,
-        runs: FirstRuns,
-        on_examined: Callable[[Examined], None],
-        key: str,
-    ) -> Tried:
-        report = self._prober.probe(path, options, runs, on_examined)
-        trial = Trial(report)
-        careful = replace(options, remapping=options.remapping and not report.crash)
-        if _may_race(report, model_format, options):
-            folder = self._kept.workplace()
-            log.info("racing runtimes", model=str(model_id))
-            heats = run_race(self._prober, path, model_format, careful, runs, folder, self._settings.race_timeout_s)
-            trial = Trial(report, tuple(heats), folder)
-            _drop_losers(trial, self._decided(trial, model_format, options, key))
-            if not heats:
-                key = ""  # whatever was in the way may not be there the next time
-        return self._decided(self._kept.keep(key, trial), model_format, options, key, probe_s=report.probe_s)
 
-    def _decided(
-        self, trial: Trial, model_format: ModelFormat, options: LoadOptions, key: str, probe_s: float = 0.0
-    ) -> Tried:
+@dataclass(frozen=True, slots=True)
+class _Subject:
+    """A version to be tried: its files, how they are loaded and run, who may execute them."""
+
+    id: ModelId
+    path: Path
+    format: ModelFormat
+    options: LoadOptions
+    runs: FirstRuns
+
+    def may_race(self, report: ProbeReport) -> bool:
+        """Whether there is anybody to race, and anything to race for."""
+        if self.options.runtime is not RuntimeName.AUTO and not _fixed(self.format, self.options):
+            return False
+        if is_direct(self.format, self.options) or not entrants(self.format, self.options):
+            return False
+        paths = report.call_paths
+        return any(not unportable(signature, paths[name]) for name, signature in report.signatures.items())
+
+    def careful(self, report: ProbeReport) -> ProbeRequest:
+        """What a child is asked for: the version as it is going to be loaded."""
+        options = replace(self.options, remapping=self.options.remapping and not report.crash)
+        return ProbeRequest(self.path, options, self.runs)
+
+    def decided(self, trial: Trial, key: str, probe_s: float = 0.0, problem: str = "") -> Tried:
+        """Who executes the version, given all that is known; ``problem`` is why there was no race, if so."""
         report = replace(trial.report, probe_s=probe_s)
-        fixed = _fixed(model_format, options)
-        if not (fixed or options.runtime is RuntimeName.AUTO) or is_direct(model_format, options):
+        fixed = _fixed(self.format, self.options)
+        if not (fixed or self.options.runtime is RuntimeName.AUTO) or is_direct(self.format, self.options):
             return Tried(report, key=key)
-        native = RuntimeName.native_of(model_format)
-        by_signature: dict[str, list[Heat]] = {}
+        heats: dict[str, list[Heat]] = {name: [] for name in report.signatures}
         for heat in trial.heats:
-            by_signature.setdefault(heat.signature, []).append(heat)
-        decisions = {
-            name: decide(
-                native,
-                by_signature.get(name, ()),
-                unportable(signature, report.call_paths[name]),
-                fixed=fixed,
-            )
+            heats.setdefault(heat.signature, []).append(heat)
+        reasons = {
+            name: unportable(signature, report.call_paths[name]) or problem
             for name, signature in report.signatures.items()
         }
+        decisions = decide_all(RuntimeName.native_of(self.format), heats, reasons, fixed=fixed)
         if fixed:
-            _refuse_losers(decisions, options.runtime)
+            _refuse_losers(decisions, self.options.runtime)
         return Tried(report, decisions, trial.folder, key)
 
 
@@ -177,15 +208,6 @@ def _refuse_missing(model_format: ModelFormat, options: LoadOptions) -> None:
         raise RuntimeMissingError(f"runtime = {options.runtime}: pip install 'tensorhost[{extra}]'.")
     if _fixed(model_format, options) and not entrants(model_format, options):
         raise UnsupportedModelError(f"runtime = {options.runtime} does not execute this format.")
-
-
-def _may_race(report: ProbeReport, model_format: ModelFormat, options: LoadOptions) -> bool:
-    if options.runtime is not RuntimeName.AUTO and not _fixed(model_format, options):
-        return False
-    if is_direct(model_format, options) or not entrants(model_format, options):
-        return False
-    paths = report.call_paths
-    return any(not unportable(signature, paths[name]) for name, signature in report.signatures.items())
 
 
 def _refuse_losers(decisions: Mapping[str, Decision], wanted: RuntimeName) -> None:

@@ -50,9 +50,9 @@ def kept(folder):
 
 
 def made(store, size=10):
-    workplace = store.workplace()
+    workplace = store.workplace(KEY)
     (workplace / "litert-int8-0.tflite").write_bytes(b"x" * size)
-    return Trial(REPORT, (HEAT,), workplace)
+    return Trial(REPORT, (HEAT,), True, workplace)
 
 
 def test_what_is_kept_is_found_again_as_it_was(kept, folder):

@@ -77,7 +77,9 @@ HEAT = Heat(
 )
 
 
-@pytest.mark.parametrize("heat", [HEAT, Heat("s", HEAT.entrant, refused="No."), dataclasses.replace(HEAT, scale=0.0)])
+@pytest.mark.parametrize(
+    "heat", [HEAT, Heat("s", HEAT.entrant, refused="No."), dataclasses.replace(HEAT, scale=0.0, transient=True)]
+)
 def test_a_heat_arrives_as_it_was_run(heat):
     message = parse_message(HeatMessage.of(heat).to_line())
     assert isinstance(message, HeatMessage)
@@ -102,6 +104,8 @@ def test_the_end_of_a_race_arrives():
         {"call_s": [[1, 1.0, 1.0]] * 65},
         {"difference": float("nan")},
         {"signature": "x" * 4001},
+        {"call_s": []},
+        {"engine": None},
         {"unknown": 1},
     ],
 )

@@ -12,7 +12,7 @@ from tensorhost.core.errors import ModelFailedError, OutOfMemoryError, ShuttingD
 from tensorhost.core.ids import ModelId
 from tensorhost.models import racing, trials
 from tensorhost.models.probe import FirstRuns, Prober
-from tensorhost.models.probe_messages import Stage
+from tensorhost.models.probe_messages import ProbeRequest, Stage
 from tensorhost.models.probe_trial import ModelCrashedError
 from tensorhost.models.race_messages import HeatMessage, RaceOrder
 from tensorhost.models.race_run import run_race
@@ -64,7 +64,7 @@ def heat_of(monkeypatch, tmp_path):
 def test_a_heat_is_compared_and_timed_at_the_sizes_to_come(heat_of):
     heat, native, opened = heat_of(lambda x: x * 2, lambda x: x + x)
     assert heat.refused == ""
-    assert (heat.calls, heat.difference) == (3, 0.0)
+    assert (heat.calls, heat.difference) == (5, 0.0)
     assert list(heat.call_s) == [1, 2, 4]
     assert all(own_s > 0 and other_s > 0 for own_s, other_s in heat.call_s.values())
     assert native.tuned == opened.tuned == [1, 2, 4]
@@ -120,6 +120,9 @@ def test_no_heat_begins_when_the_time_is_up(monkeypatch, tmp_path):
 # -- children that fail ---------------------------------------------------------------------------------------------
 
 
+ENGINE = EngineFile("litert-0.tflite", {"x": "x"}, {"y": "y"})
+
+
 class Children:
     """A prober whose children do as they are told: each attempt runs the heats that are left, up to a failure."""
 
@@ -138,14 +141,15 @@ class Children:
             on_race(Stage(doing="racing", signature="serving_default", entrant=entrant.label))
             if failure is not None and failure[0] is entrant:
                 raise failure[1]
-            on_race(HeatMessage.of(Heat("serving_default", entrant, call_s={1: (2.0, 1.0)}, calls=3)))
+            on_race(HeatMessage.of(Heat("serving_default", entrant, ENGINE, {1: (2.0, 1.0)}, calls=3)))
 
 
 def raced(children, tmp_path, monkeypatch):
     from tensorhost.models import race_run
 
     monkeypatch.setattr(race_run, "entrants", lambda _format, _options: [OPENVINO, LITERT])
-    heats = run_race(children, tmp_path, ModelFormat.SAVED_MODEL, AUTO, FirstRuns(tmp_path), tmp_path, 60.0)
+    request = ProbeRequest(tmp_path, AUTO, FirstRuns(tmp_path))
+    heats, children.problem = run_race(children, request, ModelFormat.SAVED_MODEL, tmp_path, 60.0)
     return [(heat.entrant.label, heat.refused) for heat in heats]
 
 
@@ -161,7 +165,9 @@ def test_who_takes_too_much_memory_loses(tmp_path, monkeypatch):
 
 
 def test_a_failure_that_is_nobodys_ends_the_race_and_not_the_load(tmp_path, monkeypatch):
-    assert raced(Children((None, ModelFailedError("No."))), tmp_path, monkeypatch) == []
+    children = Children((None, ModelFailedError("No.")))
+    assert raced(children, tmp_path, monkeypatch) == []
+    assert children.problem == "No."
 
 
 def test_a_server_that_stops_stops_the_race(tmp_path, monkeypatch):

@@ -102,7 +102,7 @@ def test_the_metadata_says_who_serves_by_how_much_and_how_far_off():
     assert (first["serves"], first["speedup"], first["callTimeMs"]) == (True, {"1": 2.0}, {"1": 0.5})
     assert (first["referenceCallTimeMs"], first["largestDifference"]) == ({"1": 1.0}, 1e-7)
     assert (second["serves"], second["reason"]) == (False, "No such operation.")
-    assert decision.summary()["openvino"] == "2.00 times as fast"
+    assert decision.summary()["openvino"] == "2.00 times as fast, 1e-07 of scale off"
 
 
 heats = st.builds(

@@ -17,6 +17,7 @@ import numpy as np
 
 from tensorhost.core.dtypes import DType
 from tensorhost.core.errors import (
+    InvalidRequestError,
     ModelFailedError,
     OutOfMemoryError,
     RuntimeMissingError,
@@ -30,8 +31,8 @@ from tensorhost.runtimes.cores import usable_cores
 from tensorhost.runtimes.engine_files import EngineSignature
 
 _NOT_CARRIED = frozenset({DType.STRING, DType.BFLOAT16, DType.COMPLEX64, DType.COMPLEX128})
-_QUIET = 3
-"""Log errors only."""
+_QUIET = 4
+"""Log fatal errors only: the others are raised as well."""
 
 _LONGEST_REASON = 300
 _ordinary = ThreadPoolExecutor(1, thread_name_prefix="onnxruntime sessions")
@@ -170,6 +171,8 @@ def run_error(error: Exception) -> TensorhostError:
     """The error for ``error``, raised while a model ran."""
     if isinstance(error, MemoryError) or "Failed to allocate" in str(error):
         return OutOfMemoryError("The model ran out of memory.", log_detail=str(error))
+    if "INVALID_ARGUMENT" in str(error) or "out of data bounds" in str(error) or "out of bounds" in str(error):
+        return InvalidRequestError(f"The model refused the input: {_reason(error)}", log_detail=str(error))
     return ModelFailedError(f"The model failed while running: {_reason(error)}", log_detail=str(error))
 
 

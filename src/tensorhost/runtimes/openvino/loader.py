@@ -13,12 +13,19 @@ from typing import Any
 
 from tensorhost.core.dtypes import DType
 from tensorhost.core.errors import ModelFailedError, UnsupportedModelError
-from tensorhost.core.signatures import Signature
+from tensorhost.core.signatures import DEFAULT_SIGNATURE, Signature
 from tensorhost.runtimes.base import LoadOptions, Precision, Runtime
 from tensorhost.runtimes.engine_files import EngineFile, EngineSignature
-from tensorhost.runtimes.openvino.process import OPENVINO_ERRORS, compile_model, core, load_error, openvino
+from tensorhost.runtimes.openvino.process import (
+    OPENVINO_ERRORS,
+    compile_model,
+    core,
+    load_error,
+    openvino,
+    supports_bf16,
+)
 from tensorhost.runtimes.openvino.runtime import WIDE, CompiledCall, OpenVINORuntime
-from tensorhost.runtimes.openvino.saved_model_file import read_signatures
+from tensorhost.runtimes.openvino.saved_model_file import read_signatures, refuse_unlike
 
 CARRIED = frozenset(
     {
@@ -95,10 +102,15 @@ def load_saved_model(path: Path, options: LoadOptions) -> Runtime:
     module = openvino()
     signatures = read_signatures(path)
     signature, *others = signatures
+    if others and signature.name != DEFAULT_SIGNATURE:
+        # Which of several OpenVINO would take is its own choice.
+        raise UnsupportedModelError(f"Without TensorFlow a model of several signatures needs '{DEFAULT_SIGNATURE}'.")
     refuse_element_types(signature)
+    refuse_unlike(path, signature)
     try:
         model = core().read_model(path)
-        compiled = compile_model(model, options.precision, options.intra_op_threads)
+        precision = served_precision(options)
+        compiled = compile_model(model, precision, options.intra_op_threads)
         weights_bytes = weights_of(model)
         names = ({name: name for name in signature.inputs}, {name: name for name in signature.outputs})
         call = call_of(module, compiled, signature, *names)
@@ -107,7 +119,7 @@ def load_saved_model(path: Path, options: LoadOptions) -> Runtime:
             f"{load_error(error).message} TensorFlow, which would serve it, is not installed.", log_detail=str(error)
         ) from error
     refused = {other.name: "without TensorFlow only the default signature is served" for other in others}
-    path_text = f"{describe(options, options.precision)}, not compared with TensorFlow"
+    path_text = f"{describe(options, precision)}, not compared with TensorFlow"
     return OpenVINORuntime([call], refused, weights_bytes, path_text)
 
 
@@ -119,6 +131,11 @@ def refuse_element_types(signature: Signature) -> None:
                 raise UnsupportedModelError(f"OpenVINO takes no {spec.dtype} tensors, as {kind} '{name}' is one.")
             if spec.shape is None and kind == "input":
                 raise UnsupportedModelError(f"OpenVINO needs to know how many dimensions input '{name}' has.")
+
+
+def served_precision(options: LoadOptions) -> Precision:
+    """What OpenVINO computes in: bfloat16 where the operator accepts it and the processor can, else float32."""
+    return Precision.BF16 if options.precision is Precision.BF16 and supports_bf16() else Precision.FLOAT32
 
 
 def refuse_wide_numbers(signature: Signature) -> None:

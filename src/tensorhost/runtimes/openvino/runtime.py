@@ -91,16 +91,17 @@ class CompiledCall:
         Raises InvalidRequestError for whole numbers that OpenVINO would cut to 32 bits, ModelFailedError,
         OutOfMemoryError.
         """
+        for name in self._narrowed:
+            _refuse_large(name, inputs[name])
+        # OpenVINO reads arrays where they lie and keeps none of them alive: whatever had to be copied is held here
+        # until the call is done.
+        arrays = [_readable(inputs[name]) for name, _ in self._inputs]
         try:
             try:
                 request = self._idle.pop()
             except IndexError:
                 request = self._compiled.create_infer_request()
-            for name, position in self._inputs:
-                # Read where they lie: the caller keeps the arrays until the call is done.
-                array = np.asarray(inputs[name], order="C")
-                if name in self._narrowed:
-                    _refuse_large(name, array)
+            for array, (_, position) in zip(arrays, self._inputs, strict=True):
                 request.set_input_tensor(position, self._tensor(array, shared_memory=True))
             request.infer()
             outputs = {name: _kept(request.get_output_tensor(position).data) for name, position in self._outputs}
@@ -110,8 +111,14 @@ class CompiledCall:
         return outputs
 
 
+def _readable(array: Array) -> Array:
+    """``array``, or a copy where OpenVINO would not take it: in order, and writable, though it is only read."""
+    flags = array.flags
+    return array if flags.c_contiguous and flags.writeable else array.copy(order="C")
+
+
 def _refuse_large(name: str, array: Array) -> None:
-    if array.size and (array.max() > _LARGEST or (array.dtype.kind == "i" and array.min() < -_LARGEST)):
+    if array.size and (array.max() > _LARGEST or (array.dtype.kind == "i" and array.min() < -_LARGEST - 1)):
         raise InvalidRequestError(
             f"Input '{name}' has a value beyond 32 bits, with which OpenVINO does not compute.",
             details={"input": name, "largest": _LARGEST},

@@ -29,13 +29,21 @@ _SAVED_MODEL_META_GRAPHS = 2
 _META_INFO, _META_GRAPH_DEF, _META_SIGNATURES = 1, 2, 5
 _INFO_TAGS = 4
 _GRAPH_NODES, _GRAPH_LIBRARY = 1, 2
-_LIBRARY_FUNCTIONS, _FUNCTION_NODES = 1, 3
-_NODE_OPERATION = 2
+_LIBRARY_FUNCTIONS, _FUNCTION_SIGNATURE, _FUNCTION_NODES, _SIGNATURE_NAME = 1, 1, 3, 1
+_NODE_NAME, _NODE_OPERATION, _NODE_INPUT, _NODE_ATTRIBUTES = 1, 2, 3, 5
+_ATTRIBUTE_TYPE, _ATTRIBUTE_FUNCTION, _CALL_NAME = 6, 10, 1
 _ENTRY_KEY, _ENTRY_VALUE = 1, 2
 _SIGNATURE_INPUTS, _SIGNATURE_OUTPUTS, _SIGNATURE_METHOD = 1, 2, 3
 _INFO_NAME, _INFO_DTYPE, _INFO_SHAPE = 1, 2, 3
 _SHAPE_DIMENSIONS, _SHAPE_UNKNOWN_RANK = 2, 3
 _DIMENSION_SIZE = 1
+
+_ASSIGNS = ("Assign", "ResourceScatter", "ScatterUpdate", "VarIsInitialized")
+_WIDE = frozenset({DType.INT64, DType.UINT32, DType.UINT64, DType.FLOAT64})
+_NO_ARITHMETIC = frozenset(
+    {"Cast", "ConcatV2", "Const", "ExpandDims", "Fill", "Gather", "GatherV2", "Identity", "Pack", "Reshape", "Squeeze"}
+) | {"StridedSlice", "Tile", "Transpose"}
+"""Operations that move values or make positions of them."""
 
 _DTYPES = {
     1: DType.FLOAT32,
@@ -77,6 +85,77 @@ def read_signatures(folder: Path) -> list[Signature]:
     if not signatures:
         raise ModelFailedError("The model has no signature that can be served without TensorFlow.")
     return sorted(signatures, key=lambda each: (each.name != DEFAULT_SIGNATURE, version_key(each.name)))
+
+
+def refuse_unlike(folder: Path, signature: Signature) -> None:
+    """Raise UnsupportedModelError where OpenVINO would compute a signature of the SavedModel in ``folder`` in another
+    way than TensorFlow, without a word: state that a call changes, float64, whole numbers of more than 32 bits."""
+    for name, spec in (*signature.inputs.items(), *signature.outputs.items()):
+        if spec.dtype is DType.FLOAT64:
+            raise UnsupportedModelError(f"OpenVINO computes in float32, and '{name}' is float64.")
+    try:
+        nodes = list(_reached(_meta_graph(folder), signature.name))
+    except (ValueError, KeyError) as error:
+        raise _damaged(error) from error
+    for operation, dtypes in nodes:
+        if operation.startswith(_ASSIGNS):
+            raise UnsupportedModelError("The model keeps variables that a call changes, which needs TensorFlow.")
+        if operation not in _NO_ARITHMETIC and not dtypes.isdisjoint(_WIDE):
+            raise UnsupportedModelError(f"{operation} computes with 64 bits, of which OpenVINO keeps 32.")
+
+
+def _reached(meta_graph: bytes, signature: str) -> Iterator[tuple[str, frozenset[DType]]]:
+    """Operation and element types (attributes ``T`` and ``DstT``) of each node that a signature executes."""
+    [graph] = list(_values(meta_graph, _META_GRAPH_DEF))[-1:]
+    functions: dict[str, list[bytes]] = {}
+    for library in _values(graph, _GRAPH_LIBRARY):
+        for function in _values(library, _LIBRARY_FUNCTIONS):
+            name = _text(next(_values(function, _FUNCTION_SIGNATURE)), _SIGNATURE_NAME)
+            functions[name] = list(_values(function, _FUNCTION_NODES))
+    nodes = {_text(node, _NODE_NAME): node for node in _values(graph, _GRAPH_NODES)}
+    definition = dict(_entry(value) for value in _values(meta_graph, _META_SIGNATURES))[signature]
+    infos = [_entry(value)[1] for value in _values(definition, _SIGNATURE_OUTPUTS)]
+    waiting = [_node_name(_text(info, _INFO_NAME)) for info in infos]
+    seen: set[str] = set()
+    bodies: list[str] = []
+    while waiting:
+        name = waiting.pop()
+        if name in nodes and name not in seen:
+            seen.add(name)
+            waiting += [_node_name(source.decode("utf-8")) for source in _values(nodes[name], _NODE_INPUT)]
+            yield _described(nodes[name])
+            bodies += _called(nodes[name])
+    entered: set[str] = set()
+    while bodies:
+        name = bodies.pop()
+        if name in functions and name not in entered:
+            entered.add(name)
+            for node in functions[name]:
+                yield _described(node)
+                bodies += _called(node)
+
+
+def _described(node: bytes) -> tuple[str, frozenset[DType]]:
+    types = {key: _number(value, _ATTRIBUTE_TYPE) for key, value in _attributes(node) if key in ("T", "DstT")}
+    return _text(node, _NODE_OPERATION), frozenset(_DTYPES[number] for number in types.values() if number in _DTYPES)
+
+
+def _called(node: bytes) -> list[str]:
+    """Functions that the node's attributes name."""
+    named = [call for _, value in _attributes(node) for call in _values(value, _ATTRIBUTE_FUNCTION)]
+    return [_text(call, _CALL_NAME) for call in named]
+
+
+def _attributes(node: bytes) -> list[tuple[str, bytes]]:
+    return [_entry(value) for value in _values(node, _NODE_ATTRIBUTES)]
+
+
+def _text(message: bytes, number: int) -> str:
+    return b"".join(list(_values(message, number))[-1:]).decode("utf-8")
+
+
+def _node_name(tensor: str) -> str:
+    return tensor.removeprefix("^").partition(":")[0]
 
 
 def examine_without_tensorflow(folder: Path, options: LoadOptions) -> Contents:

@@ -16,7 +16,7 @@ from tensorhost.runtimes.engine_files import EngineFile
 from tensorhost.runtimes.litert.consistency import check_model, weights_bytes
 from tensorhost.runtimes.litert.model_file import ModelFile, parse_model, read_model_file
 from tensorhost.runtimes.litert.signatures import BoundSignature, bind_signatures
-from tensorhost.runtimes.openvino.loader import call_of, describe, port_name, refuse_element_types
+from tensorhost.runtimes.openvino.loader import call_of, describe, port_name, refuse_element_types, served_precision
 from tensorhost.runtimes.openvino.process import OPENVINO_ERRORS, compile_model, core, load_error, openvino
 from tensorhost.runtimes.openvino.runtime import OpenVINORuntime
 
@@ -62,9 +62,10 @@ def load_tflite_file(path: Path, options: LoadOptions) -> Runtime:
     refused |= {each.signature.name: "without LiteRT quantised signatures are not served" for each in bound}
     if not usable:
         raise UnsupportedModelError("OpenVINO serves float models only; LiteRT, which serves others, is not installed.")
+    precision = served_precision(options)
     try:
         found = core().read_model(path)
-        compiled = compile_model(found, options.precision, options.intra_op_threads)
+        compiled = compile_model(found, precision, options.intra_op_threads)
         calls = []
         for each in usable:
             refuse_element_types(each.signature)
@@ -72,7 +73,7 @@ def load_tflite_file(path: Path, options: LoadOptions) -> Runtime:
             calls.append(call_of(module, compiled, each.signature, *_names(found, model, each)))
     except OPENVINO_ERRORS as error:
         raise UnsupportedModelError(load_error(error).message, log_detail=str(error)) from error
-    path_text = f"{describe(options, options.precision)}, not compared with LiteRT"
+    path_text = f"{describe(options, precision)}, not compared with LiteRT"
     return OpenVINORuntime(calls, refused, weights_bytes(model), path_text)
 
 

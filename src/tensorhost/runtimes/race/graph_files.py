@@ -18,7 +18,8 @@ from tensorhost.runtimes.tensorflow.session import ServedGraph
 from tensorhost.runtimes.tensorflow.signature_defs import BoundSignature
 
 _PLACEHOLDER = "Placeholder"
-_WIDE = ("DT_INT64", "DT_UINT32", "DT_UINT64")
+_WIDE = ("DT_INT64", "DT_UINT32", "DT_UINT64", "DT_DOUBLE")
+_NARROW = (-(2**31), 2**31 - 1)
 _HARMLESS = frozenset(
     {
         "Const",
@@ -55,14 +56,19 @@ def has_loop(served: ServedGraph, signature: str) -> bool:
 
 
 def wide_arithmetic(served: ServedGraph, signature: str) -> str:
-    """The first operation that computes with whole numbers of more than 31 bits; empty where none does."""
+    """The first operation that computes with more than 32 bits; empty where none does."""
     from tensorflow.core.framework import types_pb2
+    from tensorflow.python.framework import tensor_util
 
     wide = {types_pb2.DataType.Value(name) for name in _WIDE}
     part, _ = _part(served, signature)
     nodes = [*part.node, *(node for function in part.library.function for node in function.node_def)]
     floats = {types_pb2.DataType.Value(name) for name in _FLOATS}
     for node in nodes:
+        if node.op == "Const" and node.attr["dtype"].type in wide:
+            values = tensor_util.MakeNdarray(node.attr["value"].tensor)
+            if values.size and (values.min() < _NARROW[0] or values.max() > _NARROW[1]):
+                return "A constant"
         if node.op == _CAST:
             is_wide = node.attr["DstT"].type in wide and node.attr["SrcT"].type in floats
         else:

@@ -23,6 +23,9 @@ _WORTH_LEAVING = 1.0
 """How many times faster than the model's own runtime the winner must be, over all sizes: at equal speed another is
 taken, since it takes less memory than TensorFlow."""
 
+_WORTH_LEAVING_LITERT = 1.1
+"""The same for LiteRT, which is small: a difference of nothing is no reason to leave it."""
+
 _WORTH_ANOTHER = 1.25
 """How many times faster a second runtime must be, on average over the sizes it is to serve, to be loaded besides the
 first."""
@@ -56,6 +59,7 @@ class Heat:
         scale: largest magnitude of the answers that it was found in.
         calls: inputs that both were compared on.
         refused: why it may not serve; empty where it may.
+        transient: whether that was for want of time or memory, which the next attempt may have.
     """
 
     signature: str
@@ -66,6 +70,7 @@ class Heat:
     scale: float = 0.0
     calls: int = 0
     refused: str = ""
+    transient: bool = False
 
     def speedup(self, rows: int) -> float:
         """How many times faster than the model's own runtime calls of ``rows`` rows were."""
@@ -111,8 +116,8 @@ class Decision:
         """Why an entrant does not serve; empty where it does."""
         if heat.entrant in self.winners:
             return ""
-        if heat.refused:
-            return heat.refused
+        if heat.refused or not heat.call_s:
+            return heat.refused or "It was not timed at the sizes of the others."
         best = max((other for other in self.heats if other.entrant in self.winners), key=Heat.overall, default=None)
         if best is None:
             return f"{heat.overall():.2f} times as fast as {self.native.value}, which is not enough to leave it."
@@ -124,7 +129,7 @@ class Decision:
     def summary(self) -> dict[str, str]:
         """The decision for one line of the log: who serves, how much faster, how far off, why each other does not."""
         if not self.heats:
-            return {"runtime": self.native.value, "reason": self.reason or "nobody else is installed"}
+            return {"runtime": self.native.value, "reason": self.reason or "nobody else may try"}
         served = ", ".join(
             (f"up to {rows} rows " if rows < _ANY_ROWS else "")
             + (self.native.value if entrant is None else entrant.label)
@@ -133,9 +138,7 @@ class Decision:
         told = {"runtime": served or self.native.value}
         for heat in self.heats:
             label = heat.entrant.label.replace(" ", "_")
-            told[label] = self.lost(heat) or f"{heat.overall():.2f} times as fast" if heat.call_s else self.lost(heat)
-            if heat.entrant in self.winners and heat.scale:
-                told["largest_difference"] = f"{heat.difference / heat.scale:.1e} of scale"
+            told[label] = self.lost(heat) or f"{heat.overall():.2f} times as fast, {_share(heat):.0e} of scale off"
         return told
 
     def to_json(self) -> dict[str, Any]:
@@ -165,6 +168,10 @@ class Decision:
         }
 
 
+def _share(heat: Heat) -> float:
+    return heat.difference / heat.scale if heat.scale else heat.difference
+
+
 def unportable(signature: Signature, call_path: str) -> str:
     """Why no runtime but TensorFlow may execute a signature that it calls by ``call_path``; empty where one may."""
     if "variables" in call_path or "function" in call_path:
@@ -179,7 +186,30 @@ def unportable(signature: Signature, call_path: str) -> str:
     return ""
 
 
-def decide(native: RuntimeName, heats: Sequence[Heat], reason: str = "", *, fixed: bool = False) -> Decision:
+def decide_all(
+    native: RuntimeName, heats: Mapping[str, Sequence[Heat]], reasons: Mapping[str, str], *, fixed: bool = False
+) -> dict[str, Decision]:
+    """Who serves each signature: heats and reasons against racing by its name. See ``decide``.
+
+    Where all but a few signatures leave TensorFlow, those few may leave it as well even if that makes them slower: one
+    of them alone would keep all of it in memory.
+    """
+    decisions = {name: decide(native, heats.get(name, ()), why, fixed=fixed) for name, why in reasons.items()}
+    stay = [name for name, decision in decisions.items() if decision.needs_native]
+    if fixed or native is not RuntimeName.TENSORFLOW or not stay or len(stay) == len(decisions):
+        return decisions
+    wider = {name: decide(native, heats.get(name, ()), reasons[name], leave_at=1 / _WORTH_NATIVE) for name in stay}
+    return decisions if any(decision.needs_native for decision in wider.values()) else decisions | wider
+
+
+def decide(
+    native: RuntimeName,
+    heats: Sequence[Heat],
+    reason: str = "",
+    *,
+    fixed: bool = False,
+    leave_at: float | None = None,
+) -> Decision:
     """Who serves the signature that ``heats`` are of.
 
     At most two runtimes share a signature: the fastest over all sizes, and another where it is clearly faster still.
@@ -188,19 +218,20 @@ def decide(native: RuntimeName, heats: Sequence[Heat], reason: str = "", *, fixe
         native: the model's own runtime.
         heats: what was measured.
         reason: why nothing was, if so.
-        fixed: whether the operator wants the entrant whatever its speed; there is at most one then that may serve.
+        fixed: whether the operator wants another runtime, whatever its speed.
+        leave_at: how many times as fast the winner must be, over all sizes; None for what is usual.
     """
-    fit = [heat for heat in heats if not heat.refused and (heat.call_s or fixed)]
-    timed = [heat for heat in fit if heat.call_s]
+    fit = [heat for heat in heats if not heat.refused and heat.call_s and heat.engine is not None]
+    # Those that were not timed at the same sizes cannot be compared.
+    fit = [heat for heat in fit if heat.call_s.keys() == fit[0].call_s.keys()]
+    best = max(fit, key=Heat.overall, default=None)
     if fixed:
-        routes: tuple[tuple[int, Entrant | None], ...] = ((_ANY_ROWS, fit[0].entrant),) if fit else ()
-        if len(timed) > 1:
-            routes = ((_ANY_ROWS, max(timed, key=Heat.overall).entrant),)
-        return Decision(native, routes, tuple(heats), reason)
-    best = max(timed, key=Heat.overall, default=None)
-    if best is None or best.overall() < _WORTH_LEAVING:
+        return Decision(native, () if best is None else ((_ANY_ROWS, best.entrant),), tuple(heats), reason)
+    if leave_at is None:
+        leave_at = _WORTH_LEAVING if native is RuntimeName.TENSORFLOW else _WORTH_LEAVING_LITERT
+    if best is None or best.overall() < leave_at:
         best = None
-    return Decision(native, _routes(best, timed), tuple(heats), reason)
+    return Decision(native, _routes(best, fit), tuple(heats), reason)
 
 
 def _routes(best: Heat | None, heats: Sequence[Heat]) -> tuple[tuple[int, Entrant | None], ...]:
