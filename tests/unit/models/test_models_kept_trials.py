@@ -164,6 +164,64 @@ def test_two_never_try_the_same_model_at_once(kept):
     assert order == ["another model", "first", "second"]
 
 
+def test_a_file_system_without_locks_holds_nobody_up(kept, monkeypatch):
+    import errno
+    import fcntl
+
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with kept.alone(KEY, lambda: False):
+        assert kept.find(KEY) is None
+
+
+def test_without_room_for_a_lock_a_model_is_tried_all_the_same(kept, folder):
+    folder.mkdir(mode=0o700)
+    (folder / f"{KEY}.lock").mkdir()
+    with kept.alone(KEY, lambda: False):
+        pass
+
+
+def test_without_room_in_the_folder_what_is_made_lasts_as_long_as_the_server(kept, folder, monkeypatch):
+    import tempfile
+
+    make = tempfile.mkdtemp
+
+    def full(suffix=None, prefix=None, dir=None):  # noqa: A002 - the function's own word
+        if str(dir) == str(folder):
+            raise OSError(28, "No space left on device")
+        return make(suffix, prefix, dir)
+
+    monkeypatch.setattr(tempfile, "mkdtemp", full)
+    workplace = kept.workplace(KEY)
+    assert workplace.is_dir()
+    assert not workplace.is_relative_to(folder)
+
+
+def test_clearing_up_that_fails_costs_nothing(kept, monkeypatch):
+    def fail(*_):
+        raise FileNotFoundError
+
+    monkeypatch.setattr(kept, "_make_room", fail)
+    stored = kept.keep(KEY, made(kept))
+    assert stored.folder.is_dir()
+    assert kept.find(KEY) is not None
+
+
+def test_without_a_home_nothing_is_kept(monkeypatch):
+    from pathlib import Path
+
+    from tensorhost.models.kept_trials import default_folder
+
+    def homeless():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", homeless)
+    assert default_folder() is None
+
+
 def test_who_is_to_stop_waits_for_nobody(kept):
     with kept.alone(KEY, lambda: False), kept.alone(KEY, lambda: True):
         pass

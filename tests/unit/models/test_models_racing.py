@@ -8,9 +8,13 @@ import numpy as np
 import pytest
 from model_fakes import FakeRuntime, signature
 
-from tensorhost.core.errors import ModelFailedError, OutOfMemoryError, ShuttingDownError
+from tensorhost.core.dtypes import DType
+from tensorhost.core.errors import InvalidRequestError, ModelFailedError, OutOfMemoryError, ShuttingDownError
 from tensorhost.core.ids import ModelId
+from tensorhost.core.signatures import Signature
+from tensorhost.core.tensors import TensorSpec
 from tensorhost.models import racing, trials
+from tensorhost.models.comparison import compare
 from tensorhost.models.probe import FirstRuns, Prober
 from tensorhost.models.probe_messages import ProbeRequest, Stage
 from tensorhost.models.probe_trial import ModelCrashedError
@@ -115,6 +119,30 @@ def test_no_heat_begins_when_the_time_is_up(monkeypatch, tmp_path):
     order = RaceOrder(tmp_path, -1.0, skip=(("serving_default", "openvino"),))
     heats = list(racing.race(native, tmp_path, ModelFormat.SAVED_MODEL, {}, WARMUP, AUTO, order, lambda *_: None))
     assert [(heat.entrant, "no time left" in heat.refused) for heat in heats] == [(LITERT, True)]
+
+
+def test_what_differs_only_at_the_edges_is_found(monkeypatch, tmp_path):
+    spec = {"x": TensorSpec("x", DType.UINT8, (None, 2))}
+    own, other = lambda x: x + x, lambda x: np.minimum(x.astype(int) * 2, 255).astype(np.uint8)
+    with pytest.raises(ModelFailedError, match="unusual values"):
+        compare(*(FakeRuntime(each, Signature("serving_default", spec, {"y": spec["x"]})) for each in (own, other)),
+                Signature("serving_default", spec, {"y": spec["x"]}), (), 1e-5, edges=True)  # fmt: skip
+
+
+def test_who_answers_what_the_model_refuses_is_refused():
+    spec = {"x": TensorSpec("x", DType.INT32, (None, 2))}
+    made = Signature("serving_default", spec, {"y": spec["x"]})
+
+    def own(x):
+        if (x < 0).any() or (x > 100).any():
+            raise InvalidRequestError("The model refused the input: out of range")
+        return x
+
+    with pytest.raises(ModelFailedError, match="one answers values that the other refuses"):
+        compare(FakeRuntime(own, made), FakeRuntime(lambda x: x, made), made, (), 1e-5, edges=True)
+    assert compare(FakeRuntime(own, made), FakeRuntime(own, made), made, (), 1e-5, edges=True).calls == 3
+    ranged = compare(FakeRuntime(own, made), FakeRuntime(own, made), made, (), 1e-5, {"x": (0, 100)}, edges=True)
+    assert ranged.calls == 4
 
 
 # -- children that fail ---------------------------------------------------------------------------------------------
@@ -236,6 +264,35 @@ def test_natively_nobody_is_asked_to_race(run_trials):
     assert asked == ["probe"]
     assert tried.decisions == {}
     assert tried.needs_native
+
+
+def test_what_was_lost_for_want_of_time_is_raced_again(run_trials):
+    first, asked = run_trials(DEMO / "digits" / "1", race_timeout_s=0.01)
+    assert asked == ["probe", "race"]
+    assert first.needs_native
+    again, asked = run_trials(DEMO / "digits" / "1")
+    assert asked == ["race"]
+    assert {heat.transient for heat in again.decisions["serving_default"].heats} == {False}
+    assert run_trials(DEMO / "digits" / "1")[1] == []
+
+
+def test_files_that_change_while_they_are_tried_are_not_believed(run_trials, tmp_path, monkeypatch):
+    import shutil
+
+    model = tmp_path / "model"
+    shutil.copytree(DEMO / "digits" / "1", model)
+    race = trials.run_race
+
+    def change(*args):
+        outcome = race(*args)
+        shutil.copy(DEMO / "digits" / "2" / "saved_model.pb", model)
+        return outcome
+
+    monkeypatch.setattr(trials, "run_race", change)
+    with pytest.raises(ModelFailedError, match="changed while"):
+        run_trials(model)
+    assert not list((tmp_path / "kept").glob("*/trial.json"))
+    assert not list((tmp_path / "kept").glob(".partial-*"))
 
 
 def test_with_nothing_kept_it_is_tried_each_time(run_trials, tmp_path):

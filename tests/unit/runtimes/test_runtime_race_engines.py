@@ -61,6 +61,13 @@ def raced_models(tf, tmp_path_factory) -> Path:
     )
     write_model(
         tf,
+        root / "two_inputs",
+        lambda w, x, y: {"sum": tf.matmul(x, w) + tf.matmul(y * 2.0, w)},
+        rows,
+        tf.TensorSpec((None, 6), tf.float32, name="y"),
+    )
+    write_model(
+        tf,
         root / "wide_inside",
         lambda w, x: {"y": tf.cast(tf.cast(x, tf.int64) * 2**33, tf.float32)},
         rows,
@@ -151,6 +158,37 @@ def test_outputs_are_the_callers_and_read_only(entrant, native, opened, options)
         np.testing.assert_array_equal(array, kept[name])
         assert not array.flags.writeable
         assert not np.may_share_memory(array, x)
+
+
+@pytest.mark.parametrize("entrant", FLOAT32, ids=NAMES)
+@pytest.mark.parametrize("rows", [3, 2000])
+def test_arrays_are_read_however_they_lie_and_whoever_may_write_to_them(entrant, rows, native, opened, options):
+    runtime = native("two_inputs")
+    other = opened(entrant, runtime, chosen=named_onnx(options, entrant))
+    rng = np.random.default_rng(rows)
+    plain = {name: rng.normal(size=(rows, 6)).astype("float32") for name in ("x", "y")}
+    raw = np.empty(rows * 24 + 4, np.uint8)
+    odd = raw[4:].view(np.float32).reshape(rows, 6)
+    odd[:] = plain["y"]
+    fixed = plain["y"].copy()
+    fixed.flags.writeable = False
+    expected = runtime.run("serving_default", plain)["sum"]
+    for x in (plain["x"], np.asfortranarray(plain["x"]), np.repeat(plain["x"], 2, axis=1)[:, ::2]):
+        for y in (plain["y"], fixed, odd, np.broadcast_to(fixed, fixed.shape)):
+            actual = other.run("serving_default", {"x": x, "y": y})["sum"]
+            np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("entrant", FLOAT32, ids=NAMES)
+def test_a_call_without_rows_is_answered_without_rows(entrant, native, opened, options):
+    runtime = native("network")
+    other = opened(entrant, runtime, chosen=named_onnx(options, entrant))
+    answer = other.run("serving_default", {"x": np.empty((0, 6), np.float32)})
+    assert {name: array.shape for name, array in answer.items()} == {
+        "again": (0, 4),
+        "hidden": (0, 4),
+        "scores": (0, 4),
+    }
 
 
 @pytest.mark.parametrize("entrant", FLOAT32, ids=NAMES)

@@ -13,7 +13,7 @@ from tensorhost.core.signatures import Signature
 from tensorhost.core.tensors import TensorSpec
 from tensorhost.runtimes.base import Precision, RuntimeName
 from tensorhost.runtimes.engine_files import EngineFile
-from tensorhost.runtimes.race.verdict import Entrant, Heat, decide, unportable
+from tensorhost.runtimes.race.verdict import Entrant, Heat, decide, decide_all, unportable
 
 TENSORFLOW = RuntimeName.TENSORFLOW
 OPENVINO = Entrant(RuntimeName.OPENVINO, Precision.FLOAT32)
@@ -68,6 +68,25 @@ def test_a_second_one_is_not_loaded_for_a_little():
 def test_the_models_own_runtime_must_be_far_better_to_be_kept_for_some_sizes():
     assert served(decide(TENSORFLOW, [heat(LITERT, {1: 6.0, 32: 0.75})])) == [(None, "litert")]
     assert served(decide(TENSORFLOW, [heat(LITERT, {1: 6.0, 32: 0.5})])) == [(1, "litert"), (None, None)]
+
+
+def test_one_signature_does_not_keep_all_of_tensorflow_alone():
+    quick, slow = heat(OPENVINO, {1: 4.0}), heat(OPENVINO, {1: 0.9})
+    decisions = decide_all(TENSORFLOW, {"a": [quick], "b": [slow]}, {"a": "", "b": ""})
+    assert [served(each) for each in decisions.values()] == [[(None, "openvino")], [(None, "openvino")]]
+    far_slower = heat(OPENVINO, {1: 0.3})
+    decisions = decide_all(TENSORFLOW, {"a": [quick], "b": [far_slower]}, {"a": "", "b": ""})
+    assert [served(each) for each in decisions.values()] == [[(None, "openvino")], [(None, None)]]
+
+
+def test_litert_is_not_left_for_nothing():
+    assert decide(RuntimeName.LITERT, [heat(OPENVINO, {1: 1.05})]).needs_native
+    assert not decide(RuntimeName.LITERT, [heat(OPENVINO, {1: 1.2})]).needs_native
+
+
+def test_who_was_timed_at_other_sizes_is_not_compared():
+    decision = decide(TENSORFLOW, [heat(OPENVINO, {1: 2.0, 8: 2.0}), heat(LITERT, {1: 9.0})])
+    assert served(decision) == [(None, "openvino")]
 
 
 def test_the_runtime_that_the_operator_names_serves_however_slow():
