@@ -88,13 +88,13 @@ def time_bare_loads() -> float:
 
 
 def without_tensorflow(folder: Path) -> str:
-    """The Python of an environment with tensorhost and OpenVINO alone, made first where it is missing."""
+    """The Python of an environment with tensorhost, as it is now, and OpenVINO alone."""
     python = folder / "bin" / "python"
     if not python.is_file():
-        print(f"installing tensorhost[openvino] into {folder}", flush=True)
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
-        pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(python)]
-        subprocess.run([*pip, "install", "--quiet", f"{_ROOT}[openvino]"], check=True)
+    print(f"installing tensorhost[openvino] into {folder}", flush=True)
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(python)]
+    subprocess.run([*pip, "install", "--quiet", f"{_ROOT}[openvino]"], check=True)
     return str(python)
 
 

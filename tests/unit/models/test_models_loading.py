@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from model_fakes import FakeRuntime, signature
+from model_fakes import FakeRuntime, probe_report, signature
 
 from tensorhost.core.errors import (
     ErrorCode,
@@ -19,8 +19,11 @@ from tensorhost.models import loading
 from tensorhost.models.config import ModelConfig
 from tensorhost.models.loading import LoadRequest, as_failure, load_version
 from tensorhost.models.repository import VersionOnDisk
+from tensorhost.models.trials import Tried
 from tensorhost.models.warmup import WarmupOptions
 from tensorhost.runtimes import Contents, LoadOptions, ModelFormat
+from tensorhost.runtimes.base import Precision, RuntimeName
+from tensorhost.runtimes.race.verdict import Decision, Entrant
 from tensorhost.telemetry import MemoryUsage
 
 ROWS = signature((None, 2))
@@ -182,3 +185,69 @@ def test_a_framework_is_imported_once_and_for_its_formats_only(monkeypatch):
     for model_format in (ModelFormat.TFLITE, ModelFormat.SAVED_MODEL, ModelFormat.KERAS_H5, ModelFormat.KERAS, None):
         loading.prepare_runtime(model_format, LoadOptions())
     assert imported == ["litert", "tensorflow", "keras"]
+
+
+WINNER = Entrant(RuntimeName.OPENVINO, Precision.FLOAT32)
+DECISION = Decision(RuntimeName.TENSORFLOW, ((2**31, WINNER),))
+
+
+@pytest.fixture
+def decided(attempt, tmp_path, monkeypatch):
+    """Loads a version that another runtime is to execute; says how often its form turned out to be of no use."""
+
+    def load(winner, native, runtime=RuntimeName.AUTO, on_warming=lambda: None, **config):
+        useless = []
+
+        def load_decided(*_):
+            if isinstance(winner, Exception):
+                raise winner
+            return winner
+
+        monkeypatch.setattr(loading, "load_decided", load_decided)
+        monkeypatch.setattr(loading, "load", lambda _path, _options: native)
+        files = VersionOnDisk("1", tmp_path / "1", ModelFormat.SAVED_MODEL, 1, 1.0)
+        request = LoadRequest(
+            ModelId("m", "1"),
+            files,
+            tmp_path,
+            ModelConfig(**config),
+            LoadOptions(runtime=runtime),
+            WarmupOptions(iterations=1, max_batch_rows=4, batching=True, threshold_s=1.0),
+            Tried(probe_report(), {"serving_default": DECISION}),
+            lambda: useless.append(1),
+        )
+        return load_version(request, on_warming), useless
+
+    return load
+
+
+def test_the_winner_executes_the_version(decided):
+    winner, native = FakeRuntime(lambda x: x, ROWS), FakeRuntime(lambda x: x, ROWS)
+    loaded, useless = decided(winner, native)
+    assert loaded.runtime is winner
+    assert loaded.decisions == {"serving_default": DECISION}
+    assert (useless, native.calls) == ([], [])
+
+
+@pytest.mark.parametrize(
+    "winner", [ModelFailedError("Damaged."), FakeRuntime(fails(ModelFailedError("Broken.")), ROWS)]
+)
+def test_where_the_winner_comes_to_nothing_the_models_own_runtime_serves(decided, winner):
+    native, warming = FakeRuntime(lambda x: x, ROWS), []
+    loaded, useless = decided(winner, native, on_warming=lambda: warming.append(1))
+    assert loaded.runtime is native
+    assert loaded.decisions == {}
+    assert (useless, warming) == ([1], [1])
+    assert isinstance(winner, Exception) or winner.closed
+
+
+def test_where_the_operator_named_the_winner_the_load_fails(decided):
+    with pytest.raises(ModelFailedError, match="Damaged"):
+        decided(ModelFailedError("Damaged."), FakeRuntime(lambda x: x, ROWS), RuntimeName.OPENVINO)
+
+
+def test_settings_that_do_not_fit_are_not_the_winners_fault(decided):
+    winner = FakeRuntime(lambda x: x, ROWS)
+    with pytest.raises(MisconfiguredModelError):
+        decided(winner, FakeRuntime(lambda x: x, ROWS), preprocessing={"tokenizer": "none.json"})
+    assert winner.closed
