@@ -46,6 +46,9 @@ class Assembler(Generic[Payload]):
         # Groups in the order in which they take turns; an empty group is removed.
         self._groups: dict[Hashable, deque[Entry[Payload]]] = {}
         self._queue_rows = 0
+        # As long as no more rows wait, and all in one group, they are the next batch.
+        self._undivided_rows = max_batch_rows if batched and batch_timeout_s == 0 and pace is None else 0
+        self._sure_rows = self._undivided_rows
         self._held = 0
         self._abandoned = 0
         self._latecomers = None if pace is None else Latecomers(pace)
@@ -58,6 +61,14 @@ class Assembler(Generic[Payload]):
         return self._queue_rows
 
     @property
+    def next_takes_all(self) -> bool:
+        """Whether all that waits is certain to be in the next batch, whatever is offered until then.
+
+        Only ever so where batches are neither held back nor subject to a latency goal.
+        """
+        return self._queue_rows <= self._sure_rows and len(self._groups) == 1
+
+    @property
     def is_empty(self) -> bool:
         """Whether there is nothing to take, not even an abandoned entry."""
         return not self._groups
@@ -68,9 +79,14 @@ class Assembler(Generic[Payload]):
         A single entry larger than the whole bound is taken when nothing else waits: it could never enter otherwise.
         """
         weight = entry.rows or 1
-        if self._queue_rows and self._queue_rows + weight > self._max_queue_rows:
+        if not self._queue_rows:
+            self._sure_rows = self._undivided_rows
+        elif self._queue_rows + weight > self._max_queue_rows:
             self._passed_rows += weight
             return False
+        if entry.max_batch_rows < self._sure_rows:
+            # Those behind it may find no room, until all of them have left.
+            self._sure_rows = entry.max_batch_rows
         group = self._groups.get(entry.group)
         if group is None:
             group = self._groups[entry.group] = deque()

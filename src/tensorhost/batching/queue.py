@@ -4,9 +4,9 @@ One queue per servable and signature. At most one call runs at a time: while it 
 all that fit go. Calls expected to take under a millisecond or so run on the event loop itself, since a hop to a
 thread would cost more; longer ones run on the servable's thread.
 
-What stays true: every waiter is answered exactly once, at its deadline at the latest; a waiter that left does not
-disturb the others; a call that fails is repeated request by request, so that only the guilty one gets its error; no
-error keeps a request's tensors alive.
+What stays true: every waiter is answered exactly once, at its deadline at the latest, or where a call runs on the event
+loop just then, when that call ends; a waiter that left does not disturb the others; a call that fails is repeated
+request by request, so that only the guilty one gets its error; no error keeps a request's tensors alive.
 """
 
 from __future__ import annotations
@@ -115,14 +115,11 @@ class BatchQueue:
             batched=options.batched,
             pace=self._pace,
         )
-        # Where every call runs on the event loop, a request needs no timer of its own: none could fire during a call,
-        # between two calls ``take`` finds whose deadline has passed, and nobody is held back beyond it. A latency goal
-        # lets some go ahead of others, whom ``take`` then does not look at; padding makes calls larger than batches.
+        # Whether every call runs on the event loop. Padding makes calls larger than batches.
         self._always_inline = (
             options.batched
             and options.max_batch_rows <= options.inline_rows
             and options.inline_elements is None
-            and self._pace is None
             and self._padding is None
         )
         self._loop = asyncio.get_running_loop()
@@ -188,7 +185,9 @@ class BatchQueue:
         if not self._busy:
             self._schedule_pull()
         timer = None
-        if (self._busy or not self._always_inline) and deadline != math.inf:
+        # Who is certain to be in the next call needs no timer where that call runs on the event loop: it begins in this
+        # turn of the loop or the next, ``take`` looks at the deadline first, and no timer could fire while it runs.
+        if deadline != math.inf and not (self._always_inline and self._assembler.next_takes_all):
             timer = self._loop.call_at(deadline, self._expire, entry)
         try:
             return await waiter.future
