@@ -132,6 +132,7 @@ class Assembler(Generic[Payload]):
                 continue
             if entry.deadline <= now:
                 batch.expired.append(entry)
+                self._passed_rows += entry.waiting_rows or 1
                 self._pop(group)
                 continue
             rows = entry.waiting_rows
@@ -174,7 +175,9 @@ class Assembler(Generic[Payload]):
         if entry.abandoned or entry.gone:
             return
         entry.abandoned = True
-        self._queue_rows -= entry.waiting_rows or 1
+        weight = entry.waiting_rows or 1
+        self._queue_rows -= weight
+        self._passed_rows += weight
         self._abandoned += 1
         if 2 * self._abandoned > self._held:
             self._sweep()

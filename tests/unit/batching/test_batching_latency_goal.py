@@ -2,6 +2,7 @@
 
 import math
 import random
+from collections import deque
 
 import pytest
 from hypothesis import given
@@ -239,6 +240,40 @@ def test_as_much_is_served_in_time_as_with_the_best_fixed_batch_size(cost, goal_
     assert in_time_rate(latencies, until, goal_s) >= 0.97 * max(fixed)
     if load > 1:
         assert in_time_rate(latencies, until, goal_s) >= 0.75 * best
+
+
+def test_who_leaves_unanswered_counts_among_those_that_come():
+    """Or overload would go unnoticed as soon as requests have deadlines."""
+    rng = random.Random(5)
+    assembler, pace = make(cheaper_together, 0.1)
+    rate = 1.5 * 32 / cheaper_together(32)
+    now, next_at, waiting = 0.0, 0.0, deque()
+    while now < 20.0:
+        while next_at <= now:
+            waiting.append(offer(assembler, None, next_at))
+            next_at += rng.expovariate(rate)
+        while waiting[0].offered_at < now - 0.2:
+            assembler.abandon(waiting.popleft())
+        now += cheaper_together(assembler.take(now).rows)
+    assert pace._arrival_rate == pytest.approx(rate, rel=0.1)
+
+
+def test_every_row_that_came_is_told_however_it_left():
+    assembler, pace = make(cheaper_together, 0.1, max_queue_rows=60)
+    told = []
+    pace.arrived = lambda rows, _now: told.append(rows)
+    offer(assembler, "expires", 0.0, rows=3, deadline=0.5)
+    offer(assembler, "expires, of no rows", 0.0, rows=0, deadline=0.5)
+    offer(assembler, "runs", 0.0, rows=2)
+    assembler.take(1.0)
+    large = offer(assembler, "leaves after its first slice", 1.0, rows=40)
+    assert assembler.take(1.0).rows == 32
+    assembler.abandon(large)
+    assembler.abandon(offer(assembler, "leaves", 1.0, rows=5))
+    offer(assembler, "waits", 1.0, rows=30)
+    assert not assembler.offer(Entry("refused", 40, "g", 1.0))
+    assembler.take(3.0)
+    assert told == [6, 46, 121]
 
 
 def test_nobody_is_forgotten_in_lasting_overload():
