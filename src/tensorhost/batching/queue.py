@@ -368,7 +368,8 @@ class BatchQueue:
         for name, first in batch.slices[0].entry.payload.inputs.items():
             parts = [part.entry.payload.inputs[name][part.start : part.stop] for part in batch.slices]
             if rows != batch.rows:
-                parts.extend([parts[-1][-1:]] * (rows - batch.rows))
+                last = next(part for part in reversed(parts) if len(part))[-1:]
+                parts.extend([last] * (rows - batch.rows))
             if first.dtype == object:
                 merged[name] = np.concatenate(parts)
                 continue

@@ -112,6 +112,16 @@ async def test_a_batch_is_filled_up_with_its_last_row_and_nobody_gets_more_than_
     assert bench.batches == [(3, "drained")]
 
 
+@pytest.mark.parametrize("values", [np.float32, object])
+async def test_a_batch_that_ends_with_a_request_of_no_rows_is_filled_up_with_the_row_before(values):
+    bench = Bench(padding=(Span(2, 4),))
+    nothing = {"x": np.zeros((0, 1), values)}
+    asked = bench.ask(1, 2, 3, dtype=values)
+    empty = asyncio.ensure_future(bench.queue.call(nothing, rows=0, deadline=math.inf, timings=Timings()))
+    assert [column(await asked), column(await empty)] == [[1, 2, 3] if values is object else [2, 4, 6], []]
+    assert bench.model.calls == [[1, 2, 3, 3]]
+
+
 async def test_strings_are_filled_up_as_well():
     bench = Bench(padding=(Span(2, 4),))
     answers = await asyncio.gather(bench.ask(b"a", b"b", dtype=object), bench.ask(b"c", dtype=object))
