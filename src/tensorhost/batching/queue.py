@@ -44,7 +44,7 @@ OnBatch = Callable[[int, str, float], None]
 """Told of each call: rows, why the batch closed, seconds."""
 
 OnLate = Callable[[int], None]
-"""Told how many requests of a call were answered after the latency goal."""
+"""Told how many requests a call has answered with outputs after the latency goal."""
 
 RETRY_AFTER_S = 1.0
 
@@ -319,11 +319,11 @@ class BatchQueue:
     def _learn(
         self, pace: Pace, batch: Batch[Waiter], outcomes: list[Outcome], started_at: float, seconds: float
     ) -> None:
-        """Tell the pace how long the call took, and count who was answered after the goal."""
+        """Tell the pace how long the call took, and count who was answered by it after the goal."""
         in_time_from = started_at + seconds - pace.goal_s
-        late = [entry for entry, _, _ in batch.slices if entry.offered_at < in_time_from]
+        late = sum(entry.offered_at < in_time_from and _has_outputs(entry.payload) for entry, _, _ in batch.slices)
         if late and self._on_late is not None:
-            self._on_late(sum(entry.gone and not entry.abandoned for entry in late))
+            self._on_late(late)
         # After a failure the seconds are those of several calls.
         if batch.rows and not any(isinstance(outcome, TensorhostError) for outcome in outcomes):
             pace.observe(batch.rows, seconds, batch.slices[0].entry.group)
@@ -396,6 +396,11 @@ def _pace(options: QueueOptions, padding: Padding | None) -> Pace | None:
 def _fail(waiter: Waiter, error: TensorhostError) -> None:
     if not waiter.future.done():
         waiter.future.set_exception(error)
+
+
+def _has_outputs(waiter: Waiter) -> bool:
+    future = waiter.future
+    return future.done() and not future.cancelled() and future.exception() is None
 
 
 def _never_ran(batch: Batch[Waiter], reason: str) -> list[Outcome]:
