@@ -49,6 +49,9 @@ class Assembler(Generic[Payload]):
         # As long as no more rows wait, and all in one group, they are the next batch.
         self._undivided_rows = max_batch_rows if batched and batch_timeout_s == 0 and pace is None else 0
         self._sure_rows = self._undivided_rows
+        self.last_is_next = False
+        """Whether the entry last taken in is certain to be in the next batch, whatever is offered until then; never
+        where batches are held back or subject to a latency goal."""
         self._held = 0
         self._abandoned = 0
         self._latecomers = None if pace is None else Latecomers(pace)
@@ -61,14 +64,6 @@ class Assembler(Generic[Payload]):
         return self._queue_rows
 
     @property
-    def next_takes_all(self) -> bool:
-        """Whether all that waits is certain to be in the next batch, whatever is offered until then.
-
-        Only ever so where batches are neither held back nor subject to a latency goal.
-        """
-        return self._queue_rows <= self._sure_rows and len(self._groups) == 1
-
-    @property
     def is_empty(self) -> bool:
         """Whether there is nothing to take, not even an abandoned entry."""
         return not self._groups
@@ -79,9 +74,10 @@ class Assembler(Generic[Payload]):
         A single entry larger than the whole bound is taken when nothing else waits: it could never enter otherwise.
         """
         weight = entry.rows or 1
-        if not self._queue_rows:
+        rows = self._queue_rows
+        if not rows:
             self._sure_rows = self._undivided_rows
-        elif self._queue_rows + weight > self._max_queue_rows:
+        elif rows + weight > self._max_queue_rows:
             self._passed_rows += weight
             return False
         if entry.max_batch_rows < self._sure_rows:
@@ -92,7 +88,8 @@ class Assembler(Generic[Payload]):
             group = self._groups[entry.group] = deque()
         group.append(entry)
         self._held += 1
-        self._queue_rows += weight
+        self._queue_rows = rows = rows + weight
+        self.last_is_next = rows <= self._sure_rows and len(self._groups) == 1
         return True
 
     def wait_until(self, now: float) -> float | None:
