@@ -82,8 +82,8 @@ tenth of the default: a thread with Python work to do, such as a load, then keep
 - **One await for a body, one write for an answer.** A body that comes in one piece is never copied; one in pieces is
   joined once. Head and body of an answer leave together, and between our application and our server they are one
   message.
-- **No timer for a request** whose calls all run on the event loop: nothing could run when it fired. Connections have
-  none either: one sweep a second looks at all deadlines.
+- **No timer for a request** that is certain to be in the next call, where calls run on the event loop: nothing could
+  run when it fired. Connections have none either: one sweep a second looks at all deadlines.
 - **No object per number.** The parser's numbers become one array of doubles and that the array the model takes; the
   answer is written from the output's own memory. Shapes are proved by counting brackets or comparing structures.
 - **Batches go into one aligned buffer** that the next batch uses again; TensorFlow reads it in place. Outputs are

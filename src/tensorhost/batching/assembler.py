@@ -46,6 +46,12 @@ class Assembler(Generic[Payload]):
         # Groups in the order in which they take turns; an empty group is removed.
         self._groups: dict[Hashable, deque[Entry[Payload]]] = {}
         self._queue_rows = 0
+        # As long as no more rows wait, and all in one group, they are the next batch.
+        self._undivided_rows = max_batch_rows if batched and batch_timeout_s == 0 and pace is None else 0
+        self._sure_rows = self._undivided_rows
+        self.last_is_next = False
+        """Whether the entry last taken in is certain to be in the next batch, whatever is offered until then; never
+        where batches are held back or subject to a latency goal."""
         self._held = 0
         self._abandoned = 0
         self._latecomers = None if pace is None else Latecomers(pace)
@@ -68,15 +74,22 @@ class Assembler(Generic[Payload]):
         A single entry larger than the whole bound is taken when nothing else waits: it could never enter otherwise.
         """
         weight = entry.rows or 1
-        if self._queue_rows and self._queue_rows + weight > self._max_queue_rows:
+        rows = self._queue_rows
+        if not rows:
+            self._sure_rows = self._undivided_rows
+        elif rows + weight > self._max_queue_rows:
             self._passed_rows += weight
             return False
+        if entry.max_batch_rows < self._sure_rows:
+            # Those behind it may find no room, until all of them have left.
+            self._sure_rows = entry.max_batch_rows
         group = self._groups.get(entry.group)
         if group is None:
             group = self._groups[entry.group] = deque()
         group.append(entry)
         self._held += 1
-        self._queue_rows += weight
+        self._queue_rows = rows = rows + weight
+        self.last_is_next = rows <= self._sure_rows and len(self._groups) == 1
         return True
 
     def wait_until(self, now: float) -> float | None:
@@ -116,6 +129,7 @@ class Assembler(Generic[Payload]):
                 continue
             if entry.deadline <= now:
                 batch.expired.append(entry)
+                self._passed_rows += entry.waiting_rows or 1
                 self._pop(group)
                 continue
             rows = entry.waiting_rows
@@ -158,7 +172,9 @@ class Assembler(Generic[Payload]):
         if entry.abandoned or entry.gone:
             return
         entry.abandoned = True
-        self._queue_rows -= entry.waiting_rows or 1
+        weight = entry.waiting_rows or 1
+        self._queue_rows -= weight
+        self._passed_rows += weight
         self._abandoned += 1
         if 2 * self._abandoned > self._held:
             self._sweep()

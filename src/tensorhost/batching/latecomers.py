@@ -3,7 +3,8 @@
 In a queue that is served strictly in order, more requests than can be served make everybody late: each is answered
 just after its time. So one that cannot be in time any more waits apart. It fills up calls that have room, and one call
 in eight begins with those who wait apart, so that all are answered even if the load never falls. None is dropped,
-unless its deadline passes.
+unless its deadline passes. What must stay true: among themselves they keep the order in which they came, so that one
+that needs much room is not passed by smaller ones for ever.
 
 The assembler owns the entries and their counts; nothing here ends an entry's life.
 """
@@ -71,11 +72,11 @@ class Latecomers:
         rows = _count(entries, limit)
         if in_time_from != -math.inf:
             in_time_from = now + pace.call_s(max(rows, 1), group) - pace.goal_s
-            while entries and entries[0].offered_at < in_time_from:
+            if entries and entries[0].offered_at < in_time_from:
                 if aside is None:
                     aside = self._groups[group] = _Aside()
                     limit = pace.limit(group, late=True)
-                aside.entries.append(entries.popleft())
+                _step_aside(entries, aside.entries, in_time_from)
             rows = _count(entries, limit)
         if aside is not None:
             self._admit(group, aside, entries, limit, rows)
@@ -102,15 +103,38 @@ class Latecomers:
             rows = 0
         admitted: list[Entry[Any]] = []
         while aside.entries and rows < limit:
-            entry = aside.entries.popleft()
-            admitted.append(entry)
-            rows += 0 if entry.abandoned else entry.waiting_rows
+            entry = aside.entries[0]
+            if not entry.abandoned:
+                if rows and not self._fits(entry, limit, rows):
+                    break
+                rows += entry.waiting_rows
+                limit = min(limit, entry.max_batch_rows)
+            admitted.append(aside.entries.popleft())
         if first:
             entries.extendleft(reversed(admitted))
         else:
             entries.extend(admitted)
         if not aside.entries:
             del self._groups[group]
+
+    def _fits(self, entry: Entry[Any], limit: int, rows: int) -> bool:
+        """Whether ``entry`` finds room in a call of ``limit`` that has ``rows``, as ``Assembler.take`` will see it."""
+        waiting, own = entry.waiting_rows, entry.max_batch_rows
+        if rows + waiting <= min(limit, own):
+            return True
+        is_split = waiting > min(limit if entry.taken_rows else self._pace.max_rows, own)
+        return is_split and rows < own
+
+
+def _step_aside(entries: Entries, aside: Entries, in_time_from: float) -> None:
+    """Move those at the head of ``entries`` that were offered before ``in_time_from``."""
+    oldest_at = aside[0].offered_at if aside else math.inf
+    returning: list[Entry[Any]] = []
+    while entries and entries[0].offered_at < in_time_from:
+        entry = entries.popleft()
+        # One that was in a call with a slice only, or found no room after all, was aside before: its place is in front.
+        (returning if entry.offered_at <= oldest_at else aside).append(entry)
+    aside.extendleft(reversed(returning))
 
 
 def _count(entries: Entries, limit: int) -> int:

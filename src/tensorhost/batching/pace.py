@@ -104,7 +104,7 @@ class Pace:
 
     def __init__(self, goal_s: float, max_rows: int, curve: CostCurve, padding: Padding) -> None:
         self.goal_s = goal_s
-        self._max_rows = max_rows
+        self.max_rows = max_rows
         self._curve = curve
         self._padding = padding
         self._group: Hashable = None
@@ -209,7 +209,7 @@ class Pace:
         best = next(rows for rows, rate in rates.items() if rate >= enough)
         # Warm-up may not have timed the largest batches, for want of memory; beyond its last point nothing is known
         # against them.
-        self._usual_rows = self._max_rows if best == self._curve.sizes[-1] else best
+        self._usual_rows = self.max_rows if best == self._curve.sizes[-1] else best
         self._plans.clear()
         self.calm.rows = 0
 

@@ -4,9 +4,9 @@ One queue per servable and signature. At most one call runs at a time: while it 
 all that fit go. Calls expected to take under a millisecond or so run on the event loop itself, since a hop to a
 thread would cost more; longer ones run on the servable's thread.
 
-What stays true: every waiter is answered exactly once, at its deadline at the latest; a waiter that left does not
-disturb the others; a call that fails is repeated request by request, so that only the guilty one gets its error; no
-error keeps a request's tensors alive.
+What stays true: every waiter is answered exactly once, at its deadline at the latest, or where a call runs on the event
+loop just then, when that call ends; a waiter that left does not disturb the others; a call that fails is repeated
+request by request, so that only the guilty one gets its error; no error keeps a request's tensors alive.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ OnBatch = Callable[[int, str, float], None]
 """Told of each call: rows, why the batch closed, seconds."""
 
 OnLate = Callable[[int], None]
-"""Told how many requests of a call were answered after the latency goal."""
+"""Told how many requests a call has answered with outputs after the latency goal."""
 
 RETRY_AFTER_S = 1.0
 
@@ -115,14 +115,11 @@ class BatchQueue:
             batched=options.batched,
             pace=self._pace,
         )
-        # Where every call runs on the event loop, a request needs no timer of its own: none could fire during a call,
-        # between two calls ``take`` finds whose deadline has passed, and nobody is held back beyond it. A latency goal
-        # lets some go ahead of others, whom ``take`` then does not look at; padding makes calls larger than batches.
+        # Whether every call runs on the event loop. Padding makes calls larger than batches.
         self._always_inline = (
             options.batched
             and options.max_batch_rows <= options.inline_rows
             and options.inline_elements is None
-            and self._pace is None
             and self._padding is None
         )
         self._loop = asyncio.get_running_loop()
@@ -188,7 +185,9 @@ class BatchQueue:
         if not self._busy:
             self._schedule_pull()
         timer = None
-        if (self._busy or not self._always_inline) and deadline != math.inf:
+        # Who is certain to be in the next call needs no timer where that call runs on the event loop: it begins in this
+        # turn of the loop or the next, ``take`` looks at the deadline first, and no timer could fire while it runs.
+        if deadline != math.inf and not (self._always_inline and self._assembler.last_is_next):
             timer = self._loop.call_at(deadline, self._expire, entry)
         try:
             return await waiter.future
@@ -320,11 +319,11 @@ class BatchQueue:
     def _learn(
         self, pace: Pace, batch: Batch[Waiter], outcomes: list[Outcome], started_at: float, seconds: float
     ) -> None:
-        """Tell the pace how long the call took, and count who was answered after the goal."""
+        """Tell the pace how long the call took, and count who was answered by it after the goal."""
         in_time_from = started_at + seconds - pace.goal_s
-        late = [entry for entry, _, _ in batch.slices if entry.offered_at < in_time_from]
+        late = sum(entry.offered_at < in_time_from and _has_outputs(entry.payload) for entry, _, _ in batch.slices)
         if late and self._on_late is not None:
-            self._on_late(sum(entry.gone and not entry.abandoned for entry in late))
+            self._on_late(late)
         # After a failure the seconds are those of several calls.
         if batch.rows and not any(isinstance(outcome, TensorhostError) for outcome in outcomes):
             pace.observe(batch.rows, seconds, batch.slices[0].entry.group)
@@ -369,7 +368,8 @@ class BatchQueue:
         for name, first in batch.slices[0].entry.payload.inputs.items():
             parts = [part.entry.payload.inputs[name][part.start : part.stop] for part in batch.slices]
             if rows != batch.rows:
-                parts.extend([parts[-1][-1:]] * (rows - batch.rows))
+                last = next(part for part in reversed(parts) if len(part))[-1:]
+                parts.extend([last] * (rows - batch.rows))
             if first.dtype == object:
                 merged[name] = np.concatenate(parts)
                 continue
@@ -396,6 +396,11 @@ def _pace(options: QueueOptions, padding: Padding | None) -> Pace | None:
 def _fail(waiter: Waiter, error: TensorhostError) -> None:
     if not waiter.future.done():
         waiter.future.set_exception(error)
+
+
+def _has_outputs(waiter: Waiter) -> bool:
+    future = waiter.future
+    return future.done() and not future.cancelled() and future.exception() is None
 
 
 def _never_ran(batch: Batch[Waiter], reason: str) -> list[Outcome]:

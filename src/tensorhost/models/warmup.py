@@ -132,7 +132,7 @@ def warm_up(
         runtime.tune(signature.name, [source.rows(size) for size in sizes])
     call_s = {size: _time(runtime, signature, source.rows(size), options.iterations) for size in sizes}
     inline_rows = _inline_rows(call_s, options.threshold_s)
-    padding = find_spans(lambda rows: runtime.run(signature.name, source.rows(rows)), call_s, options.iterations)
+    padding = find_spans(lambda inputs: runtime.run(signature.name, inputs), source.rows, call_s, options.iterations)
     return SignaturePlan(
         batched=not reason,
         reason=reason,

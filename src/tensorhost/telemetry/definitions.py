@@ -104,7 +104,7 @@ LATE_REQUESTS = Metric(
     "counter",
     "",
     _VERSION,
-    "Requests whose wait for a call and the call itself took longer than the latency goal.",
+    "Requests answered with outputs whose wait for a call and the call took longer than the latency goal.",
 )
 LOAD_DURATION = Metric("tensorhost_load_duration_seconds", "gauge", "seconds", _VERSION, "Time loading took.")
 WARMUP_DURATION = Metric("tensorhost_warmup_duration_seconds", "gauge", "seconds", _VERSION, "Time warm-up took.")

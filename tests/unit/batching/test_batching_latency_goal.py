@@ -2,6 +2,7 @@
 
 import math
 import random
+from collections import deque
 
 import pytest
 from hypothesis import given
@@ -102,6 +103,28 @@ def test_many_who_leave_while_waiting_apart_are_let_go_of():
     assert assembler.queue_rows == 0
     assert names(assembler.take(1.1)) == []
     assert assembler.is_empty
+
+
+def test_a_latecomer_that_does_not_fit_whole_keeps_its_place_before_smaller_ones():
+    assembler, _ = make(dearer_together, 0.05)
+    offer(assembler, "wide", 0.0, rows=6)
+    offer(assembler, "small", 0.0)
+    for turn in range(1, 9):
+        offer(assembler, "fresh", turn * 1.0, rows=4)
+        assert names(assembler.take(turn * 1.0)) == (["wide", "small"] if turn == 8 else ["fresh"])
+
+
+def test_a_latecomer_larger_than_any_call_takes_the_room_there_is_and_comes_first_again():
+    assembler, _ = make(dearer_together, 0.05)
+    offer(assembler, "huge", 0.0, rows=40)
+    offer(assembler, "small", 0.0)
+    for turn in range(1, 4):
+        offer(assembler, "fresh", turn * 1.0, rows=4)
+        batch = assembler.take(turn * 1.0)
+        assert [(part.entry.payload, part.start, part.stop) for part in batch.slices] == [
+            ("fresh", 0, 4),
+            ("huge", 4 * turn - 4, 4 * turn),
+        ]
 
 
 def test_a_deadline_that_passes_while_waiting_apart_is_told():
@@ -239,6 +262,77 @@ def test_as_much_is_served_in_time_as_with_the_best_fixed_batch_size(cost, goal_
     assert in_time_rate(latencies, until, goal_s) >= 0.97 * max(fixed)
     if load > 1:
         assert in_time_rate(latencies, until, goal_s) >= 0.75 * best
+
+
+def test_who_leaves_unanswered_counts_among_those_that_come():
+    """Or overload would go unnoticed as soon as requests have deadlines."""
+    rng = random.Random(5)
+    assembler, pace = make(cheaper_together, 0.1)
+    rate = 1.5 * 32 / cheaper_together(32)
+    now, next_at, waiting = 0.0, 0.0, deque()
+    while now < 20.0:
+        while next_at <= now:
+            waiting.append(offer(assembler, None, next_at))
+            next_at += rng.expovariate(rate)
+        while waiting[0].offered_at < now - 0.2:
+            assembler.abandon(waiting.popleft())
+        now += cheaper_together(assembler.take(now).rows)
+    assert pace._arrival_rate == pytest.approx(rate, rel=0.1)
+
+
+def test_every_row_that_came_is_told_however_it_left():
+    assembler, pace = make(cheaper_together, 0.1, max_queue_rows=60)
+    told = []
+    pace.arrived = lambda rows, _now: told.append(rows)
+    offer(assembler, "expires", 0.0, rows=3, deadline=0.5)
+    offer(assembler, "expires, of no rows", 0.0, rows=0, deadline=0.5)
+    offer(assembler, "runs", 0.0, rows=2)
+    assembler.take(1.0)
+    large = offer(assembler, "leaves after its first slice", 1.0, rows=40)
+    assert assembler.take(1.0).rows == 32
+    assembler.abandon(large)
+    assembler.abandon(offer(assembler, "leaves", 1.0, rows=5))
+    offer(assembler, "waits", 1.0, rows=30)
+    assert not assembler.offer(Entry("refused", 40, "g", 1.0))
+    assembler.take(3.0)
+    assert told == [6, 46, 121]
+
+
+def overload(draw_rows, goal_s):
+    """Requests answered in 40 s of overload, as (offered_at, latency), and those still waiting at the end."""
+    rng = random.Random(2)
+    assembler, pace = make(cheaper_together, goal_s, max_queue_rows=100_000)
+    sizes = [draw_rows(rng) for _ in range(1000)]
+    rate = 1.3 * 32 / cheaper_together(32) / (sum(sizes) / len(sizes))
+    now, next_at, answered, waiting = 0.0, 0.0, [], {}
+    while now < 40.0:
+        while next_at <= now:
+            waiting[offer(assembler, None, next_at, draw_rows(rng))] = None
+            next_at += rng.expovariate(rate)
+        if assembler.is_empty:
+            now = next_at
+            continue
+        batch = assembler.take(now)
+        now += cheaper_together(batch.rows)
+        pace.observe(batch.rows, cheaper_together(batch.rows), "g")
+        for part in batch.slices:
+            if part.entry.gone:
+                del waiting[part.entry]
+                answered.append((part.entry.offered_at, now - part.entry.offered_at))
+    return answered, list(waiting)
+
+
+@pytest.mark.parametrize(
+    "draw_rows",
+    [lambda _: 20, lambda rng: rng.choice([1, 20]), lambda rng: rng.choice([1, 5, 12, 31]), lambda _: 1],
+    ids=["20", "1 or 20", "1 to 31", "1"],
+)
+def test_latecomers_are_answered_in_the_order_in_which_they_came(draw_rows):
+    answered, waiting = overload(draw_rows, 0.3)
+    late = [offered_at for offered_at, latency in answered if latency > 0.3]
+    assert len(late) > 100
+    assert late == sorted(late)
+    assert min(entry.offered_at for entry in waiting) >= late[-1]
 
 
 def test_nobody_is_forgotten_in_lasting_overload():

@@ -547,7 +547,7 @@ async def test_a_busy_queue_is_served_in_turns_and_everybody_is_answered():
     assert bench.queue.queue_rows == 0
 
 
-async def test_a_request_held_back_runs_before_its_deadline_without_a_timer():
+async def test_a_request_held_back_runs_before_its_deadline():
     bench = Bench(batch_timeout_s=2.0, inline_rows=4)
     loop = asyncio.get_running_loop()
     started = loop.time()
@@ -564,3 +564,75 @@ async def test_who_waits_for_calls_on_the_event_loop_is_told_when_the_time_is_up
         await late
     assert column(await in_time) == [4]
     assert bench.model.calls == [[2.0]]
+
+
+class SlowOnLoop(Bench):
+    """Every call runs on the event loop and takes 0.8 ms of the loop's time."""
+
+    def __init__(self, monkeypatch, **options):
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        self.spent_s = 0.0
+        monkeypatch.setattr(loop, "time", lambda: started + self.spent_s)
+        model = Model()
+
+        def run(inputs):
+            self.spent_s += 0.0008
+            return model(inputs)
+
+        super().__init__(run, **({"inline_rows": 4, "max_queue_rows": 4096} | options))
+        self.model = model
+        self.timers = 0
+        call_at = loop.call_at
+
+        def counted(*arguments, **keywords):
+            self.timers += 1
+            return call_at(*arguments, **keywords)
+
+        monkeypatch.setattr(loop, "call_at", counted)
+
+    async def told_after(self, request):
+        """The time spent when ``request`` was told that its deadline had passed, some turns of the loop later."""
+        with pytest.raises(DeadlineExceededError):
+            await request
+        return self.spent_s
+
+
+async def test_behind_many_whose_calls_run_on_the_event_loop_a_deadline_is_answered_in_time(monkeypatch):
+    bench = SlowOnLoop(monkeypatch)
+    ahead = [bench.ask(1) for _ in range(2000)]
+    asked = bench.ask(2, deadline=asyncio.get_running_loop().time() + 0.01)
+    assert await bench.told_after(asked) == pytest.approx(0.012, abs=0.0025)
+    assert bench.queue.queue_rows > 1900
+    await asyncio.gather(*ahead)
+    assert all(2 not in call for call in bench.model.calls)
+
+
+async def test_behind_other_inner_shapes_a_deadline_is_answered_in_time(monkeypatch):
+    bench = SlowOnLoop(monkeypatch)
+    ahead = [bench.ask(inputs={"x": np.zeros((1, width), np.float32)}) for width in range(2, 200)]
+    asked = bench.ask(2, deadline=asyncio.get_running_loop().time() + 0.01)
+    assert await bench.told_after(asked) == pytest.approx(0.012, abs=0.0025)
+    await asyncio.gather(*ahead)
+
+
+async def test_behind_requests_that_ask_for_smaller_calls_a_deadline_is_answered_in_time(monkeypatch):
+    bench = SlowOnLoop(monkeypatch, max_batch_rows=400, inline_rows=400)
+    ahead = [bench.ask(1, max_batch_rows=1) for _ in range(200)]
+    asked = bench.ask(2, deadline=asyncio.get_running_loop().time() + 0.01)
+    assert await bench.told_after(asked) == pytest.approx(0.012, abs=0.0025)
+    await asyncio.gather(*ahead)
+    # The ceiling has left with those that asked for it.
+    bench.timers = 0
+    await asyncio.gather(*[bench.ask(1, deadline=asyncio.get_running_loop().time() + 0.01) for _ in range(2)])
+    assert bench.timers == 0
+
+
+@pytest.mark.parametrize(
+    ("rows", "timers"), [((1,), 0), ((1, 1, 1, 1), 0), ((1, 1, 1, 1, 1), 1), ((3, 2), 1), ((6,), 1)]
+)
+async def test_only_who_may_miss_the_next_call_on_the_event_loop_has_a_timer(monkeypatch, rows, timers):
+    bench = SlowOnLoop(monkeypatch)
+    deadline = asyncio.get_running_loop().time() + 1.0
+    await asyncio.gather(*[bench.ask(*range(count), deadline=deadline) for count in rows])
+    assert bench.timers == timers

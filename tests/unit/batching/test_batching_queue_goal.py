@@ -2,12 +2,13 @@
 
 import asyncio
 import math
+from concurrent.futures import Executor, Future
 
 import numpy as np
 import pytest
 
 from tensorhost.batching import BatchQueue, QueueOptions, Span
-from tensorhost.core.errors import InvalidRequestError
+from tensorhost.core.errors import DeadlineExceededError, InvalidRequestError
 from tensorhost.core.requests import Timings
 
 pytestmark = pytest.mark.looptime
@@ -49,9 +50,9 @@ class Bench:
             self.late.append,
         )
 
-    def ask(self, *values, dtype=np.float32):
+    def ask(self, *values, dtype=np.float32, deadline=math.inf):
         inputs = {"x": np.array([[value] for value in values], dtype)}
-        return asyncio.ensure_future(self.queue.call(inputs, rows=len(values), deadline=math.inf, timings=Timings()))
+        return asyncio.ensure_future(self.queue.call(inputs, rows=len(values), deadline=deadline, timings=Timings()))
 
 
 def column(outputs):
@@ -93,6 +94,31 @@ async def test_answers_after_the_goal_are_counted_and_the_curve_learns():
     assert not report.reachable
 
 
+async def test_only_who_was_answered_with_outputs_counts_as_late():
+    bench = Bench(lambda rows: 0.2, **GOAL)
+    answers = await asyncio.gather(bench.ask(13), bench.ask(1), bench.ask(*range(20, 30)), return_exceptions=True)
+    assert [isinstance(answer, InvalidRequestError) for answer in answers] == [True, False, False]
+    assert sum(bench.late) == 2
+
+
+async def test_who_was_told_during_the_call_that_its_deadline_had_passed_does_not_count_as_late():
+    class Thread(Executor):
+        def submit(self, fn, /, *arguments):
+            self.answer, self.call = Future(), lambda: fn(*arguments)
+            return self.answer
+
+    bench = Bench(lambda rows: 0.2, **(GOAL | {"inline_rows": 0}))
+    thread = bench.queue._executor = Thread()
+    # The virtual clock keeps to real time while a thread is at work, so this is short.
+    told, left, answered = bench.ask(1, deadline=asyncio.get_running_loop().time() + 0.01), bench.ask(2), bench.ask(3)
+    with pytest.raises(DeadlineExceededError):
+        await told
+    left.cancel()
+    thread.answer.set_result(thread.call())
+    assert column(await answered) == [6]
+    assert bench.late == [1]
+
+
 async def test_a_call_that_failed_teaches_nothing():
     bench = Bench(lambda rows: 0.5, **GOAL)
     before = bench.queue.pace_report().call_s
@@ -110,6 +136,16 @@ async def test_a_batch_is_filled_up_with_its_last_row_and_nobody_gets_more_than_
     assert [column(answer) for answer in answers] == [[2 * value for value in values] for values in requests]
     assert bench.model.calls == [[1, 2, 3, 3]]
     assert bench.batches == [(3, "drained")]
+
+
+@pytest.mark.parametrize("values", [np.float32, object])
+async def test_a_batch_that_ends_with_a_request_of_no_rows_is_filled_up_with_the_row_before(values):
+    bench = Bench(padding=(Span(2, 4),))
+    nothing = {"x": np.zeros((0, 1), values)}
+    asked = bench.ask(1, 2, 3, dtype=values)
+    empty = asyncio.ensure_future(bench.queue.call(nothing, rows=0, deadline=math.inf, timings=Timings()))
+    assert [column(await asked), column(await empty)] == [[1, 2, 3] if values is object else [2, 4, 6], []]
+    assert bench.model.calls == [[1, 2, 3, 3]]
 
 
 async def test_strings_are_filled_up_as_well():

@@ -1,23 +1,34 @@
 import time
 
+import numpy as np
 import pytest
 
 from tensorhost.batching import Span
+from tensorhost.core.errors import ModelFailedError
 from tensorhost.models.padding_trial import find_spans
 
 TIMED = {1: 0.001, 2: 0.001, 4: 0.001, 8: 0.001, 16: 0.001}
 
 
 class Machine:
-    """A clock that calls move: each as long as ``cost`` says, given its rows and those of the call before."""
+    """A clock that calls move: each as long as ``cost`` says, given its rows and those of the call before.
 
-    def __init__(self, cost):
+    Making inputs takes ``make_s`` a row.
+    """
+
+    def __init__(self, cost, make_s):
         self.now = 0.0
         self.cost = cost
+        self.make_s = make_s
         self.calls = []
         self.before = 0
 
-    def run(self, rows):
+    def make_rows(self, rows):
+        self.now += self.make_s * rows
+        return {"x": np.zeros((rows, 1))}
+
+    def run(self, inputs):
+        rows = len(inputs["x"])
         self.now += self.cost(rows, self.before)
         self.before = rows
         self.calls.append(rows)
@@ -25,10 +36,10 @@ class Machine:
 
 @pytest.fixture
 def tried(monkeypatch):
-    def run(cost, call_s=None, turns=3):
-        machine = Machine(cost)
+    def run(cost, call_s=None, turns=3, make_s=0.0):
+        machine = Machine(cost, make_s)
         monkeypatch.setattr(time, "perf_counter", lambda: machine.now)
-        return find_spans(machine.run, TIMED if call_s is None else call_s, turns), machine
+        return find_spans(machine.run, machine.make_rows, TIMED if call_s is None else call_s, turns), machine
 
     return run
 
@@ -83,3 +94,19 @@ def test_the_trial_ends_when_its_time_is_up(tried):
 def test_nothing_timed_is_nothing_tried(tried):
     assert tried(lambda rows, _: 1.0, {})[0] == ()
     assert tried(lambda rows, _: 1.0, {1: 0.001})[0] == ()
+
+
+def test_what_making_the_inputs_takes_does_not_count(tried):
+    spans, _ = tried(lambda rows, _: 0.001 if rows == 8 else 0.005, {1: 0.001, 8: 0.001}, make_s=0.005)
+    assert spans == (Span(1, 8),)
+
+
+@pytest.mark.parametrize("failing", [5, 8])
+def test_sizes_at_which_the_model_fails_are_left_as_they_are_and_the_others_tried(tried, failing):
+    def cost(rows, _):
+        if rows == failing:
+            raise ModelFailedError("Not with so many.")
+        return 0.001 if rows in TIMED else 0.005
+
+    assert Span(4, 8) not in (spans := tried(cost)[0])
+    assert Span(2, 4) in spans

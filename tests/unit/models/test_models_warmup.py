@@ -74,6 +74,18 @@ def refuses_several(x):
     return x
 
 
+def test_a_model_that_fails_at_a_size_between_those_that_are_timed_is_served():
+    def run(x):
+        if len(x) in {3, 6, 7}:
+            raise ModelFailedError("Not with so many.")
+        return x
+
+    plan, _ = warmed(run)
+    assert plan.batched
+    assert plan.padding == ()
+    assert sorted(plan.call_s) == [1, 2, 4, 8]
+
+
 def test_a_model_that_takes_one_row_only_is_served_unbatched():
     plan, _ = warmed(refuses_several)
     assert not plan.batched
