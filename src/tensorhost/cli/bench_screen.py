@@ -142,7 +142,8 @@ def _target_text(target: dict[str, Any]) -> str:
     else:
         where = "on its bare runtime" if target["kind"] == "runtime" else "through the engine, without HTTP"
         size_bytes = target["inputBytes"]
-    return f"{target['model']} version {target['version']} {where}: {rows}, {size_text(size_bytes)}"
+    executed = f", executed by {target['runtime']}" if target.get("runtime") else ""
+    return f"{target['model']} version {target['version']} {where}: {rows}, {size_text(size_bytes)}{executed}"
 
 
 def _seen(parts: Sequence[dict[str, Any]], elapsed_s: float, answered: int) -> str:

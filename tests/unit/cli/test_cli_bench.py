@@ -50,7 +50,8 @@ def generators(monkeypatch):
             pass
 
         def ready(self):
-            return {"model": "m", "version": "1", "rows": 1, "inputBytes": 8} if not self.asked[-1][2] else {}
+            facts = {"model": "m", "version": "1", "rows": 1, "inputBytes": 8, "runtime": "openvino"}
+            return facts if not self.asked[-1][2] else {}
 
         def run(self, progress, measuring):
             measuring()
@@ -149,10 +150,26 @@ def test_a_generator_that_dies_is_a_failure(generators, tmp_path):
 
 def test_a_model_on_disk_takes_the_settings_of_a_server(generators, tmp_path):
     generators.tallies = [tally_of(3)]
-    result = run(tmp_path, "--max-batch-size", 4, "--no-probe", "--custom-op-library", "/x.so", "-i", "[[1, 2]]")
+    result = run(
+        tmp_path,
+        "--max-batch-size",
+        4,
+        "--no-probe",
+        "--custom-op-library",
+        "/x.so",
+        "--runtime",
+        "auto",
+        "-i",
+        "[[1, 2]]",
+    )
     assert result.exit_code == 1, "the stand-in knows no facts of a given body"
     ((target, _, body, _),) = generators.asked
-    assert target.settings == {"max_batch_size": 4, "probe": False, "custom_op_libraries": ["/x.so"]}
+    assert target.settings == {
+        "max_batch_size": 4,
+        "probe": False,
+        "custom_op_libraries": ["/x.so"],
+        "runtime": "auto",
+    }
     assert json.loads(body) == {"inputs": [[1, 2]]}
 
 
@@ -160,7 +177,7 @@ def test_a_bare_runtime(generators, tmp_path):
     generators.tallies = [tally_of(3)]
     result = run(tmp_path, "--bare", "--version", "2")
     assert result.exit_code == 0, result.output
-    assert "m version 1 on its bare runtime: 1 row a request, 8 B" in result.stdout
+    assert "m version 1 on its bare runtime: 1 row a request, 8 B, executed by openvino" in result.stdout
     ((target, *_),) = generators.asked
     assert (target.bare, target.version, target.rows) == (True, "2", 1)
 
