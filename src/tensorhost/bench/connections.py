@@ -13,9 +13,10 @@ import ssl
 from collections.abc import Sequence
 from typing import cast
 
-from tensorhost.bench.pacing import BROKEN, UNREACHABLE, Finished
+from tensorhost.bench.pacing import BROKEN, NO_FILES, UNREACHABLE, Finished
 from tensorhost.bench.plan import HttpTarget
 from tensorhost.bench.responses import BadResponseError, Response, ResponseReader
+from tensorhost.telemetry import TOO_MANY_OPEN_FILES
 
 NOT_HTTP = "INVALID_ANSWER"
 """Counted when what came back was no HTTP response."""
@@ -69,10 +70,10 @@ class Connection(asyncio.Protocol):
     async def _connect_and_send(self) -> None:
         try:
             await self.connect()
-        except OSError:
+        except OSError as error:
             await asyncio.sleep(_RETRY_S)
             self._connecting = None
-            self._answer(UNREACHABLE)
+            self._answer(NO_FILES if error.errno in TOO_MANY_OPEN_FILES else UNREACHABLE)
             return
         self._connecting = None
         if self._transport is not None:

@@ -22,10 +22,14 @@ from typing import Any, Protocol
 
 from tensorhost.bench.connections import connect_all, open_lanes
 from tensorhost.bench.open_loop import pace
-from tensorhost.bench.pacing import UNREACHABLE
+from tensorhost.bench.pacing import NO_FILES, UNREACHABLE
 from tensorhost.bench.plan import HttpTarget, Load, ModelTarget, Plan
 from tensorhost.bench.tally import Tally
 from tensorhost.core.errors import TensorhostError
+from tensorhost.telemetry import TOO_MANY_OPEN_FILES, allow_open_files
+
+_OTHER_FILES = 64
+"""Files open besides connections: the pipes to who started this process, the event loop's own."""
 
 _TELL_EVERY_S = 0.2
 _SWITCH_INTERVAL_S = 0.0005
@@ -153,7 +157,14 @@ async def _main(plan: Plan, body: bytes, source: RawIOBase, say: Say) -> None:
     except TensorhostError as error:
         say({"error": {"code": error.code.value, "message": error.message}})
     except OSError as error:
-        say({"error": {"code": UNREACHABLE, "message": f"No connection could be made: {error.strerror or error}."}})
+        say({"error": _no_connection(error)})
+
+
+def _no_connection(error: OSError) -> dict[str, str]:
+    if error.errno in TOO_MANY_OPEN_FILES:
+        message = f"{error.strerror}: the system allows fewer connections than asked for; raise its limit (ulimit -n)."
+        return {"code": NO_FILES, "message": message}
+    return {"code": UNREACHABLE, "message": f"No connection could be made: {error.strerror or error}."}
 
 
 def _speaker() -> Say:
@@ -180,6 +191,8 @@ def main() -> None:
     plan_bytes, body_bytes = map(int, source.readline().split())
     plan = Plan.from_json(json.loads(_read(source, plan_bytes)))
     body = _read(source, body_bytes)
+    if isinstance(plan.target, HttpTarget):
+        allow_open_files(max(load.concurrency for load in plan.loads) + _OTHER_FILES)
     exact = any(load.rate is not None for load in plan.loads)
     with asyncio.Runner(loop_factory=loop_factory(exact_timers=exact)) as runner:
         runner.run(_main(plan, body, source, say))
