@@ -41,7 +41,9 @@ Say = Callable[[dict[str, Any]], None]
 class Run(Protocol):
     """A load being put on."""
 
-    tally: Tally
+    @property
+    def tally(self) -> Tally:
+        """What it has come to by now."""
 
     @property
     def elapsed_s(self) -> float:
