@@ -91,6 +91,8 @@ async def carry_out(plan: Plan, body: bytes, go: asyncio.Queue[bool], say: Say) 
         say({"ready": target.facts()})
         for load in plan.loads:
             if not await go.get():
+                # Stopped between two loads; whoever has begun to wait for this one's result must not wait in vain.
+                say({"result": Tally().to_json()})
                 return
             async with target.begin(load) as run_of:
                 stopped = False

@@ -168,7 +168,10 @@ def _server(
 
 
 def _finish(
-    aim: Aim, outcome: tuple[list[dict[str, Any]], CommandError | None], as_json: bool, output: Path | None
+    aim: Aim,
+    outcome: tuple[list[dict[str, Any]], CommandError | KeyboardInterrupt | None],
+    as_json: bool,
+    output: Path | None,
 ) -> None:
     runs, failure = outcome
     if runs or failure is None:

@@ -69,6 +69,16 @@ def test_stopping_while_it_warms_up_measures_nothing(stub):
     assert (tally.answered, tally.failed) == (0, 0)
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_stopping_between_two_loads_measures_no_more(stub, count):
+    with generators(stub.url, TEN, LONG, count=count) as running:
+        running.ready()
+        assert running.run(ignore, ignore).answered == 10
+        running.stop()
+        tally = running.run(ignore, ignore)
+    assert (tally.answered, tally.failed) == (0, 0)
+
+
 def test_a_generator_that_dies_is_an_error(stub):
     with generators(stub.url, LONG) as running:
         running.ready()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections import Counter
 
 import pytest
@@ -12,6 +13,7 @@ from tensorhost.bench import GeneratorError
 from tensorhost.bench.tally import Tally
 from tensorhost.cli import app, bench_run
 from tensorhost.cli.bench_screen import bar
+from tensorhost.client import Client
 
 MODEL = {
     "signatures": {"serving_default": {"inputs": [{"name": "x", "dtype": "float32", "shape": [None, 2]}]}},
@@ -49,6 +51,9 @@ def generators(monkeypatch):
         def __exit__(self, *exception):
             pass
 
+        def stop(self):
+            pass
+
         def ready(self):
             facts = {"model": "m", "version": "1", "rows": 1, "inputBytes": 8, "runtime": "openvino"}
             return facts if not self.asked[-1][2] else {}
@@ -57,7 +62,9 @@ def generators(monkeypatch):
             measuring()
             progress("progress", [{"elapsedS": 1.0, "answered": 1, "failed": 0, "p50S": 0.1, "p99S": 0.2}])
             outcome = self.tallies.pop(0)
-            if isinstance(outcome, Exception):
+            if callable(outcome):
+                outcome = outcome()
+            if isinstance(outcome, BaseException):
                 raise outcome
             return outcome
 
@@ -180,6 +187,57 @@ def test_a_bare_runtime(generators, tmp_path):
     assert "m version 1 on its bare runtime: 1 row a request, 8 B, executed by openvino" in result.stdout
     ((target, *_),) = generators.asked
     assert (target.bare, target.version, target.rows) == (True, "2", 1)
+
+
+def press_ctrl_c(times=1):
+    for _ in range(times):
+        signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("presses", [1, 2])
+def test_ctrl_c_while_the_servers_metrics_are_read_loses_no_run(stub, generators, tmp_path, monkeypatch, presses):
+    stub.answers(MODEL)
+    generators.tallies = [tally_of(4), tally_of(5)]
+    read = []
+
+    def metrics(_client):
+        read.append("metrics")
+        if len(read) == 2:  # the one before the run, the one after it
+            press_ctrl_c(presses)
+        return {"models": {}}
+
+    monkeypatch.setattr(Client, "metrics", metrics)
+    result = run("m", "--url", stub.url, "-c", "1,8", "--output", tmp_path / "out.json")
+    assert result.exit_code == 0, result.output
+    (one,) = json.loads((tmp_path / "out.json").read_text())["runs"]
+    assert (one["requests"], one["interrupted"]) == (4, False), "the run was whole by then"
+    assert "1 in flight" in result.stdout
+    assert len(generators.tallies) == 1
+
+
+def test_ctrl_c_ends_the_run_and_those_to_come(stub, generators):
+    def interrupted():
+        press_ctrl_c()
+        return tally_of(2)
+
+    stub.answers(MODEL)
+    generators.tallies = [tally_of(4), interrupted, tally_of(5)]
+    result = run("m", "--url", stub.url, "-c", "1,8,32", "--json")
+    assert result.exit_code == 0, result.output
+    assert [(one["requests"], one["interrupted"]) for one in json.loads(result.stdout)["runs"]] == [
+        (4, False),
+        (2, True),
+    ]
+
+
+def test_a_second_ctrl_c_ends_the_command_with_the_runs_that_were_finished(stub, generators, tmp_path):
+    stub.answers(MODEL)
+    generators.tallies = [tally_of(4), lambda: press_ctrl_c(2)]
+    result = run("m", "--url", stub.url, "-c", "1,8", "--output", tmp_path / "out.json")
+    assert result.exit_code == 130
+    assert "1 in flight" in result.stdout
+    assert [one["requests"] for one in json.loads((tmp_path / "out.json").read_text())["runs"]] == [4]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 @pytest.mark.parametrize(
