@@ -20,13 +20,12 @@ from contextlib import asynccontextmanager
 from io import FileIO, RawIOBase
 from typing import Any, Protocol
 
-from tensorhost.bench.connections import connect_all, open_lanes
+from tensorhost.bench.connections import connect_all, failure_code, failure_message, open_lanes
 from tensorhost.bench.open_loop import pace
-from tensorhost.bench.pacing import NO_FILES, UNREACHABLE
 from tensorhost.bench.plan import HttpTarget, Load, ModelTarget, Plan
 from tensorhost.bench.tally import Tally
 from tensorhost.core.errors import TensorhostError
-from tensorhost.telemetry import TOO_MANY_OPEN_FILES, allow_open_files
+from tensorhost.telemetry import allow_open_files
 
 _OTHER_FILES = 64
 """Files open besides connections: the pipes to who started this process, the event loop's own."""
@@ -161,14 +160,7 @@ async def _main(plan: Plan, body: bytes, source: RawIOBase, say: Say) -> None:
     except TensorhostError as error:
         say({"error": {"code": error.code.value, "message": error.message}})
     except OSError as error:
-        say({"error": _no_connection(error)})
-
-
-def _no_connection(error: OSError) -> dict[str, str]:
-    if error.errno in TOO_MANY_OPEN_FILES:
-        message = f"{error.strerror}: the system allows fewer connections than asked for; raise its limit (ulimit -n)."
-        return {"code": NO_FILES, "message": message}
-    return {"code": UNREACHABLE, "message": f"No connection could be made: {error.strerror or error}."}
+        say({"error": {"code": failure_code(error), "message": failure_message(error)}})
 
 
 def _speaker() -> Say:

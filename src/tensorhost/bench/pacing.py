@@ -19,9 +19,6 @@ from tensorhost.bench.tally import Tally
 UNREACHABLE = "UNREACHABLE"
 """Counted when no connection could be made."""
 
-NO_FILES = "TOO_MANY_OPEN_FILES"
-"""Counted when this machine's own limit of open files kept a connection from being made."""
-
 BROKEN = "CONNECTION_BROKEN"
 """Counted when the connection ended before the answer."""
 

@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from tensorhost.bench.connections import NOT_HTTP, connect_all, open_lanes
-from tensorhost.bench.pacing import BROKEN, NO_FILES, UNREACHABLE
+from tensorhost.bench.connections import NO_FILES, NOT_HTTP, connect_all, open_lanes
+from tensorhost.bench.pacing import BROKEN, UNREACHABLE
 from tensorhost.bench.plan import HttpTarget
 
 BODY = b'{"inputs": [1]}'
