@@ -123,7 +123,7 @@ def _remarks(run: dict[str, Any]) -> Iterator[tuple[str, str]]:
         said = f"the generator was late by {late['p50']:.3f} ms (median), {late['p99']:.3f} ms (p99)"
         yield said + (", which is part of the latencies" if is_late else ""), "yellow" if is_late else "dim"
     if generator["waitedForConnection"]:
-        yield f"{generator['waitedForConnection']:,} requests were due while every connection was busy", "yellow"
+        yield f"{generator['waitedForConnection']:,} due requests had to wait for a free connection", "yellow"
     if generator["unsent"]:
         yield (
             f"{generator['unsent']:,} due requests were never sent: the rate is not carried, and latencies lack them",

@@ -116,7 +116,7 @@ def test_an_open_loop_that_falls_behind_says_so(stub, generators):
     result = run("m", "--url", stub.url, "--rate", 100, "-c", 2)
     assert "100/s, 2 at most" in result.stdout
     assert "late by 10.000 ms (median), 10.000 ms (p99), which is part of the latencies" in result.stdout
-    assert "9 requests were due while every connection was busy" in result.stdout
+    assert "9 due requests had to wait for a free connection" in result.stdout
     assert "5 due requests were never sent" in result.stdout
 
 
