@@ -76,6 +76,17 @@ def test_an_open_loop(demo):
     assert one["generator"]["latenessMs"]["p50"] >= 0
 
 
+def test_the_calls_of_all_workers_of_a_server_are_counted():
+    with RunningServer(DEMO_MODELS / "wine", "--no-probe", "--workers", "2") as server:
+        server.wait_for("ready")
+        _, (one,) = measured("wine", "--url", url_of(server), "-n", 400, "-c", 16)
+        assert server.stop() == 0
+    assert (one["requests"], one["failed"]) == (400, 0)
+    calls = one["batches"]
+    assert calls["count"] == sum(calls["byRows"].values())
+    assert calls["count"] * calls["averageRows"] == pytest.approx(400, rel=0.01)
+
+
 def test_refusals_are_counted_by_code_and_nothing_answered_is_exit_code_1(demo):
     # The request is answered once before the load begins; only then does its model go.
     bench = start("digits", "--url", url_of(demo), "-d", 60, "--warmup", 0, "-c", 2, "--json")

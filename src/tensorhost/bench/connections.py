@@ -16,9 +16,13 @@ from typing import cast
 from tensorhost.bench.pacing import BROKEN, UNREACHABLE, Finished
 from tensorhost.bench.plan import HttpTarget
 from tensorhost.bench.responses import BadResponseError, Response, ResponseReader
+from tensorhost.telemetry import TOO_MANY_OPEN_FILES
 
 NOT_HTTP = "INVALID_ANSWER"
 """Counted when what came back was no HTTP response."""
+
+NO_FILES = "TOO_MANY_OPEN_FILES"
+"""Counted when this machine's own limit of open files kept a connection from being made."""
 
 _RETRY_S = 0.1
 
@@ -69,10 +73,10 @@ class Connection(asyncio.Protocol):
     async def _connect_and_send(self) -> None:
         try:
             await self.connect()
-        except OSError:
+        except OSError as error:
             await asyncio.sleep(_RETRY_S)
             self._connecting = None
-            self._answer(UNREACHABLE)
+            self._answer(failure_code(error))
             return
         self._connecting = None
         if self._transport is not None:
@@ -123,6 +127,18 @@ async def connect_all(lanes: Sequence[Connection]) -> None:
     """Connect every lane, a few at a time, as the queue of a listener is short. Raises OSError."""
     for start in range(0, len(lanes), 64):
         await asyncio.gather(*(lane.connect() for lane in lanes[start : start + 64]))
+
+
+def failure_code(error: OSError) -> str:
+    """What a connection that could not be made is counted as: nobody answers there, or it is this machine's limit."""
+    return NO_FILES if error.errno in TOO_MANY_OPEN_FILES else UNREACHABLE
+
+
+def failure_message(error: OSError) -> str:
+    """The same as a sentence for the user."""
+    if error.errno in TOO_MANY_OPEN_FILES:
+        return f"{error.strerror}: the system allows fewer connections than asked for; raise its limit (ulimit -n)."
+    return f"No connection could be made: {error.strerror or error}."
 
 
 def _error_of(response: Response) -> str | None:

@@ -20,12 +20,15 @@ from contextlib import asynccontextmanager
 from io import FileIO, RawIOBase
 from typing import Any, Protocol
 
-from tensorhost.bench.connections import connect_all, open_lanes
+from tensorhost.bench.connections import connect_all, failure_code, failure_message, open_lanes
 from tensorhost.bench.open_loop import pace
-from tensorhost.bench.pacing import UNREACHABLE
 from tensorhost.bench.plan import HttpTarget, Load, ModelTarget, Plan
 from tensorhost.bench.tally import Tally
 from tensorhost.core.errors import TensorhostError
+from tensorhost.telemetry import allow_open_files
+
+_OTHER_FILES = 64
+"""Files open besides connections: the pipes to who started this process, the event loop's own."""
 
 _TELL_EVERY_S = 0.2
 _SWITCH_INTERVAL_S = 0.0005
@@ -37,7 +40,9 @@ Say = Callable[[dict[str, Any]], None]
 class Run(Protocol):
     """A load being put on."""
 
-    tally: Tally
+    @property
+    def tally(self) -> Tally:
+        """What it has come to by now."""
 
     @property
     def elapsed_s(self) -> float:
@@ -85,6 +90,8 @@ async def carry_out(plan: Plan, body: bytes, go: asyncio.Queue[bool], say: Say) 
         say({"ready": target.facts()})
         for load in plan.loads:
             if not await go.get():
+                # Stopped between two loads; whoever has begun to wait for this one's result must not wait in vain.
+                say({"result": Tally().to_json()})
                 return
             async with target.begin(load) as run_of:
                 stopped = False
@@ -153,7 +160,7 @@ async def _main(plan: Plan, body: bytes, source: RawIOBase, say: Say) -> None:
     except TensorhostError as error:
         say({"error": {"code": error.code.value, "message": error.message}})
     except OSError as error:
-        say({"error": {"code": UNREACHABLE, "message": f"No connection could be made: {error.strerror or error}."}})
+        say({"error": {"code": failure_code(error), "message": failure_message(error)}})
 
 
 def _speaker() -> Say:
@@ -180,6 +187,8 @@ def main() -> None:
     plan_bytes, body_bytes = map(int, source.readline().split())
     plan = Plan.from_json(json.loads(_read(source, plan_bytes)))
     body = _read(source, body_bytes)
+    if isinstance(plan.target, HttpTarget):
+        allow_open_files(max(load.concurrency for load in plan.loads) + _OTHER_FILES)
     exact = any(load.rate is not None for load in plan.loads)
     with asyncio.Runner(loop_factory=loop_factory(exact_timers=exact)) as runner:
         runner.run(_main(plan, body, source, say))

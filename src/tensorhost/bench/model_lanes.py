@@ -1,7 +1,8 @@
 """Lanes into a model of this process, through the engine and its queue.
 
 The model is loaded by the manager, as a server would: tried out, warmed up, proved for batching. What is measured is
-what a front end asks of the engine, without sockets and JSON.
+what a front end asks of the engine, without sockets and JSON. What stays true: no lane keeps the event loop to itself,
+whatever the engine does with its requests.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from tensorhost.bench.pacing import Finished
 from tensorhost.bench.plan import ModelTarget
 from tensorhost.bench.tally import Tally
 from tensorhost.codecs import JsonObject, decode_inputs
-from tensorhost.core.errors import CanonicalCode, ModelFailedError, TensorhostError
+from tensorhost.core.errors import CanonicalCode, ErrorCode, ModelFailedError, TensorhostError
 from tensorhost.core.ids import version_key
 from tensorhost.core.signatures import Signature
 from tensorhost.core.tensors import Tensors
@@ -27,9 +28,16 @@ from tensorhost.inference import InferenceEngine
 from tensorhost.models.manager import ModelManager
 from tensorhost.models.repository import describe_path
 from tensorhost.models.synthesis import candidates
-from tensorhost.settings import load_settings
+from tensorhost.settings import Settings, load_settings
 
 _MAX_ELEMENTS = 2**27
+
+_REFUSED_PAUSE_S = 0.1
+"""How long a lane waits after it was refused for lack of room: asking again at once would take the processor from the
+requests that were let in."""
+
+_SERVER_LIMITS = ("max_in_flight", "max_queue_rows")
+_NO_LIMIT = 2**31
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +49,23 @@ class LoadedModel:
     version: str
     signature: Signature
     inputs: Tensors
+    runtime: str = ""
+    """What executes it."""
+
+    @property
+    def rows(self) -> int:
+        """Rows of a request."""
+        first = next(iter(self.inputs.values()))
+        return len(first) if first.ndim else 1
 
     def facts(self) -> dict[str, Any]:
         """What was loaded and is asked, JSON-ready."""
-        first = next(iter(self.inputs.values()))
         return {
             "model": self.name,
             "version": self.version,
             "signature": self.signature.name,
-            "rows": len(first) if first.ndim else 1,
+            "runtime": self.runtime,
+            "rows": self.rows,
             "inputBytes": sum(array.nbytes for array in self.inputs.values()),
         }
 
@@ -109,6 +125,9 @@ class EngineLane:
                     await engine.run(admission, call, model.inputs)
             except TensorhostError as raised:
                 error = raised.code.value
+            if error is not None or not model.rows:
+                # Refusals, and answers of no rows, come without a turn of the event loop.
+                await asyncio.sleep(_REFUSED_PAUSE_S if error == ErrorCode.OVERLOADED.value else 0)
             finished, self._finished = self._finished, None
             if finished is not None:
                 finished(self, error)
@@ -125,7 +144,7 @@ async def loaded(target: ModelTarget, body: bytes) -> AsyncIterator[LoadedModel]
     Raises:
         TensorhostError: it cannot be loaded, or takes no such inputs.
     """
-    settings = load_settings(None, **target.settings)
+    settings = engine_settings(target.settings)
     path = Path(target.path)
     found = await asyncio.to_thread(describe_path, path, now=time.time(), settle_s=0.0)
     version = target.version or max(found.versions, key=version_key, default=None)
@@ -136,14 +155,25 @@ async def loaded(target: ModelTarget, body: bytes) -> AsyncIterator[LoadedModel]
         with await engine.admit(name, served, engine.deadline(None)) as admission:
             call = engine.prepare(admission, target.signature)
             specs = call.preprocessing.wire_specs
+            runtime = admission.servable.loaded.runtime.name
         asked = Signature(call.signature.name, specs, call.signature.outputs)
         if body:
             inputs: Tensors = decode_inputs(JsonObject.parse(body), specs, max_elements=_MAX_ELEMENTS)
         else:
             inputs = await _made_up(engine, name, served, asked, target.rows)
-        model = LoadedModel(engine, name, served, asked, inputs)
+        model = LoadedModel(engine, name, served, asked, inputs, runtime)
         await _ask(model)
         yield model
+
+
+def engine_settings(given: dict[str, Any]) -> Settings:
+    """A server's settings, without the limits that protect it from its clients where nobody has set them.
+
+    The lanes bound what is in the engine and its queue already.
+    """
+    settings = load_settings(None, **given)
+    lifted = {name: _NO_LIMIT for name in _SERVER_LIMITS if name not in settings.model_fields_set}
+    return settings.model_copy(update=lifted)
 
 
 async def _made_up(engine: InferenceEngine, name: str, version: str, signature: Signature, rows: int) -> Tensors:

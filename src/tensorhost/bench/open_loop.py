@@ -2,6 +2,10 @@
 
 A request for which no lane is free waits, and its latency counts from when it was due: a server that falls behind
 cannot slow down the clients that would show it.
+
+Every due request is counted in the lateness, with a lane or without: a generator that was held up shows there, and what
+it did to the latencies is not blamed on the server. While every lane is busy due requests are noticed up to
+``_BUSY_PAUSE_S`` late, which delays none of them, for none could be sent.
 """
 
 from __future__ import annotations
@@ -45,19 +49,20 @@ class OpenLoop(Pace):
         ):
             self._left -= 1
             self._number += 1
+            self.tally.lateness.add(now - due_at)
             if self._free:
-                self.tally.lateness.add(now - due_at)
                 self._send(self._free.pop(), due_at, now)
             else:
                 self.tally.waited += 1
                 self._waiting.append(due_at)
 
     def _next(self, lane: Lane, now: float) -> None:
-        self._take_due(now)
+        # Those that wait were due before those not noticed yet.
         if self._waiting and self._is_open(now):
             self._send(lane, self._waiting.popleft(), now)
         else:
             self._free.append(lane)
+        self._take_due(now)
 
     def _end_when_done(self) -> None:
         # With a number of requests instead of a time, those that wait are sent, too.

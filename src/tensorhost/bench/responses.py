@@ -1,7 +1,8 @@
 """Reads HTTP/1.1 responses from the bytes of one connection, one response at a time. Pure.
 
 It reads what a load generator must know: when a response is complete, its status, whether the connection stays open,
-and the body of a refusal. The body of an answer is counted and dropped. Bytes nobody asked for are an error.
+and the body of a refusal. The body of an answer is counted and dropped as it comes, in chunks or not: memory and time
+do not depend on how it is cut. Bytes nobody asked for are an error.
 """
 
 from __future__ import annotations
@@ -14,6 +15,10 @@ _MAX_KEPT_BYTES = 2**16
 _STATUS = re.compile(rb"HTTP/1\.([01]) (\d\d\d)[ \r]")
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+) *\r\n", re.IGNORECASE)
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding: *chunked *\r\n", re.IGNORECASE)
+_FIRST_CHUNK = re.compile(rb"([0-9a-fA-F]+)[^\r\n]*\r\n")
+_NEXT_CHUNK = re.compile(rb"\r\n" + _FIRST_CHUNK.pattern)
+"""The line with a chunk's size; the end of the chunk before it is taken for its beginning."""
+
 _CLOSES = re.compile(rb"\r\nconnection: *close *\r\n", re.IGNORECASE)
 
 
@@ -33,7 +38,7 @@ class Response:
 class ResponseReader:
     """Give it bytes as they come; it returns the response that they complete."""
 
-    __slots__ = ("_buffer", "_chunks_from", "_kept", "_missing", "_response", "_until_end")
+    __slots__ = ("_buffer", "_chunk_line", "_kept", "_missing", "_response", "_until_end")
 
     def __init__(self) -> None:
         self._buffer = b""
@@ -42,7 +47,7 @@ class ResponseReader:
     def _reset(self) -> None:
         self._response: Response | None = None
         self._missing = 0
-        self._chunks_from: int | None = None
+        self._chunk_line: re.Pattern[bytes] | None = None
         self._until_end = False
         self._kept = bytearray()
 
@@ -55,8 +60,8 @@ class ResponseReader:
         if self._until_end:
             self._keep(data)
             return None
-        if self._chunks_from is not None:
-            return self._read_chunks(data)
+        if self._chunk_line is not None:
+            return self._read_chunks(self._buffer + data, self._chunk_line)
         if len(data) > self._missing:
             raise BadResponseError
         self._missing -= len(data)
@@ -88,29 +93,31 @@ class ResponseReader:
         if length is not None:
             self._missing = int(length[1])
         elif _CHUNKED.search(head) is not None:
-            self._chunks_from = 0
+            self._chunk_line = _FIRST_CHUNK
         else:
             self._until_end = status not in (204, 304)
         return data[end + 4 :]
 
-    def _read_chunks(self, data: bytes) -> Response | None:
-        # Kept from the first byte of a chunk's size line until the chunk is whole.
-        self._buffer += data
-        while (line_end := self._buffer.find(b"\r\n")) >= 0:
-            try:
-                size = int(self._buffer[:line_end].partition(b";")[0], 16)
-            except ValueError:
-                raise BadResponseError from None
-            if size == 0:
-                # Trailers are not read: there are none, or they end the same way.
-                if not self._buffer.endswith(b"\r\n\r\n"):
-                    return None
-                self._buffer = b""
-                return self._complete()
-            if len(self._buffer) < line_end + size + 4:
-                return None
-            self._keep(self._buffer[line_end + 2 : line_end + 2 + size])
-            self._buffer = self._buffer[line_end + size + 4 :]
+    def _read_chunks(self, data: bytes, line_form: re.Pattern[bytes]) -> Response | None:
+        at = 0
+        while True:
+            part = data[at : at + self._missing]
+            self._keep(part)
+            self._missing -= len(part)
+            at += len(part)
+            line = line_form.match(data, at) if not self._missing else None
+            if line is None or (size := int(line[1], 16)) == 0:
+                break
+            at, self._missing = line.end(), size
+            line_form = self._chunk_line = _NEXT_CHUNK
+        self._buffer = data[at:]
+        # Trailers are not read: there are none, or they end the same way.
+        if line is not None and self._buffer.endswith(b"\r\n\r\n"):
+            self._buffer = b""
+            return self._complete()
+        no_size = line is None and b"\r\n" in self._buffer.removeprefix(b"\r\n")
+        if no_size or len(self._buffer) > _MAX_HEAD_BYTES:
+            raise BadResponseError
         return None
 
     def _keep(self, data: bytes) -> None:

@@ -16,10 +16,11 @@ class Tally:
 
     Attributes:
         latencies: of requests that were answered well. In an open loop they begin when the request was due.
-        lateness: how long after a request was due the generator came to it; empty in a closed loop.
+        lateness: how long after a request was due the generator came to it, whether or not a lane was free; empty in a
+            closed loop.
         errors: failed requests by code.
         answered_in_time: answered well before the last request was begun or the time was up.
-        waited: due requests for which no lane was free.
+        waited: due requests for which no lane was free when the generator came to them.
         unsent: requests that were due and never sent, since no lane was free until the end.
         unanswered: sent, and given up without an answer because the run was ended.
         window_s: from the first request to the end of sending.

@@ -24,10 +24,18 @@ _FLAGS = (
     "allow_lambda",
     "trust",
     "probe",
+    "runtime",
+    "precision",
+    "race_timeout_s",
+    "cache_dir",
     "batch_timeout_ms",
+    "target_latency_ms",
+    "max_queue_rows",
     "inline_threshold_ms",
     "intra_op_threads",
     "inter_op_threads",
+    "xla",
+    "max_in_flight",
 )
 _MOST_CONNECTIONS = 20_000
 
@@ -160,7 +168,10 @@ def _server(
 
 
 def _finish(
-    aim: Aim, outcome: tuple[list[dict[str, Any]], CommandError | None], as_json: bool, output: Path | None
+    aim: Aim,
+    outcome: tuple[list[dict[str, Any]], CommandError | KeyboardInterrupt | None],
+    as_json: bool,
+    output: Path | None,
 ) -> None:
     runs, failure = outcome
     if runs or failure is None:

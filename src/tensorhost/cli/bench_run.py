@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections.abc import Iterator, Sequence, Sized
@@ -28,6 +29,9 @@ class Aim:
     body: bytes
     facts: dict[str, Any]
     url: str | None = None
+
+
+_METRICS_TIMEOUT_S = 1.0
 
 
 def aim_at_server(
@@ -65,33 +69,49 @@ def aim_at_model(
     return Aim(target, body, {"kind": "runtime" if bare else "engine", "path": path})
 
 
-def measure(aim: Aim, loads: tuple[Load, ...], processes: int) -> tuple[list[dict[str, Any]], CommandError | None]:
+def measure(
+    aim: Aim, loads: tuple[Load, ...], processes: int
+) -> tuple[list[dict[str, Any]], CommandError | KeyboardInterrupt | None]:
     """A report for each load that was begun, and what ended the command early, if anything did.
 
-    The first Ctrl-C ends the run, the second the command.
+    The first Ctrl-C ends the run, the second the command; the reports of runs that were finished outlive both.
     """
-    from tensorhost.bench.report import report
-
     runs: list[dict[str, Any]] = []
     try:
         with Generators(aim.target, loads, aim.body, count=processes) as generators:
             with spinner(f"Loading {aim.facts.get('model') or aim.facts.get('path')}…"):
                 aim.facts |= generators.ready()
-            for load in loads:
-                batches = _ServerBatches(aim)
-                with progress_bar(load) as bar, _interrupts(generators) as interrupted:
-                    tally = generators.run(bar, batches.begin)
-                batches.end(tally)
-                runs.append(report(load, tally, rows=aim.facts["rows"], interrupted=bool(interrupted)))
-                if tally.gone:
-                    return runs, _gone(aim, tally)
-                if interrupted:
-                    break
+            with _interrupts(generators) as interrupted:
+                for load in loads:
+                    tally = _measure_one(aim, load, generators, interrupted, runs)
+                    if tally.gone:
+                        return runs, _gone(aim, tally)
+                    if interrupted:
+                        break
     except GeneratorError as error:
         exit_code = ExitCode.UNREACHABLE if error.code == "UNREACHABLE" else ExitCode.FAILED
         where = f"{aim.url}: " if aim.url else ""
         return runs, CommandError(f"{where}{error.message}", exit_code)
+    except KeyboardInterrupt as again:
+        return runs, again
     return runs, None
+
+
+def _measure_one(
+    aim: Aim, load: Load, generators: Generators, interrupted: list[bool], runs: list[dict[str, Any]]
+) -> Tally:
+    """Carry ``load`` out and append its report to ``runs``."""
+    from tensorhost.bench.report import report
+
+    batches = _ServerBatches(aim)
+    with progress_bar(load) as bar:
+        tally = generators.run(bar, batches.begin)
+    cut_short = bool(interrupted)
+    # The run is over: whoever presses Ctrl-C now waits for its figures, and need not wait for those of the server.
+    with contextlib.suppress(KeyboardInterrupt):
+        batches.end(tally)
+    runs.append(report(load, tally, rows=aim.facts["rows"], interrupted=cut_short))
+    return tally
 
 
 class _ServerBatches:
@@ -120,7 +140,7 @@ class _ServerBatches:
         if self._aim.url is None:
             return None
         try:
-            with Client(self._aim.url, timeout_s=5.0) as client:
+            with Client(self._aim.url, timeout_s=_METRICS_TIMEOUT_S) as client:
                 models = client.metrics()["models"]
             found: dict[str, Any] = models[self._aim.facts["model"]][self._aim.facts["version"]]["batches"]
         except (ClientError, ServerUnreachableError, KeyError, TypeError):

@@ -123,7 +123,7 @@ def _remarks(run: dict[str, Any]) -> Iterator[tuple[str, str]]:
         said = f"the generator was late by {late['p50']:.3f} ms (median), {late['p99']:.3f} ms (p99)"
         yield said + (", which is part of the latencies" if is_late else ""), "yellow" if is_late else "dim"
     if generator["waitedForConnection"]:
-        yield f"{generator['waitedForConnection']:,} requests were due while every connection was busy", "yellow"
+        yield f"{generator['waitedForConnection']:,} due requests had to wait for a free connection", "yellow"
     if generator["unsent"]:
         yield (
             f"{generator['unsent']:,} due requests were never sent: the rate is not carried, and latencies lack them",
@@ -142,7 +142,8 @@ def _target_text(target: dict[str, Any]) -> str:
     else:
         where = "on its bare runtime" if target["kind"] == "runtime" else "through the engine, without HTTP"
         size_bytes = target["inputBytes"]
-    return f"{target['model']} version {target['version']} {where}: {rows}, {size_text(size_bytes)}"
+    executed = f", executed by {target['runtime']}" if target.get("runtime") else ""
+    return f"{target['model']} version {target['version']} {where}: {rows}, {size_text(size_bytes)}{executed}"
 
 
 def _seen(parts: Sequence[dict[str, Any]], elapsed_s: float, answered: int) -> str:

@@ -27,7 +27,7 @@ from tensorhost.server.stop import serve
 from tensorhost.server.workers import Supervisor
 from tensorhost.server.workers.count import worker_count
 from tensorhost.settings import Settings
-from tensorhost.telemetry import MetricsCollector, configure_logging, get_logger
+from tensorhost.telemetry import MetricsCollector, allow_open_files, configure_logging, get_logger
 
 _SWITCH_INTERVAL_S = 0.0005
 """How long a thread may keep the interpreter from another. The default of 5 ms would add that much to a request each
@@ -94,7 +94,7 @@ def run_process(settings: Settings, main: Callable[[], Coroutine[Any, Any, int]]
     """Run ``main`` on the event loop of this process, set up as ``settings`` say; the exit code it returns."""
     configure_logging(settings.log_level, settings.log_format, **log_fields)
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
-    _allow_open_files(settings.max_connections + _OTHER_FILES)
+    allow_open_files(settings.max_connections + _OTHER_FILES)
     runner = asyncio.Runner(loop_factory=_loop_factory())
     try:
         exit_code = runner.run(main())
@@ -186,18 +186,6 @@ def _leave_if_threads_hang(exit_code: int) -> None:
         log.warning("threads did not end; leaving them behind", threads=", ".join(hanging))
         logging.shutdown()
         os._exit(exit_code)
-
-
-def _allow_open_files(count: int) -> None:
-    """Raise the process's soft limit of open files as far as the system lets it; the usual 1,024 are soon used up."""
-    try:
-        import resource
-    except ImportError:  # not on Windows
-        return
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:

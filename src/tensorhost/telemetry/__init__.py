@@ -1,16 +1,19 @@
-"""Metrics, process memory and logging."""
+"""Metrics, the process's memory and open files, and logging."""
 
 from tensorhost.telemetry.logging import configure_logging, get_logger
 from tensorhost.telemetry.memory import MemoryUsage, available_memory_bytes, process_memory, trim
 from tensorhost.telemetry.metrics import Histogram, MetricsCollector, VersionMetrics
+from tensorhost.telemetry.open_files import TOO_MANY_OPEN_FILES, allow_open_files
 from tensorhost.telemetry.request_ids import accept_request_id, new_request_id
 
 __all__ = [
+    "TOO_MANY_OPEN_FILES",
     "Histogram",
     "MemoryUsage",
     "MetricsCollector",
     "VersionMetrics",
     "accept_request_id",
+    "allow_open_files",
     "available_memory_bytes",
     "configure_logging",
     "get_logger",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from contextlib import asynccontextmanager
 
 import pytest
 
-from tensorhost.bench.connections import NOT_HTTP, connect_all, open_lanes
+from tensorhost.bench.connections import NO_FILES, NOT_HTTP, connect_all, open_lanes
 from tensorhost.bench.pacing import BROKEN, UNREACHABLE
 from tensorhost.bench.plan import HttpTarget
 
@@ -95,6 +96,18 @@ async def test_nobody_there():
     assert await ask(lane) == UNREACHABLE
     with pytest.raises(OSError, match="onnect"):
         await connect_all([lane])
+
+
+async def test_a_limit_of_open_files_is_no_server_that_has_gone(monkeypatch):
+    async with lane_to([OK]) as (lane, _):
+
+        async def refuse(*_arguments, **_options):
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        with monkeypatch.context() as limited:
+            limited.setattr(asyncio.get_running_loop(), "create_connection", refuse)
+            assert await ask(lane) == NO_FILES
+        assert await ask(lane) is None
 
 
 async def test_an_abandoned_request_is_not_answered_and_the_next_one_is():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 
 import pytest
@@ -68,6 +69,16 @@ def test_stopping_while_it_warms_up_measures_nothing(stub):
     assert (tally.answered, tally.failed) == (0, 0)
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_stopping_between_two_loads_measures_no_more(stub, count):
+    with generators(stub.url, TEN, LONG, count=count) as running:
+        running.ready()
+        assert running.run(ignore, ignore).answered == 10
+        running.stop()
+        tally = running.run(ignore, ignore)
+    assert (tally.answered, tally.failed) == (0, 0)
+
+
 def test_a_generator_that_dies_is_an_error(stub):
     with generators(stub.url, LONG) as running:
         running.ready()
@@ -83,6 +94,30 @@ def test_nobody_there(closed_url):
         with pytest.raises(GeneratorError, match="No connection could be made") as refused:
             running.run(ignore, ignore)
     assert refused.value.code == "UNREACHABLE"
+
+
+def test_too_few_open_files_are_no_unreachable_server(stub):
+    with generators(stub.url, Load(64, warmup_s=0.0)) as running:
+        running.ready()
+        (process,) = running._processes
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (32, 32))
+        with pytest.raises(GeneratorError, match=r"^Too many open files: .*ulimit -n") as limited:
+            running.run(ignore, ignore)
+    assert limited.value.code == "TOO_MANY_OPEN_FILES"
+
+
+def test_a_generator_may_open_as_many_files_as_it_needs(stub):
+    before, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    connections = 3000
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(before, 1024), hard))
+    try:
+        with generators(stub.url, TEN, Load(connections)) as running:
+            running.ready()
+            (process,) = running._processes
+            soft, _ = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (before, hard))
+    assert soft > connections or soft == hard != resource.RLIM_INFINITY
 
 
 def test_leaving_with_an_error_ends_the_processes(stub):

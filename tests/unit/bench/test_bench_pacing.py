@@ -44,6 +44,17 @@ def start(lanes, **load):
     return pace(lanes, Load(len(lanes), **load), clock)
 
 
+def held_up(lanes, at_s, for_s, **load):
+    """A run whose process stands still for a while: its clock has gone on when it looks again."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    return pace(
+        lanes,
+        Load(len(lanes), **load),
+        lambda: loop.time() + (for_s if loop.time() - began >= at_s else 0.0),
+    )
+
+
 class TestClosedLoop:
     async def test_each_lane_asks_again_when_it_has_its_answer(self):
         lanes = [FakeLane(1.0), FakeLane(2.0)]
@@ -160,6 +171,42 @@ class TestOpenLoop:
         # Due at 5.0, 5.1 … 6.9 while one answer takes until 7.0.
         assert tally.latencies.quantile(0.90) == pytest.approx(1.0, abs=0.15)
         assert tally.answered == 100
+
+    async def test_a_generator_that_was_held_up_says_so_for_every_request_due_meanwhile(self):
+        lanes = [FakeLane(0.001) for _ in range(2)]
+        tally = await held_up(lanes, at_s=1.005, for_s=1.0, rate=100.0, duration_s=3.0).run()
+        assert tally.answered == tally.lateness.count == 300
+        assert tally.lateness.highest_s == pytest.approx(1.0, abs=0.02)
+        # A third of all requests was due in that second.
+        assert tally.lateness.quantile(0.8) == pytest.approx(0.4, abs=0.05)
+        assert tally.latencies.quantile(0.8) == pytest.approx(0.4, abs=0.1)
+
+    async def test_a_lane_that_is_free_when_requests_are_noticed_is_not_called_busy(self):
+        # Held up while the first is on its way: when its answer is read, 0.1 s to 1.0 s are due.
+        lane = FakeLane(0.05)
+        tally = await held_up([lane], at_s=0.02, for_s=1.0, rate=10.0, duration_s=None, requests=11).run()
+        assert tally.waited == 9
+        assert tally.lateness.count == tally.answered == 11
+        assert tally.lateness.highest_s == pytest.approx(0.95, abs=0.01)
+
+    async def test_requests_are_sent_in_the_order_in_which_they_were_due(self):
+        # One answer a second, one due each 0.3 s: the longer the run, the longer each waits.
+        run = start([FakeLane(1.0)], rate=1 / 0.3, duration_s=None, requests=20)
+        sent, send = [], run._send
+
+        def remember(lane, began, now):
+            sent.append(began)
+            send(lane, began, now)
+
+        run._send = remember
+        await run.run()
+        assert len(sent) == 20
+        assert sent == sorted(sent)
+
+    async def test_what_is_due_while_all_lanes_are_busy_is_noticed_within_a_millisecond(self):
+        tally = await start([FakeLane(1.0)], rate=100.0, duration_s=10.0).run()
+        assert tally.lateness.count == 1000
+        assert tally.lateness.highest_s <= 0.00101
 
     async def test_what_is_due_and_never_sent_is_told(self):
         tally = await start([FakeLane(1.0)], rate=100.0, duration_s=10.0).run()

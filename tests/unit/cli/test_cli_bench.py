@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections import Counter
 
 import pytest
@@ -12,6 +13,7 @@ from tensorhost.bench import GeneratorError
 from tensorhost.bench.tally import Tally
 from tensorhost.cli import app, bench_run
 from tensorhost.cli.bench_screen import bar
+from tensorhost.client import Client
 
 MODEL = {
     "signatures": {"serving_default": {"inputs": [{"name": "x", "dtype": "float32", "shape": [None, 2]}]}},
@@ -49,14 +51,20 @@ def generators(monkeypatch):
         def __exit__(self, *exception):
             pass
 
+        def stop(self):
+            pass
+
         def ready(self):
-            return {"model": "m", "version": "1", "rows": 1, "inputBytes": 8} if not self.asked[-1][2] else {}
+            facts = {"model": "m", "version": "1", "rows": 1, "inputBytes": 8, "runtime": "openvino"}
+            return facts if not self.asked[-1][2] else {}
 
         def run(self, progress, measuring):
             measuring()
             progress("progress", [{"elapsedS": 1.0, "answered": 1, "failed": 0, "p50S": 0.1, "p99S": 0.2}])
             outcome = self.tallies.pop(0)
-            if isinstance(outcome, Exception):
+            if callable(outcome):
+                outcome = outcome()
+            if isinstance(outcome, BaseException):
                 raise outcome
             return outcome
 
@@ -108,7 +116,7 @@ def test_an_open_loop_that_falls_behind_says_so(stub, generators):
     result = run("m", "--url", stub.url, "--rate", 100, "-c", 2)
     assert "100/s, 2 at most" in result.stdout
     assert "late by 10.000 ms (median), 10.000 ms (p99), which is part of the latencies" in result.stdout
-    assert "9 requests were due while every connection was busy" in result.stdout
+    assert "9 due requests had to wait for a free connection" in result.stdout
     assert "5 due requests were never sent" in result.stdout
 
 
@@ -149,10 +157,26 @@ def test_a_generator_that_dies_is_a_failure(generators, tmp_path):
 
 def test_a_model_on_disk_takes_the_settings_of_a_server(generators, tmp_path):
     generators.tallies = [tally_of(3)]
-    result = run(tmp_path, "--max-batch-size", 4, "--no-probe", "--custom-op-library", "/x.so", "-i", "[[1, 2]]")
+    result = run(
+        tmp_path,
+        "--max-batch-size",
+        4,
+        "--no-probe",
+        "--custom-op-library",
+        "/x.so",
+        "--runtime",
+        "auto",
+        "-i",
+        "[[1, 2]]",
+    )
     assert result.exit_code == 1, "the stand-in knows no facts of a given body"
     ((target, _, body, _),) = generators.asked
-    assert target.settings == {"max_batch_size": 4, "probe": False, "custom_op_libraries": ["/x.so"]}
+    assert target.settings == {
+        "max_batch_size": 4,
+        "probe": False,
+        "custom_op_libraries": ["/x.so"],
+        "runtime": "auto",
+    }
     assert json.loads(body) == {"inputs": [[1, 2]]}
 
 
@@ -160,9 +184,60 @@ def test_a_bare_runtime(generators, tmp_path):
     generators.tallies = [tally_of(3)]
     result = run(tmp_path, "--bare", "--version", "2")
     assert result.exit_code == 0, result.output
-    assert "m version 1 on its bare runtime: 1 row a request, 8 B" in result.stdout
+    assert "m version 1 on its bare runtime: 1 row a request, 8 B, executed by openvino" in result.stdout
     ((target, *_),) = generators.asked
     assert (target.bare, target.version, target.rows) == (True, "2", 1)
+
+
+def press_ctrl_c(times=1):
+    for _ in range(times):
+        signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("presses", [1, 2])
+def test_ctrl_c_while_the_servers_metrics_are_read_loses_no_run(stub, generators, tmp_path, monkeypatch, presses):
+    stub.answers(MODEL)
+    generators.tallies = [tally_of(4), tally_of(5)]
+    read = []
+
+    def metrics(_client):
+        read.append("metrics")
+        if len(read) == 2:  # the one before the run, the one after it
+            press_ctrl_c(presses)
+        return {"models": {}}
+
+    monkeypatch.setattr(Client, "metrics", metrics)
+    result = run("m", "--url", stub.url, "-c", "1,8", "--output", tmp_path / "out.json")
+    assert result.exit_code == 0, result.output
+    (one,) = json.loads((tmp_path / "out.json").read_text())["runs"]
+    assert (one["requests"], one["interrupted"]) == (4, False), "the run was whole by then"
+    assert "1 in flight" in result.stdout
+    assert len(generators.tallies) == 1
+
+
+def test_ctrl_c_ends_the_run_and_those_to_come(stub, generators):
+    def interrupted():
+        press_ctrl_c()
+        return tally_of(2)
+
+    stub.answers(MODEL)
+    generators.tallies = [tally_of(4), interrupted, tally_of(5)]
+    result = run("m", "--url", stub.url, "-c", "1,8,32", "--json")
+    assert result.exit_code == 0, result.output
+    assert [(one["requests"], one["interrupted"]) for one in json.loads(result.stdout)["runs"]] == [
+        (4, False),
+        (2, True),
+    ]
+
+
+def test_a_second_ctrl_c_ends_the_command_with_the_runs_that_were_finished(stub, generators, tmp_path):
+    stub.answers(MODEL)
+    generators.tallies = [tally_of(4), lambda: press_ctrl_c(2)]
+    result = run("m", "--url", stub.url, "-c", "1,8", "--output", tmp_path / "out.json")
+    assert result.exit_code == 130
+    assert "1 in flight" in result.stdout
+    assert [one["requests"] for one in json.loads((tmp_path / "out.json").read_text())["runs"]] == [4]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 @pytest.mark.parametrize(
