@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.protocols import BARE, NATIVE, V1, V2, Protocol
-from tensorhost.settings import Settings
 
 _PEERS = Path(__file__).parent / "peers"
 OURS = "tensorhost"
@@ -49,10 +48,12 @@ def tensorhost(*flags: str, name: str = OURS) -> Contender:
 
 
 def all_of_ours() -> tuple[Contender, ...]:
-    """tensorhost as it comes and, where it may choose between runtimes, kept to TensorFlow, as all the others are."""
-    if "runtime" not in Settings.model_fields:
-        return (tensorhost(),)
-    return (tensorhost(), tensorhost("--runtime", "tensorflow", name="tensorhost_tensorflow"))
+    """tensorhost as it comes, kept to TensorFlow, as all the others are, and as two processes on one port."""
+    return (
+        tensorhost(),
+        tensorhost("--runtime", "tensorflow", name="tensorhost_tensorflow"),
+        tensorhost("--workers", "2", name="tensorhost_workers"),
+    )
 
 
 def peer(name: str, python: Path) -> tuple[Contender, ...]:

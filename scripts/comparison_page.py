@@ -13,6 +13,7 @@ CHARTS = "charts"
 SERVERS = {
     "tensorhost": "tensorhost",
     "tensorhost_tensorflow": "tensorhost, TensorFlow only",
+    "tensorhost_workers": "tensorhost, two workers",
     "fastapi": "FastAPI, `def`",
     "fastapi_async": "FastAPI, `async def`",
     "litserve": "LitServe, batching",

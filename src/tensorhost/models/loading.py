@@ -66,10 +66,10 @@ _T = TypeVar("_T")
 
 _TENSORFLOW_FORMATS = frozenset(ModelFormat) - {ModelFormat.TFLITE}
 _KERAS_FORMATS = frozenset({ModelFormat.KERAS, ModelFormat.KERAS_H5})
-_PREPARE_OTHERS = {
-    RuntimeName.OPENVINO: prepare_openvino,
-    RuntimeName.LITERT: prepare_litert,
-    RuntimeName.ONNXRUNTIME: prepare_onnxruntime,
+_PREPARE_OTHERS: Mapping[RuntimeName, tuple[Callable[[], None], threading.Event]] = {
+    RuntimeName.OPENVINO: (prepare_openvino, threading.Event()),
+    RuntimeName.LITERT: (prepare_litert, threading.Event()),
+    RuntimeName.ONNXRUNTIME: (prepare_onnxruntime, threading.Event()),
 }
 _tensorflow_kept = threading.Event()
 _keras_kept = threading.Event()
@@ -136,9 +136,9 @@ def lower_priority() -> None:
 def prepare_for(model_format: ModelFormat | None, options: LoadOptions, tried: Tried) -> None:
     """Import what executes a version of which ``tried`` is known; see ``prepare_runtime``. Blocks."""
     winners = {entrant.runtime for decision in tried.decisions.values() for entrant in decision.winners}
-    for runtime, prepare_it in _PREPARE_OTHERS.items():
+    for runtime, (prepare_it, kept) in _PREPARE_OTHERS.items():
         if runtime in winners:
-            prepare_it()
+            _keep(prepare_it, kept)
     if tried.needs_native:
         prepare_runtime(model_format, options)
 
@@ -151,10 +151,10 @@ def prepare_runtime(model_format: ModelFormat | None, options: LoadOptions) -> N
     sight, so that collecting garbage after an unload takes milliseconds.
     """
     if is_direct(model_format, options):
-        prepare_openvino()
+        _keep(*_PREPARE_OTHERS[RuntimeName.OPENVINO])
         return
     if model_format is ModelFormat.TFLITE:
-        prepare_litert()
+        _keep(*_PREPARE_OTHERS[RuntimeName.LITERT])
     if model_format in _TENSORFLOW_FORMATS:
         _keep(lambda: prepare(options), _tensorflow_kept)
     if model_format in _KERAS_FORMATS:

@@ -25,11 +25,14 @@ _greeted = threading.Event()
 
 
 def prepare() -> None:
-    """Start the thread on which interpreters are made. Only the first call does anything.
+    """Import LiteRT and start the thread on which interpreters are made. Only the first call does anything.
 
     Models load in a thread of low priority, and an interpreter's threads would inherit that for life. So a server
     calls this from an ordinary thread before it starts loading. Programs that do not care need not.
+
+    Raises RuntimeMissingError where LiteRT is not installed.
     """
+    litert_module()
     _ordinary.submit(int).result()
 
 
