@@ -209,6 +209,14 @@ class KeptTrials:
                 self._scratch = tempfile.TemporaryDirectory(prefix="tensorhost-engines-", ignore_cleanup_errors=True)
         return Path(tempfile.mkdtemp(prefix=_PARTIAL, dir=self._scratch.name))
 
+    def set_aside(self, workplace: Path) -> Path:
+        """Move a workplace to where it lasts as long as this object, instead of keeping it. Raises OSError."""
+        aside = self.workplace("")
+        for file in workplace.iterdir():
+            shutil.move(file, aside)
+        self.discard(workplace)
+        return aside
+
     def discard(self, workplace: Path) -> None:
         """Remove a workplace that is not to be kept."""
         shutil.rmtree(workplace, ignore_errors=True)

@@ -127,14 +127,14 @@ class Trials:
             if key and not self._still(subject, key):
                 # Report and race may have seen different files.
                 raise ModelFailedError("The model's files changed while it was tried.")
+            if key and lasting:
+                return subject.decided(self._kept.keep(key, trial), key, report.probe_s)
+            # What was in the way may not be there the next time; until then it serves as was found.
+            self._kept.keep(key, Trial(report))
+            return replace(tried, folder=self._kept.set_aside(workplace))
         except BaseException:
             self._kept.discard(workplace)
             raise
-        if not lasting or not key:
-            # What was in the way may not be there the next time; until then it serves as was found.
-            self._kept.keep(key, Trial(report))
-            return tried
-        return subject.decided(self._kept.keep(key, trial), key, report.probe_s)
 
     def _still(self, subject: _Subject, key: str) -> str:
         """``key`` if the model's files are still those it stands for; empty otherwise."""

@@ -209,6 +209,15 @@ def test_clearing_up_that_fails_costs_nothing(kept, monkeypatch):
     assert kept.find(KEY) is not None
 
 
+def test_what_is_set_aside_is_there_until_the_server_ends(kept, folder):
+    aside = kept.set_aside(made(kept).folder)
+    assert (aside / "litert-int8-0.tflite").read_bytes() == b"x" * 10
+    assert not aside.is_relative_to(folder)
+    assert not list(folder.glob(".partial-*"))
+    kept.close()
+    assert not aside.exists()
+
+
 def test_without_a_home_nothing_is_kept(monkeypatch):
     from pathlib import Path
 

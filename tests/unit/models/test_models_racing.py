@@ -266,10 +266,11 @@ def test_natively_nobody_is_asked_to_race(run_trials):
     assert tried.needs_native
 
 
-def test_what_was_lost_for_want_of_time_is_raced_again(run_trials):
+def test_what_was_lost_for_want_of_time_is_raced_again(run_trials, tmp_path):
     first, asked = run_trials(DEMO / "digits" / "1", race_timeout_s=0.01)
     assert asked == ["probe", "race"]
     assert first.needs_native
+    assert not list((tmp_path / "kept").glob(".partial-*"))
     again, asked = run_trials(DEMO / "digits" / "1")
     assert asked == ["race"]
     assert {heat.transient for heat in again.decisions["serving_default"].heats} == {False}
