@@ -187,7 +187,7 @@ class BatchQueue:
         timer = None
         # Who is certain to be in the next call needs no timer where that call runs on the event loop: it begins in this
         # turn of the loop or the next, ``take`` looks at the deadline first, and no timer could fire while it runs.
-        if deadline != math.inf and not (self._always_inline and self._assembler.last_is_next):
+        if deadline != math.inf and (self._busy or not (self._always_inline and self._assembler.last_is_next)):
             timer = self._loop.call_at(deadline, self._expire, entry)
         try:
             return await waiter.future
