@@ -66,7 +66,7 @@ _T = TypeVar("_T")
 
 _TENSORFLOW_FORMATS = frozenset(ModelFormat) - {ModelFormat.TFLITE}
 _KERAS_FORMATS = frozenset({ModelFormat.KERAS, ModelFormat.KERAS_H5})
-_PREPARE_OTHERS: Mapping[RuntimeName, tuple[Callable[[], None], threading.Event]] = {
+_PREPARE_OTHERS: dict[RuntimeName, tuple[Callable[[], None], threading.Event]] = {
     RuntimeName.OPENVINO: (prepare_openvino, threading.Event()),
     RuntimeName.LITERT: (prepare_litert, threading.Event()),
     RuntimeName.ONNXRUNTIME: (prepare_onnxruntime, threading.Event()),

@@ -177,7 +177,9 @@ def test_every_table_has_a_column_for_each_tensorhost(compared):
                     times["other"] = next(iter(times.values()))
         case["servers"]["other"] = case["servers"]["tensorhost"]
     shown = section(compared)
-    assert "times rate of tensorhost | times rate of other | times processor of tensorhost" in shown
+    [*_, header] = [line for line in shown.splitlines() if "times processor of tensorhost" in line]
+    assert "times rate of tensorhost |" in header
+    assert "times rate of other |" in header
 
 
 ROWS = [

@@ -178,11 +178,13 @@ def test_a_framework_is_imported_once_and_for_its_formats_only(monkeypatch):
     imported = []
     monkeypatch.setattr(loading, "prepare", lambda _options: imported.append("tensorflow"))
     monkeypatch.setattr(loading, "keras_module", lambda: imported.append("keras"))
-    monkeypatch.setattr(loading, "prepare_litert", lambda: imported.append("litert"))
+    litert = (lambda: imported.append("litert"), threading.Event())
+    monkeypatch.setattr(loading, "_PREPARE_OTHERS", loading._PREPARE_OTHERS | {RuntimeName.LITERT: litert})
     monkeypatch.setattr(loading.gc, "freeze", lambda: None)
     for kept in ("_tensorflow_kept", "_keras_kept"):
         monkeypatch.setattr(loading, kept, threading.Event())
-    for model_format in (ModelFormat.TFLITE, ModelFormat.SAVED_MODEL, ModelFormat.KERAS_H5, ModelFormat.KERAS, None):
+    tflite, keras_file = ModelFormat.TFLITE, ModelFormat.KERAS
+    for model_format in (tflite, ModelFormat.SAVED_MODEL, ModelFormat.KERAS_H5, keras_file, tflite, None):
         loading.prepare_runtime(model_format, LoadOptions())
     assert imported == ["litert", "tensorflow", "keras"]
 
