@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -144,3 +146,13 @@ def test_tensorflow_is_preferred_where_it_is_installed(options):
     runtime = load(DEMO / "digits" / "1", options)
     assert runtime.name == "tensorflow"
     runtime.close()
+
+
+def test_openvino_tells_nobody_of_its_use(tmp_path):
+    program = (
+        "import sys; from tensorhost.runtimes.openvino.process import core, openvino; "
+        f"openvino().save_model(core().read_model({str(DEMO / 'digits' / '1')!r}), {str(tmp_path / 'm.xml')!r}); "
+        "print(sys.modules['openvino_telemetry'], 'openvino.tools.ovc.telemetry_stub' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["None", "True"], done.stderr

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -44,6 +45,9 @@ def prepare() -> None:
 
 def openvino() -> Any:
     """The ``openvino`` module. Raises RuntimeMissingError when it is not installed."""
+    # OpenVINO would tell its makers of each use, over the network and from a forked process. Without the package it
+    # does not, as it provides for.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # the way to hide a module
     try:
         return importlib.import_module("openvino")
     except ImportError as error:
