@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -46,7 +47,7 @@ class Lane(Protocol):
         """Give the request up: ``finished`` is not called any more, and the next ``send`` finds a lane in order."""
 
 
-class Pace:
+class Pace(ABC):
     """One run over ``lanes``; ``run`` returns when the last request is answered or given up.
 
     Args:
@@ -96,11 +97,13 @@ class Pace:
         """Seconds since the first request."""
         return self._clock() - self._started_at
 
+    @abstractmethod
     def _begin(self) -> None:
-        raise NotImplementedError
+        """Begin the first requests."""
 
+    @abstractmethod
     def _next(self, lane: Lane, now: float) -> None:
-        raise NotImplementedError
+        """``lane`` is free again."""
 
     def _send(self, lane: Lane, began: float, now: float) -> None:
         self._began[lane] = began

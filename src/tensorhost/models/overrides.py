@@ -9,7 +9,7 @@ from tensorhost.models.config import ModelConfig
 from tensorhost.models.probe import FirstRuns
 from tensorhost.models.warmup import SignaturePlan, WarmupOptions
 from tensorhost.runtimes.base import LoadOptions, Precision, RuntimeName, Trust
-from tensorhost.runtimes.race.entrants import is_installed
+from tensorhost.runtimes.installed import is_installed
 from tensorhost.settings import Settings
 
 

@@ -21,7 +21,8 @@ from tensorhost.models.race_run import run_race
 from tensorhost.runtimes import LoadOptions, ModelFormat
 from tensorhost.runtimes.base import RuntimeName
 from tensorhost.runtimes.formats import is_direct, refuse_runtime
-from tensorhost.runtimes.race.entrants import entrants, is_installed
+from tensorhost.runtimes.installed import is_installed
+from tensorhost.runtimes.race.entrants import entrants
 from tensorhost.runtimes.race.verdict import Decision, Heat, decide_all, unportable
 from tensorhost.settings import Settings
 from tensorhost.telemetry import get_logger

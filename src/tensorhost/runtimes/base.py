@@ -73,7 +73,8 @@ class LoadOptions:
         dequantize: quantised inputs and outputs of a TensorFlow Lite model become float32.
         remapping: let TensorFlow fuse operations. Off for a model that crashes with it.
         xla: let TensorFlow compile each frozen graph with XLA, anew for each shape of input.
-        runtime: what executes the model; AUTO and NATIVE are settled before anything is loaded for serving.
+        runtime: who may execute the model. Whoever it is, loading it means loading it in its format's own runtime,
+            where that is installed; what others execute was made from that before.
         precision: the least precision the operator accepts.
     """
 
@@ -168,6 +169,58 @@ class LoadedModel:
     def weights_bytes(self) -> int:
         """Bytes of the model's parameters."""
         return self._weights_bytes
+
+
+class SignatureCall(Protocol):
+    """One signature, ready to call."""
+
+    @property
+    def signature(self) -> Signature:
+        """What is called."""
+
+    def __call__(self, inputs: Tensors) -> dict[str, Array]:
+        """One call; see ``Runtime.run``."""
+
+
+class CalledModel(LoadedModel):
+    """A loaded model with one way of calling each signature, and so nothing to tune. See ``Runtime``.
+
+    Args:
+        name: what executes it.
+        calls: by signature, the default one first.
+        refused: signatures left out, with the reason.
+        weights_bytes: bytes of the parameters.
+        path: how signatures are called, for the metadata.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        calls: Sequence[SignatureCall],
+        refused: Mapping[str, str],
+        weights_bytes: int,
+        path: str,
+    ) -> None:
+        super().__init__({call.signature.name: call.signature for call in calls}, refused, weights_bytes)
+        self.name = name
+        self._calls = {call.signature.name: call for call in calls}
+        self._path = path
+
+    def call_path(self, signature: str) -> str:
+        """How this signature is called."""
+        del signature  # all alike
+        return self._path
+
+    def tune(self, signature: str, samples: Sequence[Tensors]) -> None:
+        """Nothing to choose."""
+
+    def run(self, signature: str, inputs: Tensors) -> dict[str, Array]:
+        """One call; see ``Runtime.run``."""
+        return self._calls[signature](inputs)
+
+    def close(self) -> None:
+        """Drop what is called. No call may be running or follow."""
+        self._calls.clear()
 
 
 class Loader(Protocol):

@@ -6,15 +6,15 @@ Imports no runtime until a model of its format is loaded.
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from pathlib import Path
 
 from tensorhost.core.errors import ModelFailedError, UnsupportedModelError
 from tensorhost.runtimes.base import Loader, LoadOptions, ModelFormat, Runtime, RuntimeName
 from tensorhost.runtimes.completeness import missing_files
 from tensorhost.runtimes.detection import detect_format, locate_model
+from tensorhost.runtimes.installed import is_installed
 
-__all__ = ["detect_format", "is_direct", "load", "locate_model", "missing_files", "native_installed", "refuse_runtime"]
+__all__ = ["detect_format", "is_direct", "load", "locate_model", "missing_files", "refuse_runtime"]
 
 _LOOKED_FOR = (
     "a SavedModel folder (saved_model.pb), a frozen graph (.pb), or one .keras, .h5, .tflite or TensorFlow.js "
@@ -34,21 +34,14 @@ _DIRECT_LOADERS = {
 }
 """Formats that OpenVINO reads as they are."""
 
-_NATIVE_PACKAGES = {RuntimeName.TENSORFLOW: "tensorflow", RuntimeName.LITERT: "ai_edge_litert"}
-
-
-def native_installed(model_format: ModelFormat) -> bool:
-    """Whether the format's own runtime is installed; nothing is imported."""
-    return importlib.util.find_spec(_NATIVE_PACKAGES[RuntimeName.native_of(model_format)]) is not None
-
 
 def is_direct(model_format: ModelFormat | None, options: LoadOptions) -> bool:
     """Whether OpenVINO reads the model's files as they are, since the format's own runtime is not installed."""
     return (
         model_format in _DIRECT_LOADERS
         and options.runtime in (RuntimeName.AUTO, RuntimeName.OPENVINO)
-        and not native_installed(model_format)
-        and importlib.util.find_spec("openvino") is not None
+        and not is_installed(RuntimeName.native_of(model_format))
+        and is_installed(RuntimeName.OPENVINO)
     )
 
 

@@ -7,8 +7,7 @@ which share memory with no input.
 from __future__ import annotations
 
 import importlib
-import importlib.util
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -26,8 +25,8 @@ from tensorhost.core.errors import (
 )
 from tensorhost.core.signatures import Signature
 from tensorhost.core.tensors import Array, Tensors
-from tensorhost.runtimes.base import LoadedModel, LoadOptions, Runtime
-from tensorhost.runtimes.cores import usable_cores
+from tensorhost.runtimes.base import CalledModel, LoadOptions, Runtime, RuntimeName
+from tensorhost.runtimes.cores import described_threads, usable_cores
 from tensorhost.runtimes.engine_files import EngineSignature
 
 _NOT_CARRIED = frozenset({DType.STRING, DType.BFLOAT16, DType.COMPLEX64, DType.COMPLEX128})
@@ -36,11 +35,6 @@ _QUIET = 4
 
 _LONGEST_REASON = 300
 _ordinary = ThreadPoolExecutor(1, thread_name_prefix="onnxruntime sessions")
-
-
-def is_installed() -> bool:
-    """Whether ONNX Runtime and the converter are there, without importing them."""
-    return all(importlib.util.find_spec(name) is not None for name in ("onnxruntime", "tf2onnx"))
 
 
 def prepare() -> None:
@@ -64,39 +58,6 @@ def refuse_element_types(signature: Signature) -> None:
     for name, spec in (*signature.inputs.items(), *signature.outputs.items()):
         if spec.dtype in _NOT_CARRIED:
             raise UnsupportedModelError(f"ONNX Runtime is not given {spec.dtype} tensors, as '{name}' is one.")
-
-
-class OnnxRuntime(LoadedModel):
-    """A loaded model. See ``Runtime``.
-
-    Args:
-        calls: by signature, the default one first.
-        weights_bytes: bytes of the parameters.
-        path: how signatures are called, for the metadata.
-    """
-
-    name = "onnxruntime"
-
-    def __init__(self, calls: Sequence[OnnxCall], weights_bytes: int, path: str) -> None:
-        super().__init__({call.signature.name: call.signature for call in calls}, {}, weights_bytes)
-        self._calls = {call.signature.name: call for call in calls}
-        self._path = path
-
-    def call_path(self, signature: str) -> str:
-        """How this signature is called."""
-        del signature  # all alike
-        return self._path
-
-    def tune(self, signature: str, samples: Sequence[Tensors]) -> None:
-        """Nothing to choose."""
-
-    def run(self, signature: str, inputs: Tensors) -> dict[str, Array]:
-        """One call; see ``Runtime.run``."""
-        return self._calls[signature](inputs)
-
-    def close(self) -> None:
-        """Drop the sessions. No call may be running or follow."""
-        self._calls.clear()
 
 
 class OnnxCall:
@@ -139,8 +100,8 @@ def load_engine(engine: EngineSignature, weights_bytes: int, options: LoadOption
         call = OnnxCall(module, session, engine.signature, engine.inputs, engine.outputs)
     except onnx_errors(module) as error:
         raise load_error(error) from error
-    threads = f"{options.intra_op_threads} threads" if options.intra_op_threads else "one thread per core"
-    return OnnxRuntime([call], weights_bytes, f"ONNX Runtime, float32, {threads}")
+    path = f"ONNX Runtime, float32, {described_threads(options.intra_op_threads)}"
+    return CalledModel(RuntimeName.ONNXRUNTIME.value, [call], {}, weights_bytes, path)
 
 
 def _session(module: Any, path: Path, options: LoadOptions) -> Any:

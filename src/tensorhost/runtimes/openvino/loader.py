@@ -14,7 +14,8 @@ from typing import Any
 from tensorhost.core.dtypes import DType
 from tensorhost.core.errors import ModelFailedError, UnsupportedModelError
 from tensorhost.core.signatures import DEFAULT_SIGNATURE, Signature
-from tensorhost.runtimes.base import LoadOptions, Precision, Runtime
+from tensorhost.runtimes.base import CalledModel, LoadOptions, Precision, Runtime, RuntimeName
+from tensorhost.runtimes.cores import described_threads
 from tensorhost.runtimes.engine_files import EngineFile, EngineSignature
 from tensorhost.runtimes.openvino.process import (
     OPENVINO_ERRORS,
@@ -24,7 +25,7 @@ from tensorhost.runtimes.openvino.process import (
     openvino,
     supports_bf16,
 )
-from tensorhost.runtimes.openvino.runtime import WIDE, CompiledCall, OpenVINORuntime
+from tensorhost.runtimes.openvino.runtime import WIDE, CompiledCall
 from tensorhost.runtimes.openvino.saved_model_file import read_signatures, refuse_unlike
 
 CARRIED = frozenset(
@@ -88,7 +89,7 @@ def load_engine(
         call = call_of(module, compiled, engine.signature, engine.inputs, engine.outputs)
     except OPENVINO_ERRORS as error:
         raise load_error(error) from error
-    return OpenVINORuntime([call], {}, weights_bytes, describe(options, precision))
+    return CalledModel(RuntimeName.OPENVINO.value, [call], {}, weights_bytes, describe(options, precision))
 
 
 def load_saved_model(path: Path, options: LoadOptions) -> Runtime:
@@ -120,7 +121,7 @@ def load_saved_model(path: Path, options: LoadOptions) -> Runtime:
         ) from error
     refused = {other.name: "without TensorFlow only the default signature is served" for other in others}
     path_text = f"{describe(options, precision)}, not compared with TensorFlow"
-    return OpenVINORuntime([call], refused, weights_bytes, path_text)
+    return CalledModel(RuntimeName.OPENVINO.value, [call], refused, weights_bytes, path_text)
 
 
 def refuse_element_types(signature: Signature) -> None:
@@ -183,5 +184,4 @@ def position(ports: Iterable[Any], name: str) -> int:
 
 def describe(options: LoadOptions, precision: Precision) -> str:
     """How a model is called, for the metadata."""
-    threads = f"{options.intra_op_threads} threads" if options.intra_op_threads else "one thread per core"
-    return f"OpenVINO, {precision.value}, {threads}"
+    return f"OpenVINO, {precision.value}, {described_threads(options.intra_op_threads)}"

@@ -7,7 +7,6 @@ the processor can, which is wrong by a fifth of the scale on some models.
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -25,11 +24,6 @@ OPENVINO_ERRORS = (RuntimeError, ValueError, TypeError, MemoryError)
 
 _LONGEST_REASON = 300
 _ordinary = ThreadPoolExecutor(1, thread_name_prefix="openvino models")
-
-
-def is_installed() -> bool:
-    """Whether the package is there, without importing it."""
-    return importlib.util.find_spec("openvino") is not None
 
 
 def prepare() -> None:

@@ -7,7 +7,7 @@ used again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,49 +16,12 @@ from tensorhost.core.dtypes import DType
 from tensorhost.core.errors import InvalidRequestError
 from tensorhost.core.signatures import Signature
 from tensorhost.core.tensors import Array, Tensors
-from tensorhost.runtimes.base import LoadedModel
 from tensorhost.runtimes.openvino.process import OPENVINO_ERRORS, run_error
 
 WIDE = frozenset({DType.INT64, DType.UINT32, DType.UINT64})
 """Whole numbers of which OpenVINO keeps 32 bits while it computes."""
 
 _LARGEST = 2**31 - 1
-
-
-class OpenVINORuntime(LoadedModel):
-    """A loaded model. See ``Runtime``.
-
-    Args:
-        calls: by signature, the default one first.
-        refused: signatures left out, with the reason.
-        weights_bytes: bytes of the parameters.
-        path: how signatures are called, for the metadata.
-    """
-
-    name = "openvino"
-
-    def __init__(
-        self, calls: Sequence[CompiledCall], refused: Mapping[str, str], weights_bytes: int, path: str
-    ) -> None:
-        super().__init__({call.signature.name: call.signature for call in calls}, refused, weights_bytes)
-        self._calls = {call.signature.name: call for call in calls}
-        self._path = path
-
-    def call_path(self, signature: str) -> str:
-        """How this signature is called."""
-        del signature  # all alike
-        return self._path
-
-    def tune(self, signature: str, samples: Sequence[Tensors]) -> None:
-        """Nothing to choose: OpenVINO decides by itself how many of its threads an operation is worth."""
-
-    def run(self, signature: str, inputs: Tensors) -> dict[str, Array]:
-        """One call; see ``Runtime.run``."""
-        return self._calls[signature](inputs)
-
-    def close(self) -> None:
-        """Drop the compiled model. No call may be running or follow."""
-        self._calls.clear()
 
 
 class CompiledCall:

@@ -11,14 +11,13 @@ from typing import Any
 
 from tensorhost.core.errors import UnsupportedModelError
 from tensorhost.core.signatures import Signature
-from tensorhost.runtimes.base import LoadOptions, Runtime
+from tensorhost.runtimes.base import CalledModel, LoadOptions, Runtime, RuntimeName
 from tensorhost.runtimes.engine_files import EngineFile
 from tensorhost.runtimes.litert.consistency import check_model, weights_bytes
 from tensorhost.runtimes.litert.model_file import ModelFile, parse_model, read_model_file
 from tensorhost.runtimes.litert.signatures import BoundSignature, bind_signatures
 from tensorhost.runtimes.openvino.loader import call_of, describe, port_name, refuse_element_types, served_precision
 from tensorhost.runtimes.openvino.process import OPENVINO_ERRORS, compile_model, core, load_error, openvino
-from tensorhost.runtimes.openvino.runtime import OpenVINORuntime
 
 
 def write_from_tflite(path: Path, signature: Signature, folder: Path, file: str) -> EngineFile:
@@ -74,7 +73,7 @@ def load_tflite_file(path: Path, options: LoadOptions) -> Runtime:
     except OPENVINO_ERRORS as error:
         raise UnsupportedModelError(load_error(error).message, log_detail=str(error)) from error
     path_text = f"{describe(options, precision)}, not compared with LiteRT"
-    return OpenVINORuntime(calls, refused, weights_bytes(model), path_text)
+    return CalledModel(RuntimeName.OPENVINO.value, calls, refused, weights_bytes(model), path_text)
 
 
 def _checked(path: Path) -> ModelFile:

@@ -6,7 +6,6 @@ stay true: an entrant that cannot take a signature says why and costs the others
 
 from __future__ import annotations
 
-import importlib.util
 import tempfile
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from tensorhost.core.errors import ModelFailedError, TensorhostError, Unsupporte
 from tensorhost.runtimes.base import LoadOptions, ModelFormat, Precision, Runtime, RuntimeName
 from tensorhost.runtimes.conversion import write_tflite
 from tensorhost.runtimes.engine_files import EngineFile, EngineSignature
+from tensorhost.runtimes.installed import is_installed
 from tensorhost.runtimes.litert.loader import load_tflite
 from tensorhost.runtimes.litert.runtime import LiteRTRuntime
 from tensorhost.runtimes.onnxruntime import runtime as onnx
@@ -27,16 +27,6 @@ from tensorhost.runtimes.tensorflow.export import export_saved_model
 from tensorhost.runtimes.tensorflow.process import tensorflow
 from tensorhost.runtimes.tensorflow.session import SessionRuntime
 from tensorhost.runtimes.tensorflow.signature_defs import Bindings
-
-
-def is_installed(runtime: RuntimeName) -> bool:
-    """Whether the package behind a runtime is there, without importing it."""
-    if runtime is RuntimeName.OPENVINO:
-        return openvino.is_installed()
-    if runtime is RuntimeName.ONNXRUNTIME:
-        return onnx.is_installed()
-    package = {RuntimeName.LITERT: "ai_edge_litert", RuntimeName.TENSORFLOW: "tensorflow"}.get(runtime)
-    return package is not None and importlib.util.find_spec(package) is not None
 
 
 def entrants(model_format: ModelFormat, options: LoadOptions) -> list[Entrant]:

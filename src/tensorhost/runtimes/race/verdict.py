@@ -147,7 +147,10 @@ class Decision:
             "reference": self.native.value,
             "notRaced": self.reason or None,
             "served": [
-                {"upToRows": rows, "runtime": self.native.value if entrant is None else entrant.label}
+                {
+                    "upToRows": rows if rows < _ANY_ROWS else None,
+                    "runtime": self.native.value if entrant is None else entrant.label,
+                }
                 for rows, entrant in self.routes
             ],
             "candidates": [self._candidate(heat) for heat in self.heats],
