@@ -111,16 +111,10 @@ def package_mib(name: str) -> int:
     return round(sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 2**20)
 
 
-def main() -> None:
-    """Measure, print, save."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.startup")
-    parser.add_argument("--cache", type=Path, default=DEFAULT_CACHE, help="where the environment is kept")
-    parser.add_argument("--save", action="store_true", help=f"write {RESULT.name}")
-    parser.add_argument("--rounds", type=int, default=5, help="how often each way takes a turn")
-    options = parser.parse_args()
-    light = without_tensorflow(options.cache / "openvino-only")
+def measure(light: str, folder: str, rounds: int) -> list[dict[str, float]]:
+    """Seconds of each way, round by round. ``light`` is a Python without TensorFlow, ``folder`` for what is kept."""
     demo, digits = demo_models_path(), demo_models_path() / "digits" / served_version("digits")
-    kept = {"TENSORHOST_CACHE_DIR": tempfile.mkdtemp(prefix="tensorhost-startup-")}
+    kept = {"TENSORHOST_CACHE_DIR": folder}
     ways: dict[str, Callable[[], float]] = {
         "server_ready_s": lambda: time_server(
             sys.executable, demo, TENSORHOST_RUNTIME="native", TENSORHOST_CACHE_SIZE="0"
@@ -132,11 +126,24 @@ def main() -> None:
     }
     for name in ("kept_ready_s", "openvino_kept_s"):
         ways[name]()  # what is to be kept
-    rounds = []
-    for _ in range(options.rounds):
-        rounds.append({name: round(way(), 2) for name, way in ways.items()})
-        print(rounds[-1], flush=True)
-    medians = {name: round(statistics.median(one[name] for one in rounds), 2) for name in ways}
+    taken = []
+    for _ in range(rounds):
+        taken.append({name: round(way(), 2) for name, way in ways.items()})
+        print(taken[-1], flush=True)
+    return taken
+
+
+def main() -> None:
+    """Measure, print, save."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.startup")
+    parser.add_argument("--cache", type=Path, default=DEFAULT_CACHE, help="where the environment is kept")
+    parser.add_argument("--save", action="store_true", help=f"write {RESULT.name}")
+    parser.add_argument("--rounds", type=int, default=5, help="how often each way takes a turn")
+    options = parser.parse_args()
+    light = without_tensorflow(options.cache / "openvino-only")
+    with tempfile.TemporaryDirectory(prefix="tensorhost-startup-") as folder:
+        rounds = measure(light, folder, options.rounds)
+    medians = {name: round(statistics.median(one[name] for one in rounds), 2) for name in rounds[0]}
     added_s = round(statistics.median(one["server_ready_s"] - one["bare_loads_s"] for one in rounds), 2)
     print(medians, "added", added_s)
     if options.save:
