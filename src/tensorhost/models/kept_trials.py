@@ -1,52 +1,35 @@
 """What trying a model has shown, kept on disk: the report of the child process, the heats of a race, and what was
 written for the runtimes that won.
 
-Kept by what decides the outcome: the bytes of the model's files, how it is loaded and run, the versions of everything
-that executes it, the processor. So a model that was tried once is not tried again, after a restart or by a second
-process. What must stay true: an entry appears whole or not at all; what is read back is checked like anything foreign;
-a folder that others may write is not used; nothing here ever fails a load.
+Kept by what decides the outcome (``trial_key``). So a model that was tried once is not tried again, after a restart or
+by a second process. What must stay true: an entry appears whole or not at all; what is read back is checked like
+anything foreign; a folder that others may write is not used; nothing here ever fails a load.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import importlib.metadata
-import json
 import os
-import platform
 import shutil
 import stat
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from tensorhost.core.version import __version__
 from tensorhost.models.probe import ProbeReport
-from tensorhost.models.probe_messages import FirstRuns, WireContents, WireSignature
+from tensorhost.models.probe_messages import WireContents, WireSignature
 from tensorhost.models.race_messages import HeatMessage
-from tensorhost.runtimes.base import LoadOptions
-from tensorhost.runtimes.cores import usable_cores
 from tensorhost.runtimes.race.verdict import Heat
 from tensorhost.telemetry import get_logger
 
-_PACKAGES = (
-    *("tensorflow", "tensorflow-cpu", "tensorflow-cpu-aws", "tensorflow-intel", "tf-nightly", "tf-nightly-cpu"),
-    *("keras", "numpy", "openvino", "openvino-nightly", "ai-edge-litert", "ai-edge-litert-nightly"),
-    *("onnxruntime", "onnxruntime-gpu", "tf2onnx", "onnx"),
-)
-_VARIABLES = ("TF_ENABLE_ONEDNN_OPTS", "TF_XLA_FLAGS", "ONEDNN_MAX_CPU_ISA", "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
-"""Of the environment, that decide what a runtime computes or how fast."""
-
 _RECORD = "trial.json"
 _MAX_RECORD_BYTES = 16 * 2**20
-_MOST_FILES = 10_000
 _PARTIAL = ".partial-"
 _ABANDONED_S = 24 * 3600.0
 _LOCK_POLL_S = 0.05
@@ -305,63 +288,3 @@ def default_folder() -> Path | None:
         return (Path(root) if root else Path.home() / ".cache") / "tensorhost"
     except RuntimeError:  # a user without a home, as containers have them
         return None
-
-
-def key_of(path: Path, options: LoadOptions, runs: FirstRuns) -> str:
-    """What a trial is kept by; empty where its outcome depends on what cannot be read here. Reads all of the model.
-
-    Args:
-        path: a model's file or folder.
-        options: how it is loaded.
-        runs: how it is run.
-    """
-    if options.modules or options.model_modules or options.op_libraries or options.allow_lambda:
-        return ""  # code of the operator's or of the model's own
-    examples = [] if runs.examples is None else [runs.folder / runs.examples]
-    digest = hashlib.blake2b(digest_size=20)
-    facts = {
-        "options": asdict(options),
-        "rows": [runs.max_batch_rows, runs.batching, sorted(runs.ranges.items())],
-        "versions": [__version__, platform.python_version(), *map(_version, _PACKAGES)],
-        "environment": {name: os.environ.get(name) for name in _VARIABLES},
-        "processor": [platform.machine(), _processor(), usable_cores()],
-    }
-    digest.update(json.dumps(facts, default=str, sort_keys=True).encode())
-    try:
-        for name, file in [*_files(path), *((str(file), file) for file in examples)]:
-            with file.open("rb") as content:
-                digest.update(f"\n{name}\n".encode("utf-8", "backslashreplace"))
-                digest.update(hashlib.file_digest(content, hashlib.blake2b).digest())
-    except (OSError, ValueError):
-        return ""
-    return digest.hexdigest()
-
-
-def _files(path: Path) -> list[tuple[str, Path]]:
-    """Every file of the model, with its name in it. Raises ValueError where that cannot be told."""
-    if path.is_file():
-        if path.suffix == ".json":
-            raise ValueError("its weights lie wherever it says")
-        return [(path.name, path)]
-    found: list[tuple[str, Path]] = []
-    for folder, _, names in os.walk(path, followlinks=True):
-        found += [(str((Path(folder) / name).relative_to(path)), Path(folder) / name) for name in names]
-        if len(found) > _MOST_FILES:
-            raise ValueError("too many files")
-    return sorted(found)
-
-
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return ""
-
-
-def _processor() -> str:
-    """The processor's name and abilities, as far as the system tells."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    return "".join(sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))}))

@@ -14,10 +14,11 @@ from pathlib import Path
 
 from tensorhost.core.errors import MisconfiguredModelError, ModelFailedError, RuntimeMissingError, UnsupportedModelError
 from tensorhost.core.ids import ModelId
-from tensorhost.models.kept_trials import KeptTrials, Trial, default_folder, key_of
+from tensorhost.models.kept_trials import KeptTrials, Trial, default_folder
 from tensorhost.models.probe import SUPPORTED, Prober, ProbeReport
 from tensorhost.models.probe_messages import Examined, FirstRuns, ProbeRequest
 from tensorhost.models.race_run import run_race
+from tensorhost.models.trial_key import key_of
 from tensorhost.runtimes import LoadOptions, ModelFormat
 from tensorhost.runtimes.base import RuntimeName
 from tensorhost.runtimes.formats import is_direct, refuse_runtime

@@ -10,8 +10,9 @@ import pytest
 from model_fakes import probe_report, signature
 
 from tensorhost.core.dtypes import DType
-from tensorhost.models.kept_trials import KeptTrials, Trial, key_of
+from tensorhost.models.kept_trials import KeptTrials, Trial
 from tensorhost.models.probe import FirstRuns
+from tensorhost.models.trial_key import key_of
 from tensorhost.runtimes import Contents, Finding, FindingKind, LoadOptions
 from tensorhost.runtimes.base import Precision, RuntimeName
 from tensorhost.runtimes.engine_files import EngineFile
@@ -274,13 +275,13 @@ def test_whatever_may_change_the_outcome_changes_the_key(model, tmp_path):
 
 
 def test_versions_and_the_processor_are_part_of_the_key(model, monkeypatch):
-    from tensorhost.models import kept_trials
+    from tensorhost.models import trial_key
 
     key = key_of(model, LoadOptions(), RUNS)
     with monkeypatch.context() as patch:
-        patch.setattr(kept_trials, "_version", lambda package: "9.9" if package == "openvino" else "")
+        patch.setattr(trial_key, "_version", lambda package: "9.9" if package == "openvino" else "")
         other = key_of(model, LoadOptions(), RUNS)
-    monkeypatch.setattr(kept_trials, "_processor", lambda: "another")
+    monkeypatch.setattr(trial_key, "_processor", lambda: "another")
     assert len({key, other, key_of(model, LoadOptions(), RUNS)}) == 3
 
 
