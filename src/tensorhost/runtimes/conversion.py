@@ -39,8 +39,14 @@ def refuse_source(source: ModelFormat) -> None:
         )
 
 
-def write_saved_model(runtime: Runtime, folder: Path, options: LoadOptions) -> None:
-    """Write what ``runtime`` serves as a SavedModel to ``folder``, which must not exist. Before the first call.
+def write_saved_model(runtime: Runtime, folder: Path, options: LoadOptions, signature: str | None = None) -> None:
+    """Write what ``runtime`` serves as a SavedModel. Of a model that keeps variables, before the first call.
+
+    Args:
+        runtime: the loaded model.
+        folder: where to; it must not exist.
+        options: how TensorFlow is set up.
+        signature: the only one to be written; None for all.
 
     Raises:
         UnsupportedModelError: the model runs in a way that cannot be written.
@@ -57,8 +63,11 @@ def write_saved_model(runtime: Runtime, folder: Path, options: LoadOptions) -> N
             f"The model is executed in a way that cannot be written as a SavedModel ({runtime.name}: {ways})."
         )
     tf = tensorflow(options)
+    served = runtime.served_graph
+    if signature is not None:
+        served = served.only(signature)
     try:
-        export_saved_model(tf, runtime.served_graph, folder)
+        export_saved_model(tf, served, folder)
     except TensorhostError:
         raise
     except Exception as error:  # the border of an attempt: a graph that runs may still not be writable

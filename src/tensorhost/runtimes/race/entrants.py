@@ -9,9 +9,9 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from tensorhost.core.errors import ModelFailedError, TensorhostError, UnsupportedModelError
+from tensorhost.core.errors import ModelFailedError, UnsupportedModelError
 from tensorhost.runtimes.base import LoadOptions, ModelFormat, Precision, Runtime, RuntimeName
-from tensorhost.runtimes.conversion import write_tflite
+from tensorhost.runtimes.conversion import write_saved_model, write_tflite
 from tensorhost.runtimes.engine_files import EngineFile, EngineSignature
 from tensorhost.runtimes.installed import is_installed
 from tensorhost.runtimes.litert.loader import load_tflite
@@ -23,10 +23,8 @@ from tensorhost.runtimes.openvino import process as openvino
 from tensorhost.runtimes.openvino.tflite import write_from_tflite
 from tensorhost.runtimes.race.graph_files import has_loop, wide_arithmetic, write_graph
 from tensorhost.runtimes.race.verdict import Entrant, unportable
-from tensorhost.runtimes.tensorflow.export import export_saved_model
 from tensorhost.runtimes.tensorflow.process import tensorflow
 from tensorhost.runtimes.tensorflow.session import SessionRuntime
-from tensorhost.runtimes.tensorflow.signature_defs import Bindings
 
 
 def entrants(model_format: ModelFormat, options: LoadOptions) -> list[Entrant]:
@@ -126,18 +124,11 @@ def _for_openvino(native: SessionRuntime, signature: str, folder: Path, stem: st
 def _for_litert(
     native: SessionRuntime, signature: str, folder: Path, stem: str, options: LoadOptions, *, int8: bool
 ) -> EngineFile:
-    served = native.served_graph
-    bound = tuple(each for each in served.bindings.bound if each.signature.name == signature)
     with tempfile.TemporaryDirectory() as scratch:
         saved_model = Path(scratch) / "saved_model"
-        try:
-            export_saved_model(tensorflow(options), served._replace(bindings=Bindings(bound, {})), saved_model)
-        except TensorhostError:
-            raise
-        except Exception as error:  # the border of an attempt: a graph that runs may still not be writable
-            raise ModelFailedError("TensorFlow cannot write this signature.", log_detail=str(error)) from error
+        write_saved_model(native, saved_model, options, signature)
         write_tflite(saved_model, folder / f"{stem}.tflite", options, int8_weights=int8)
-    spec = bound[0].signature
+    spec = native.signatures[signature]
     return EngineFile(f"{stem}.tflite", {name: name for name in spec.inputs}, {name: name for name in spec.outputs})
 
 

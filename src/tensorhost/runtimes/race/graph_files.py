@@ -101,7 +101,7 @@ def write_graph(tf: Any, served: ServedGraph, signature: str, folder: Path, name
 
 
 def _part(served: ServedGraph, signature: str) -> tuple[Any, BoundSignature]:
-    bound = next(each for each in served.bindings.bound if each.signature.name == signature)
+    bound = served.bound(signature)
     return part_of(served, [node_name(name) for name in (*bound.feeds, *bound.fetches)])[0], bound
 
 

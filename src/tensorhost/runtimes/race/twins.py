@@ -43,7 +43,7 @@ class _Graph:
         self._bodies: dict[str, bytes] = {}
 
     def digest_of(self, signature: str) -> str:
-        bound = next(each for each in self._served.bindings.bound if each.signature.name == signature)
+        bound = self._served.bound(signature)
         known = {node_name(feed): f"input {number}".encode() for number, feed in enumerate(bound.feeds)}
         parts = [self._tensor(fetch, known) for fetch in bound.fetches]
         return hashlib.blake2b(b"".join(parts)).hexdigest()

@@ -43,6 +43,14 @@ class ServedGraph(NamedTuple):
     bindings: Bindings
     initialise: Callable[[Any], None]
 
+    def bound(self, signature: str) -> BoundSignature:
+        """One of the signatures, and its tensors."""
+        return next(each for each in self.bindings.bound if each.signature.name == signature)
+
+    def only(self, signature: str) -> ServedGraph:
+        """The same with one of its signatures."""
+        return self._replace(bindings=Bindings((self.bound(signature),), {}))
+
 
 class SessionRuntime(LoadedModel):
     """A loaded model whose signatures are called through one Session, or two of the same graph. See ``Runtime``."""
