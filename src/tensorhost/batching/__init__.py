@@ -3,9 +3,10 @@
 from tensorhost.batching.assembler import Assembler
 from tensorhost.batching.costs import CostCurve
 from tensorhost.batching.entries import Batch, CloseReason, Entry, Slice
+from tensorhost.batching.execution import Waiter
 from tensorhost.batching.pace import Pace, PaceReport
 from tensorhost.batching.padding import Padding, Span
-from tensorhost.batching.queue import BatchQueue, QueueOptions, Waiter
+from tensorhost.batching.queue import BatchQueue, QueueOptions
 
 __all__ = [
     "Assembler",

@@ -108,30 +108,9 @@ class Assembler(Generic[Payload]):
             return batch
         key, group = turn
         del self._groups[key]
-        limit = self._max_batch_rows
-        if self._latecomers is not None:
-            calm = self._calm
-            batch.calm = (
-                self._queue_rows <= calm.rows
-                and key == calm.group
-                and bool(group)
-                and group[0].offered_at >= now - calm.wait_s
-            )
-            if not batch.calm:
-                limit = self._latecomers.arrange(key, group, now, self._passed_rows + self._queue_rows)
-        slice_rows = limit
-        while group:
+        slice_rows = limit = self._paced(batch, key, group, now)
+        while self._has_next(batch, group, now):
             entry = group[0]
-            if entry.abandoned:
-                self._abandoned -= 1
-                self._held -= 1
-                group.popleft()
-                continue
-            if entry.deadline <= now:
-                batch.expired.append(entry)
-                self._passed_rows += entry.waiting_rows or 1
-                self._pop(group)
-                continue
             rows = entry.waiting_rows
             if not self._batched:
                 if not batch.slices:
@@ -189,6 +168,37 @@ class Assembler(Generic[Payload]):
         for entry in entries:
             entry.gone = True
         return [entry for entry in entries if not entry.abandoned]
+
+    def _paced(self, batch: Batch[Payload], key: Hashable, group: deque[Entry[Payload]], now: float) -> int:
+        """Most rows of the batch. With a latency goal those that are late step aside first, unless all is calm."""
+        if self._latecomers is None:
+            return self._max_batch_rows
+        calm = self._calm
+        batch.calm = (
+            self._queue_rows <= calm.rows
+            and key == calm.group
+            and bool(group)
+            and group[0].offered_at >= now - calm.wait_s
+        )
+        if batch.calm:
+            return self._max_batch_rows
+        return self._latecomers.arrange(key, group, now, self._passed_rows + self._queue_rows)
+
+    def _has_next(self, batch: Batch[Payload], group: deque[Entry[Payload]], now: float) -> bool:
+        """Whether somebody is in front who may run; those who left or whose deadline has passed leave the group."""
+        while group:
+            entry = group[0]
+            if entry.abandoned:
+                self._abandoned -= 1
+                self._held -= 1
+                group.popleft()
+            elif entry.deadline <= now:
+                batch.expired.append(entry)
+                self._passed_rows += entry.waiting_rows or 1
+                self._pop(group)
+            else:
+                return True
+        return False
 
     @staticmethod
     def _append(batch: Batch[Payload], entry: Entry[Payload], rows: int) -> None:

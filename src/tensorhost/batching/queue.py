@@ -16,29 +16,23 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
-from contextlib import suppress
 from dataclasses import dataclass, field
-
-import numpy as np
 
 from tensorhost.batching.assembler import Assembler
 from tensorhost.batching.costs import CostCurve
-from tensorhost.batching.entries import Batch, Entry, Slice
+from tensorhost.batching.entries import Batch, Entry
+from tensorhost.batching.execution import Execution, RunModel, Waiter
 from tensorhost.batching.pace import Pace, PaceReport
 from tensorhost.batching.padding import Padding, Span
-from tensorhost.batching.rows import Outcome, check_rows, join, split
+from tensorhost.batching.rows import Outcome, join
 from tensorhost.core.errors import (
     DeadlineExceededError,
     ModelFailedError,
-    OutOfMemoryError,
     OverloadedError,
     TensorhostError,
 )
 from tensorhost.core.requests import Timings
-from tensorhost.core.tensors import Array, Tensors, aligned_empty
-
-RunModel = Callable[[Tensors], dict[str, Array]]
-"""One model call."""
+from tensorhost.core.tensors import Array, Tensors
 
 OnBatch = Callable[[int, str, float], None]
 """Told of each call: rows, why the batch closed, seconds."""
@@ -47,16 +41,6 @@ OnLate = Callable[[int], None]
 """Told how many requests a call has answered with outputs after the latency goal."""
 
 RETRY_AFTER_S = 1.0
-
-
-@dataclass(slots=True, eq=False)
-class Waiter:
-    """One request's tensors on the way in, its future, where its times go, and its outputs as far as they are there."""
-
-    inputs: Tensors
-    future: asyncio.Future[dict[str, Array]]
-    timings: Timings
-    parts: list[Mapping[str, Array]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +84,15 @@ class BatchQueue:
         clock: Callable[[], float] = time.monotonic,
         on_late: OnLate | None = None,
     ) -> None:
-        self._run = run
         self._options = options
         self._executor = executor
         self._on_batch = on_batch
         self._on_late = on_late
         self._clock = clock
         self._padding = Padding(options.padding) if options.padding and options.batched else None
+        self._execution = Execution(
+            run, batched=options.batched, max_batch_rows=options.max_batch_rows, padding=self._padding
+        )
         self._pace = _pace(options, self._padding)
         self._assembler: Assembler[Waiter] = Assembler(
             max_batch_rows=options.max_batch_rows,
@@ -126,7 +112,6 @@ class BatchQueue:
         self._busy = False
         self._pull_handle: asyncio.Handle | None = None
         self._holding = False
-        self._buffers: dict[str, Array] = {}
         self._refusal: Callable[[], TensorhostError] | None = None
 
     @property
@@ -225,7 +210,7 @@ class BatchQueue:
             self._pull_handle = None
         for entry in self._assembler.close():
             _fail(entry.payload, refusal())
-        self._buffers.clear()
+        self._execution.close()
 
     def _schedule_pull(self) -> None:
         # Not at once: whatever else this turn of the loop brings in joins the same batch, at no added wait.
@@ -260,10 +245,10 @@ class BatchQueue:
             if part.start == 0:
                 part.entry.payload.timings.queue_s = now - part.entry.offered_at
         if self._runs_inline(batch):
-            self._deliver(batch, self._execute(batch), now)
+            self._deliver(batch, self._execution.run(batch), now)
             return
         try:
-            call = self._loop.run_in_executor(self._executor, self._execute, batch)
+            call = self._loop.run_in_executor(self._executor, self._execution.run, batch)
         except RuntimeError as error:
             self._deliver(batch, _never_ran(batch, repr(error)), now)
             return
@@ -274,7 +259,7 @@ class BatchQueue:
         if self._always_inline:
             return True
         options = self._options
-        rows = batch.rows if self._padding is None else self._padding.padded(batch.rows)
+        rows = self._execution.rows_of(batch)
         if rows > options.inline_rows:
             return False
         if options.inline_elements is None:
@@ -327,62 +312,6 @@ class BatchQueue:
         # After a failure the seconds are those of several calls.
         if batch.rows and not any(isinstance(outcome, TensorhostError) for outcome in outcomes):
             pace.observe(batch.rows, seconds, batch.slices[0].entry.group)
-
-    def _execute(self, batch: Batch[Waiter]) -> list[Outcome]:
-        slices = batch.slices
-        rows = batch.rows if self._padding is None else self._padding.padded(batch.rows)
-        if len(slices) > 1 or rows != batch.rows:
-            # Border of batch execution: whatever failed, find out who is guilty.
-            with suppress(Exception):
-                return split(self._run(self._assemble(batch, rows)), slices, rows)
-        return [self._run_alone(part) for part in slices]
-
-    def _run_alone(self, part: Slice[Waiter]) -> Outcome:
-        waiter = part.entry.payload
-        if waiter.future.done():
-            # It left, or its deadline passed, while the batch failed or waited for the thread: nobody reads this.
-            return {}
-        inputs = waiter.inputs
-        rows = part.stop - part.start
-        if rows != part.entry.rows:
-            inputs = {name: array[part.start : part.stop] for name, array in inputs.items()}
-        try:
-            outputs = self._run(inputs)
-            if self._options.batched:
-                check_rows(outputs, rows)
-        except TensorhostError as error:
-            # Its traceback holds this frame, and the frame the future that will hold the error.
-            return error.with_traceback(None)
-        except MemoryError:
-            return OutOfMemoryError("There was not enough memory for this request.")
-        except Exception as error:  # noqa: BLE001 - border of batch execution: the waiter must be answered
-            return ModelFailedError("The model failed.", log_detail=repr(error))
-        return outputs
-
-    def _assemble(self, batch: Batch[Waiter], rows: int) -> Tensors:
-        """One tensor per input with the rows of all slices, in a buffer that the next batch uses again.
-
-        Where there are fewer than ``rows``, the last one is repeated.
-        """
-        merged: dict[str, Array] = {}
-        for name, first in batch.slices[0].entry.payload.inputs.items():
-            parts = [part.entry.payload.inputs[name][part.start : part.stop] for part in batch.slices]
-            if rows != batch.rows:
-                last = next(part for part in reversed(parts) if len(part))[-1:]
-                parts.extend([last] * (rows - batch.rows))
-            if first.dtype == object:
-                merged[name] = np.concatenate(parts)
-                continue
-            merged[name] = np.concatenate(parts, out=self._buffer(name, first, rows))
-        return merged
-
-    def _buffer(self, name: str, like: Array, rows: int) -> Array:
-        buffer = self._buffers.get(name)
-        if buffer is None or buffer.shape[1:] != like.shape[1:] or len(buffer) < rows:
-            # Doubling up to the ceiling: a queue that only ever sees small batches keeps a small buffer.
-            size = min(self._options.max_batch_rows, max(rows, 2 * len(buffer) if buffer is not None else rows))
-            buffer = self._buffers[name] = aligned_empty((max(size, rows), *like.shape[1:]), like.dtype)
-        return buffer[:rows]
 
 
 def _pace(options: QueueOptions, padding: Padding | None) -> Pace | None:

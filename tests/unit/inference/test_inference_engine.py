@@ -184,7 +184,7 @@ async def test_a_deadline_that_passes_on_the_way_out_is_exceeded_too(monkeypatch
         return run(signature, inputs)
 
     monkeypatch.setattr(bench.runtime, "run", slow)
-    bench.servable.queue("serving_default")._run = lambda inputs: slow("serving_default", inputs)
+    bench.servable.queue("serving_default")._execution._run = lambda inputs: slow("serving_default", inputs)
     with pytest.raises(DeadlineExceededError):
         await bench.ask(timeout_s=5.0)
     assert bench.counted() == (1, {"DEADLINE_EXCEEDED": 1})

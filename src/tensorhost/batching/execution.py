@@ -1,0 +1,118 @@
+"""One batch as one call: requests' rows merged, the model run, its outputs split; alone again where that fails.
+
+It knows neither queues nor time, and runs on whichever thread the queue chose, never twice at once. What must stay
+true: whatever a call raises, each slice gets an outcome, and only the guilty one an error; outputs are never mixed up
+between requests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tensorhost.batching.entries import Batch, Slice
+from tensorhost.batching.padding import Padding
+from tensorhost.batching.rows import Outcome, check_rows, split
+from tensorhost.core.errors import ModelFailedError, OutOfMemoryError, TensorhostError
+from tensorhost.core.requests import Timings
+from tensorhost.core.tensors import Array, Tensors, aligned_empty
+
+RunModel = Callable[[Tensors], dict[str, Array]]
+"""One model call."""
+
+
+@dataclass(slots=True, eq=False)
+class Waiter:
+    """One request's tensors on the way in, its future, where its times go, and its outputs as far as they are there."""
+
+    inputs: Tensors
+    future: asyncio.Future[dict[str, Array]]
+    timings: Timings
+    parts: list[Mapping[str, Array]] = field(default_factory=list)
+
+
+class Execution:
+    """Runs batches of one signature.
+
+    Args:
+        run: the model call.
+        batched: whether outputs have a row for each row of input.
+        max_batch_rows: rows of the largest batch.
+        padding: sizes that are filled up to a larger one; None for none.
+    """
+
+    def __init__(self, run: RunModel, *, batched: bool, max_batch_rows: int, padding: Padding | None) -> None:
+        self._run = run
+        self._batched = batched
+        self._max_batch_rows = max_batch_rows
+        self._padding = padding
+        self._buffers: dict[str, Array] = {}
+
+    def rows_of(self, batch: Batch[Waiter]) -> int:
+        """Rows of the call that a batch becomes."""
+        return batch.rows if self._padding is None else self._padding.padded(batch.rows)
+
+    def close(self) -> None:
+        """Let go of the buffers."""
+        self._buffers.clear()
+
+    def run(self, batch: Batch[Waiter]) -> list[Outcome]:
+        """Make the call; the outcome of each slice. A call that fails is repeated request by request."""
+        slices = batch.slices
+        rows = self.rows_of(batch)
+        if len(slices) > 1 or rows != batch.rows:
+            # Border of batch execution: whatever failed, find out who is guilty.
+            with suppress(Exception):
+                return split(self._run(self._assemble(batch, rows)), slices, rows)
+        return [self._run_alone(part) for part in slices]
+
+    def _run_alone(self, part: Slice[Waiter]) -> Outcome:
+        waiter = part.entry.payload
+        if waiter.future.done():
+            # It left, or its deadline passed, while the batch failed or waited for the thread: nobody reads this.
+            return {}
+        inputs = waiter.inputs
+        rows = part.stop - part.start
+        if rows != part.entry.rows:
+            inputs = {name: array[part.start : part.stop] for name, array in inputs.items()}
+        try:
+            outputs = self._run(inputs)
+            if self._batched:
+                check_rows(outputs, rows)
+        except TensorhostError as error:
+            # Its traceback holds this frame, and the frame the future that will hold the error.
+            return error.with_traceback(None)
+        except MemoryError:
+            return OutOfMemoryError("There was not enough memory for this request.")
+        except Exception as error:  # noqa: BLE001 - border of batch execution: the waiter must be answered
+            return ModelFailedError("The model failed.", log_detail=repr(error))
+        return outputs
+
+    def _assemble(self, batch: Batch[Waiter], rows: int) -> Tensors:
+        """One tensor per input with the rows of all slices, in a buffer that the next batch uses again.
+
+        Where there are fewer than ``rows``, the last one is repeated.
+        """
+        merged: dict[str, Array] = {}
+        for name, first in batch.slices[0].entry.payload.inputs.items():
+            parts = [part.entry.payload.inputs[name][part.start : part.stop] for part in batch.slices]
+            if rows != batch.rows:
+                last = next(part for part in reversed(parts) if len(part))[-1:]
+                parts.extend([last] * (rows - batch.rows))
+            if first.dtype == object:
+                merged[name] = np.concatenate(parts)
+                continue
+            merged[name] = np.concatenate(parts, out=self._buffer(name, first, rows))
+        return merged
+
+    def _buffer(self, name: str, like: Array, rows: int) -> Array:
+        buffer = self._buffers.get(name)
+        if buffer is None or buffer.shape[1:] != like.shape[1:] or len(buffer) < rows:
+            # Doubling up to the ceiling: a queue that only ever sees small batches keeps a small buffer.
+            size = min(self._max_batch_rows, max(rows, 2 * len(buffer) if buffer is not None else rows))
+            buffer = self._buffers[name] = aligned_empty((max(size, rows), *like.shape[1:]), like.dtype)
+        return buffer[:rows]
