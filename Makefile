@@ -7,10 +7,10 @@ STAMP := $(VENV)/.installed
 PIP := PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip --no-input -qq
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format settings bench build clean
+.PHONY: help setup demo test test-browser test-deploy check format settings docs image bench build clean
 
 help: ## Show the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## Create .venv with the package, every extra and the development tools
 
@@ -31,6 +31,12 @@ demo: $(STAMP) ## Serve the demo models on http://localhost:3000 (PORT is honour
 
 test: $(STAMP) ## Run the tests (PYTEST_ARGS are passed on)
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-browser: $(STAMP) ## Run the dashboard's tests in Chromium (needs chromium)
+	@$(BIN)/python -m pytest tests/browser $(PYTEST_ARGS)
+
+test-deploy: $(STAMP) ## Run the tests of deploy/ (needs prometheus, nginx)
+	@$(BIN)/python -m pytest tests/deploy $(PYTEST_ARGS)
 
 check: $(STAMP) ## Check format, lint, types, import contracts and generated docs
 	$(BIN)/ruff format --check .
