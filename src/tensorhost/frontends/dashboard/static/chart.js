@@ -45,6 +45,7 @@ export class TimeChart {
       gaps: s("g", { class: "gaps" }),
       grid: s("g", { class: "grid" }),
       series: s("g", { class: "series" }),
+      notes: s("g", { class: "notes" }),
       axis: s("g", { class: "axis" }),
       cursor: s("g", { class: "cursor" }),
     };
@@ -159,28 +160,28 @@ export class TimeChart {
 
   #drawGaps(x, bottom) {
     const frame = this.#frame;
-    const parts = frame.gaps.map(([begin, end]) => {
+    const bands = [];
+    const notes = [];
+    for (const [begin, end] of frame.gaps) {
       const left = x(Math.max(begin, frame.from));
       const width = Math.max(0, x(Math.min(end, frame.to)) - left);
-      const band = s("g", null, s("rect", { x: left, width, y: MARGIN.top, height: bottom - MARGIN.top }));
-      if (width > 60) {
-        band.append(s("text", { x: left + width / 2, y: MARGIN.top + 16, "text-anchor": "middle" }, "no data"));
-      }
-      return band;
-    });
+      bands.push(s("rect", { x: left, width, y: MARGIN.top, height: bottom - MARGIN.top }));
+      if (width > 60) notes.push(s("text", { x: left + width / 2, y: bottom - 8, "text-anchor": "middle" }, "no data"));
+    }
     for (const at of frame.starts) {
       const place = x(at);
       const anchor = place > this.#width - 90 ? "end" : "start";
-      parts.push(
+      notes.push(
         s("line", { class: "start", x1: place, x2: place, y1: MARGIN.top, y2: bottom }),
-        s("text", { x: place + (anchor === "end" ? -5 : 5), y: bottom - 6, "text-anchor": anchor }, "server started"),
+        s("text", { x: place + (anchor === "end" ? -5 : 5), y: MARGIN.top + 12, "text-anchor": anchor }, "server started"),
       );
     }
     if (frame.empty) {
       const middle = (MARGIN.left + this.#width - MARGIN.right) / 2;
-      parts.push(s("text", { class: "empty", x: middle, y: (MARGIN.top + bottom) / 2, "text-anchor": "middle" }, frame.empty));
+      notes.push(s("text", { class: "empty", x: middle, y: (MARGIN.top + bottom) / 2, "text-anchor": "middle" }, frame.empty));
     }
-    this.layers.gaps.replaceChildren(...parts);
+    this.layers.gaps.replaceChildren(...bands);
+    this.layers.notes.replaceChildren(...notes);
   }
 
   #drawSeries(tops, x, y) {

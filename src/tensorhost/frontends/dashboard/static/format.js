@@ -62,8 +62,9 @@ export function duration(value) {
   ];
   const first = parts.findIndex(([count]) => count > 0);
   if (first < 0) return "0 s";
+  // Seconds of a long time are only noise.
   return parts
-    .slice(first, first + 2)
+    .slice(first, whole >= 600 && first === 2 ? 3 : first + 2)
     .filter(([count], index) => index === 0 || count > 0)
     .map(([count, unit]) => `${count} ${unit}`)
     .join(" ");

@@ -62,10 +62,8 @@ export class Overview {
     this.toolbar = h(
       "div",
       { class: "toolbar" },
-      h("label", { for: "overview-model" }, "Model"),
-      this.model,
-      h("label", { for: "overview-version" }, "Version"),
-      this.version,
+      h("span", { class: "pair" }, h("label", { for: "overview-model" }, "Model"), this.model),
+      h("span", { class: "pair" }, h("label", { for: "overview-version" }, "Version"), this.version),
       this.ranges,
     );
   }

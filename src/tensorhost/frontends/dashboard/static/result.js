@@ -68,9 +68,14 @@ function ranking(row, classes) {
   return best.slice(0, MOST_BARS).map(({ label, score }, place) => ({
     label,
     share: Math.abs(score) / (probabilities ? 1 : most),
-    text: number(score),
+    text: probabilities ? probability(score) : number(score),
     strong: place === 0,
   }));
+}
+
+/** A probability with four decimals, which stand below each other. */
+function probability(score) {
+  return score > 0 && score < 0.00005 ? "< 0.0001" : score.toFixed(4);
 }
 
 function isEntry(value) {
@@ -89,7 +94,7 @@ function times(answer, tookMs) {
   const most = Math.max(...known.map(([key]) => answer[key]), Number.MIN_VALUE);
   const bars = new Bars("Time by stage", "");
   bars.update(known.map(([key, label]) => ({ label, share: answer[key] / most, text: milliseconds(answer[key]) })));
-  return h("div", { class: "times" }, h("h4", null, "Time"), bars.element, h("p", { class: "hint" }, `${milliseconds(tookMs)} from here and back, network and JSON included`));
+  return h("div", { class: "times" }, h("h4", null, "Time"), bars.element, h("p", { class: "hint" }, `${milliseconds(tookMs)} there and back, network and JSON included`));
 }
 
 function code(text) {

@@ -82,7 +82,7 @@ export class Try {
   }
 
   #makeResult() {
-    this.result = h("div", { class: "result" }, h("p", { class: "empty-text" }, "The answer will be here."));
+    this.result = h("div", { class: "result" });
     this.copies = h("div", { class: "buttons" });
     this.snippet = h("pre", { hidden: true, tabIndex: 0, "aria-label": "Request to copy" });
     this.copyNote = h("p", { class: "hint" });
@@ -146,12 +146,24 @@ export class Try {
       this.#built = key;
       this.#editors = specs.map((spec) => new InputEditor(spec, version.preprocessing));
       this.inputs.replaceChildren(...this.#editors.map(({ element }) => element));
+      this.#clearAnswer();
     }
     this.notice.hidden = true;
     this.button.disabled = false;
     const own = ["postprocessing", "preprocessing"].filter((kind) => Object.keys(version[kind] ?? {}).length);
     say(this.defaults, own.length ? `The model's own: ${own.map((kind) => `${kind} ${JSON.stringify(version[kind])}`).join(", ")}` : "");
     this.#drawCopies();
+  }
+
+  /** What was answered to another form must not stand beside this one. */
+  #clearAnswer() {
+    this.#sent += 1;
+    this.button.removeAttribute("aria-busy");
+    this.result.classList.remove("waiting");
+    this.result.replaceChildren(h("p", { class: "empty-text" }, "The answer will be here."));
+    this.snippet.hidden = true;
+    say(this.copyNote, "");
+    say(this.problem, "");
   }
 
   #refuse(text) {
@@ -161,6 +173,7 @@ export class Try {
     this.inputs.replaceChildren();
     this.#editors = [];
     this.#built = "";
+    this.#clearAnswer();
   }
 
   #drawCopies() {

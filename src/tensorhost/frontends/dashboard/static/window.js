@@ -8,6 +8,7 @@ export const RANGES = {
   "1h": { label: "1 hour", seconds: 3600, resolution: "coarse" },
 };
 const RECENT_S = 10;
+const LEAST_GROWING = 5;
 
 /**
  * Totals of the samples in a range. Totals are remembered by sample, so a new sample costs one addition; forget them
@@ -49,7 +50,8 @@ export class Window {
     // What has happened since the last coarse sample is shown as one point that still grows.
     const since = points.length ? points[points.length - 1].at : from;
     const growing = this.#sums(fine.samples.filter((sample) => sample.at - sample.seconds / 2 > since));
-    return growing.length ? [...points, join(growing)] : points;
+    // A rate over two seconds among rates over twenty would look like an event.
+    return growing.length >= LEAST_GROWING ? [...points, join(growing)] : points;
   }
 
   #sums(samples) {
