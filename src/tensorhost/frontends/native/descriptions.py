@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 from tensorhost.batching.pace import PaceReport
@@ -89,7 +90,8 @@ def _describe_servable(servable: Servable) -> dict[str, Any]:
         "outputShape": _shapes(default.outputs),
         "inputs": _specs(default.inputs),
         "outputs": _specs(default.outputs),
-        "loadedAt": servable.loaded_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "loadedAt": _iso(servable.loaded_at),
+        "lastUsedAt": None if servable.last_used_at is None else _iso(servable.last_used_at),
         "warmupComplete": all(plan.warmed for plan in plans.values()),
         "runtime": loaded.runtime.name,
         "memoryBytes": loaded.memory_bytes,
@@ -145,6 +147,10 @@ def _describe_pace(pace: PaceReport) -> dict[str, Any]:
         "spread": round(pace.spread, 3),
         "callTimeMs": _milliseconds(pace.call_s),
     }
+
+
+def _iso(instant: datetime) -> str:
+    return instant.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _milliseconds(call_s: Mapping[int, float]) -> dict[str, float]:
