@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -26,7 +27,7 @@ def describe_server(settings: Settings, view: ServerView) -> dict[str, Any]:
     """What does not change while the page is open, or hardly."""
     return {
         "version": __version__,
-        "uptimeSeconds": view.uptime_s,
+        "startedAt": _iso(time.time() - view.uptime_s),
         "protocols": ["native"],
         "controlNeeds": _control_needs(settings),
         "workers": {"count": view.workers.count, "ready": view.workers.ready, "restarts": view.workers.restarts},
@@ -90,7 +91,7 @@ def errors_json(past: Past) -> bytes:
 
 def _describe_error(error: RecentError) -> dict[str, Any]:
     return {
-        "at": datetime.fromtimestamp(error.at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "at": _iso(error.at),
         "requestId": error.request_id,
         "method": error.method,
         "path": error.path,
@@ -100,3 +101,8 @@ def _describe_error(error: RecentError) -> dict[str, Any]:
         "model": error.model,
         "version": error.version,
     }
+
+
+def _iso(at: float) -> str:
+    """A Unix time as ISO 8601 in UTC."""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

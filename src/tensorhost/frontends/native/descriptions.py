@@ -29,6 +29,8 @@ def describe_version(model: ModelRecord, record: VersionRecord) -> dict[str, Any
             label for label, version in model.version_labels.items() if version == record.id.version
         ),
         "labels": list(config.labels) or None,
+        "preprocessing": _options(config.preprocessing),
+        "postprocessing": _options(config.postprocessing),
         "error": _error(model, record),
     }
     if record.servable is not None:
@@ -147,6 +149,11 @@ def _describe_pace(pace: PaceReport) -> dict[str, Any]:
         "spread": round(pace.spread, 3),
         "callTimeMs": _milliseconds(pace.call_s),
     }
+
+
+def _options(table: Mapping[str, Any]) -> dict[str, Any]:
+    """A table of model.toml as a request would write it, so without the custom step, which none may name."""
+    return {key: value for key, value in table.items() if key != "entry_point"}
 
 
 def _iso(instant: datetime) -> str:
