@@ -6,6 +6,9 @@ import { Ring } from "./samples.js";
 
 const SILENCE_MS = 12_000;
 const HIDDEN_MS = 60_000;
+// The server works its start out anew each time it is asked.
+const SAME_START_S = 5;
+const MOST_STARTS = 20;
 const RETRY_MS = [1000, 2000, 4000, 8000];
 
 export class Feed extends EventTarget {
@@ -74,7 +77,8 @@ export class Feed extends EventTarget {
   #meet(server) {
     for (const [resolution, { samples }] of Object.entries(server.resolutions)) this.rings[resolution].limit = samples;
     const started = Date.parse(server.startedAt) / 1000;
-    if (!this.starts.includes(started)) this.starts = [...this.starts, started].slice(-20);
+    const known = this.starts.some((at) => Math.abs(at - started) < SAME_START_S);
+    if (!known) this.starts = [...this.starts, started].slice(-MOST_STARTS);
     this.server = server;
     this.dispatchEvent(new Event("server"));
   }
@@ -84,7 +88,15 @@ export class Feed extends EventTarget {
     const sample = JSON.parse(event.data);
     if (!this.rings[resolution].add(sample)) return;
     if (resolution === "fine") this.#heard(sample);
+    else this.#refresh();
     if (this.server) this.dispatchEvent(new Event("samples"));
+  }
+
+  /** Workers may have been replaced since. */
+  async #refresh() {
+    const source = this.#source;
+    const server = await get("dashboard/server").catch(() => null);
+    if (server && source === this.#source) this.#meet(server);
   }
 
   #heard(sample) {
