@@ -3,7 +3,7 @@
 import { ask, field } from "./dialogs.js";
 import { h, say } from "./dom.js";
 import { token } from "./api.js";
-import { obstacle } from "./operator.js";
+import { rights } from "./operator.js";
 import { hash } from "./route.js";
 import { VersionCard } from "./version.js";
 
@@ -37,9 +37,9 @@ export class Models {
   }
 
   #drawRights() {
-    const reason = obstacle(this.feed.server);
+    const { text } = rights(this.feed.server);
     const parts = [];
-    if (reason) parts.push(h("p", { class: "notice" }, reason));
+    if (text) parts.push(h("p", { class: "notice" }, text));
     if (this.feed.server?.controlNeeds === "token") {
       parts.push(
         token.get()
@@ -48,7 +48,12 @@ export class Models {
       );
     }
     this.rights.replaceChildren(...parts);
-    for (const card of this.#cards.values()) card.permit(reason === null, reason);
+    this.#permit();
+  }
+
+  #permit() {
+    const { allowed, text } = rights(this.feed.server);
+    for (const card of this.#cards.values()) card.permit(allowed, allowed ? null : text);
   }
 
   #draw() {
@@ -61,14 +66,13 @@ export class Models {
         this.#cards.delete(name);
       }
     }
-    const reason = obstacle(this.feed.server);
     models.forEach((model, index) => {
       if (!this.#cards.has(model.name)) this.#cards.set(model.name, new ModelCard(this.feed, this.operator));
       const card = this.#cards.get(model.name);
       card.update(model);
-      card.permit(reason === null, reason);
       if (this.list.children[index] !== card.element) this.list.insertBefore(card.element, this.list.children[index] ?? null);
     });
+    this.#permit();
     this.#drawProblems(Object.entries(this.feed.models?.problems ?? {}));
   }
 

@@ -4,13 +4,14 @@ import { control, token } from "./api.js";
 import { ask, field } from "./dialogs.js";
 import { announce, h } from "./dom.js";
 
-/** What stands in the way of changes, by `controlNeeds` of the server; null where nothing does. */
-export function obstacle(server) {
+/** Whether this page may change anything at all, and a word on it: {allowed, text}. */
+export function rights(server) {
   if (server?.controlNeeds === "off") {
-    return "Read-only: the server listens beyond this machine and no admin token is set. Set TENSORHOST_ADMIN_TOKEN to allow changes.";
+    const text = "Read-only: the server listens beyond this machine and no admin token is set. Set TENSORHOST_ADMIN_TOKEN to allow changes.";
+    return { allowed: false, text };
   }
-  if (server?.controlNeeds === "token" && !token.get()) return "Read-only until the admin token is entered.";
-  return null;
+  if (server?.controlNeeds === "token" && !token.get()) return { allowed: true, text: "Changes need the admin token." };
+  return { allowed: Boolean(server), text: null };
 }
 
 /** Ask for the token; true when one was given. It is checked by what it is used for next. */
