@@ -81,7 +81,7 @@ def visitor(chromium, server) -> Iterator[Visitor]:
 
 @pytest.fixture
 def visit(chromium) -> Iterator[Callable[..., Visitor]]:
-    """Makes visitors of any server, with options of the browser."""
+    """Makes visitors of any server, with options of the browser. They leave first if this is asked for after it."""
     visitors: list[Visitor] = []
 
     def make(server: RunningServer | str, **options: Any) -> Visitor:

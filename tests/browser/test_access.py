@@ -24,13 +24,17 @@ FOCUSED = """
 () => {
   const one = document.activeElement;
   if (one === document.body) return null;
-  window.seen ??= new Map();
   if (!window.seen.has(one)) window.seen.set(one, window.seen.size);
   const ringed = [one, one.nextElementSibling, one.closest("label")].some(
     (place) => place && getComputedStyle(place).outlineStyle !== "none" && getComputedStyle(place).outlineWidth !== "0px");
   return { number: window.seen.get(one), name: one.outerHTML.slice(0, 120), ringed };
 }
 """
+
+
+def press_tab(page):
+    page.keyboard.press("Tab")
+    return page.evaluate(FOCUSED)
 
 
 def filled(visitor, server, view):
@@ -57,16 +61,14 @@ def test_a_phone_needs_no_sideways_scrolling(visit, server, view):
 @pytest.mark.parametrize("view", VIEWS)
 def test_everything_is_reached_by_keyboard_and_shows_that_it_is(visitor, server, view):
     page = filled(visitor, server, view)
-    page.evaluate("document.activeElement.blur()")
-    page.evaluate("getSelection().removeAllRanges(); scrollTo(0, 0)")
-    page.locator("#skip").focus()
-    stops = [page.evaluate(FOCUSED)]
-    while True:
-        page.keyboard.press("Tab")
-        stop = page.evaluate(FOCUSED)
-        if stop is None or stop["number"] < len(stops):
-            break
-        stops.append(stop)
+    stops = []
+    for _ in range(2):
+        # From wherever one is to the end of the page, and then once through it.
+        page.evaluate("window.seen = new Map()")
+        stops.clear()
+        while stop := press_tab(page):
+            stops.append(stop)
+    assert len({stop["number"] for stop in stops}) == len(stops)
     assert [stop["name"] for stop in stops if not stop["ringed"]] == []
     assert len(stops) == page.evaluate(REACHABLE)
 
@@ -87,7 +89,7 @@ def test_the_page_is_walked_by_keyboard_alone(visitor):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("view", ["overview", "models", "try/digits", "errors"])
 def test_axe_finds_nothing(visit, server, view, scheme):
     visitor = visit(server, color_scheme=scheme)
     page = filled(visitor, server, view)

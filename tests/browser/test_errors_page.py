@@ -21,11 +21,11 @@ def test_errors_are_filtered_by_code_and_model(visitor, server):
     langid = server.refuse("langid", [3])["requestId"]
     page = visitor.open("errors")
     expect(page.get_by_role("row").filter(has_text=langid)).to_be_visible()
-    page.get_by_label("Model").select_option("wine")
+    visitor.field("Model").select_option("wine")
     expect(page.get_by_role("row").filter(has_text=wine)).to_be_visible()
     expect(page.get_by_role("row").filter(has_text=langid)).to_have_count(0)
-    page.get_by_label("Model").select_option("")
-    page.get_by_label("Code").select_option("INVALID_INPUT_TYPE")
+    visitor.field("Model").select_option("")
+    visitor.field("Code").select_option("INVALID_INPUT_TYPE")
     expect(page.get_by_role("row").filter(has_text=langid)).to_be_visible()
     expect(page.get_by_role("row").filter(has_text=wine)).to_have_count(0)
 

@@ -90,25 +90,25 @@ def test_a_label_that_cannot_be_is_refused_in_the_dialog(visitor):
     expect(page.get_by_role("button", name="Labels of digits")).to_be_focused()
 
 
-def test_what_failed_says_why(visit, controlled):
+def test_what_failed_says_why(controlled, visit):
     visitor = visit(controlled)
     visitor.open("models")
     expect(visitor.version("broken", "1").locator(".problem").first).to_have_text(re.compile(r"^[A-Z_]+: .+"))
 
 
-def test_the_token_is_asked_for_and_a_wrong_one_is_said_to_be(visit, controlled):
+def test_the_token_is_asked_for_and_a_wrong_one_is_said_to_be(controlled, visit):
     visitor = visit(controlled)
     visitor.tolerate("401|500")
     page = visitor.open("models")
-    expect(page.locator(".notice")).to_contain_text("Changes need the admin token.")
+    expect(page.locator(".rights .notice")).to_contain_text("Changes need the admin token.")
     load = visitor.version("broken", "1").get_by_role("button")
     load.click()
     dialog = page.get_by_role("dialog", name="Admin token")
-    expect(dialog.get_by_label("Token")).to_be_focused()
-    dialog.get_by_label("Token").fill("wrong")
+    expect(dialog.get_by_role("textbox", name="Token")).to_be_focused()
+    dialog.get_by_role("textbox", name="Token").fill("wrong")
     page.keyboard.press("Enter")
     expect(dialog.get_by_role("alert")).to_have_text("The admin token is wrong.")
-    dialog.get_by_label("Token").fill(TOKEN)
+    dialog.get_by_role("textbox", name="Token").fill(TOKEN)
     page.keyboard.press("Enter")
     expect(dialog).to_be_hidden()
     # The call is made at once; what it runs into is said where it was asked for.
@@ -116,25 +116,25 @@ def test_the_token_is_asked_for_and_a_wrong_one_is_said_to_be(visit, controlled)
     assert page.evaluate("[localStorage.length, sessionStorage.length]") == [0, 1]
     page.get_by_role("button", name="Forget the admin token").click()
     assert page.evaluate("sessionStorage.length") == 0
-    expect(page.locator(".notice")).to_be_visible()
+    expect(page.locator(".rights .notice")).to_be_visible()
 
 
-def test_a_token_can_be_entered_before_it_is_needed(visit, controlled):
+def test_a_token_can_be_entered_before_it_is_needed(controlled, visit):
     visitor = visit(controlled)
     visitor.tolerate("500")
     page = visitor.open("models")
     page.get_by_role("button", name="Enter the admin token").click()
-    page.get_by_label("Token").fill(TOKEN)
+    page.get_by_role("textbox", name="Token").fill(TOKEN)
     page.get_by_role("button", name="Use token").click()
-    expect(page.locator(".notice")).to_be_hidden()
+    expect(page.locator(".rights .notice")).to_be_hidden()
     visitor.version("broken", "1").get_by_role("button").click()
     expect(visitor.version("broken", "1").get_by_role("alert")).to_have_text(re.compile(r"^[A-Z_]+: "))
 
 
-def test_a_server_without_token_that_others_reach_is_read_only(visit, read_only):
+def test_a_server_without_token_that_others_reach_is_read_only(read_only, visit):
     visitor = visit(read_only)
     page = visitor.open("models")
-    expect(page.locator(".notice")).to_contain_text("TENSORHOST_ADMIN_TOKEN")
+    expect(page.locator(".rights .notice")).to_contain_text("TENSORHOST_ADMIN_TOKEN")
     expect(visitor.version("broken", "1").get_by_role("button")).to_be_disabled()
     expect(page.get_by_role("button", name="Labels of broken")).to_be_disabled()
 

@@ -50,17 +50,21 @@ def test_a_model_a_version_and_a_range_can_be_chosen(visitor, server, sample):
     send(server, sample, count=1)
     server.predict("digits", [sample("digits", "7")], modelVersion="baseline")
     page = visitor.open()
-    page.get_by_label("Model").select_option("digits")
-    page.get_by_label("Version").select_option("1")
+    visitor.field("Model").select_option("digits")
+    visitor.field("Version").select_option("1")
     expect(page).to_have_url(re.compile("model=digits&version=1"))
-    page.get_by_text("1 hour", exact=True).click()
+    visitor.choose("1 hour", "Range of time")
     expect(page).to_have_url(re.compile("range=1h"))
     expect(page.get_by_text("successful requests in 1 hour")).to_be_visible()
-    expect(visitor.chart("Errors by code")).to_contain_text("no errors in this range")
     page.reload()
     visitor.expect_live()
-    expect(page.get_by_label("Version")).to_have_value("1")
-    page.get_by_label("Model").select_option("hostile")
+    expect(visitor.field("Version")).to_have_value("1")
+
+
+def test_where_nothing_happened_the_charts_say_so(visitor):
+    visitor.open("overview?model=nobody")
+    expect(visitor.field("Model")).to_have_value("nobody")
+    expect(visitor.chart("Errors by code")).to_contain_text("no errors in this range")
     expect(visitor.chart("Latency").locator(".empty")).to_have_text("no successful requests in this range")
     expect(visitor.tile("p50")).to_have_text("–")
 
@@ -69,7 +73,7 @@ def test_one_quantile_of_the_stages_can_be_chosen(visitor, server, sample):
     send(server, sample, count=2)
     page = visitor.open()
     chart = visitor.chart("Latency by stage")
-    chart.get_by_text("p99", exact=True).click()
+    visitor.choose("p99", "Measure")
     expect(chart.get_by_role("radio", name="p99")).to_be_checked()
     rows = page.get_by_role("row")
     assert [row.get_by_role("rowheader").inner_text() for row in rows.all()[1:]] == [

@@ -85,7 +85,7 @@ def test_the_pad_is_drawn_on_by_keyboard(visitor):
 
 def test_an_image_is_uploaded(visitor, picture):
     page = visitor.open("try/digits")
-    page.get_by_text("Image", exact=True).click()
+    visitor.choose("Image", "How to enter image")
     page.locator("input[type=file]").set_input_files({"name": "3.png", "mimeType": "image/png", "buffer": picture("3")})
     expect(page.get_by_text("3.png")).to_be_visible()
     expect(best(visitor.predict())).to_have_text("3")
@@ -93,7 +93,7 @@ def test_an_image_is_uploaded(visitor, picture):
 
 def test_dark_ink_on_light_paper_is_inverted(visitor, picture):
     page = visitor.open("try/digits")
-    page.get_by_text("Image", exact=True).click()
+    visitor.choose("Image", "How to enter image")
     file = {"name": "7.png", "mimeType": "image/png", "buffer": picture("7", inverted=True)}
     page.locator("input[type=file]").set_input_files(file)
     page.get_by_label("Invert").check()
@@ -112,7 +112,7 @@ def test_an_image_is_dropped_or_pasted(visitor, picture, kind):
 def test_what_is_no_image_is_refused_with_the_reason(visitor):
     visitor.tolerate("400")
     page = visitor.open("try/digits")
-    page.get_by_text("Image", exact=True).click()
+    visitor.choose("Image", "How to enter image")
     page.get_by_role("button", name="Predict").click()
     expect(page.locator(".input .problem")).to_have_text("Choose an image first.")
     page.locator("input[type=file]").set_input_files({"name": "x.png", "mimeType": "image/png", "buffer": b"no image"})
@@ -149,7 +149,7 @@ def test_numbers_are_entered_and_pasted(visitor):
 
 def test_json_is_entered_and_checked(visitor):
     page = visitor.open("try/wine")
-    page.get_by_text("JSON", exact=True).click()
+    visitor.choose("JSON", "How to enter features")
     page.get_by_label("features as JSON").fill("[[1, 2")
     page.get_by_role("button", name="Predict").click()
     expect(page.locator(".input .problem")).to_contain_text("'features' is not JSON")
@@ -164,13 +164,13 @@ def test_options_are_sent(visitor):
     page = visitor.open("try/wine")
     page.get_by_text("Options", exact=True).click()
     expect(page.get_by_text('The model\'s own: postprocessing {"topK":3}')).to_be_visible()
-    page.get_by_label("Postprocessing").fill('{"topK": 1}')
+    visitor.field("Postprocessing").fill('{"topK": 1}')
     expect(visitor.predict().locator(".result > .bars-box .bar")).to_have_count(1)
-    page.get_by_label("Postprocessing").fill("[1]")
+    visitor.field("Postprocessing").fill("[1]")
     page.get_by_role("button", name="Predict").click()
     expect(page.locator("form > .problem")).to_contain_text("must be an object")
-    page.get_by_label("Postprocessing").fill("")
-    page.get_by_label("Timeout in ms").fill("-1")
+    visitor.field("Postprocessing").fill("")
+    visitor.field("Timeout in ms").fill("-1")
     page.get_by_role("button", name="Predict").click()
     expect(page.locator("form > .problem")).to_contain_text("above 0")
 
@@ -178,7 +178,7 @@ def test_options_are_sent(visitor):
 def test_an_error_is_shown_with_code_message_and_request_id(visitor, server):
     visitor.tolerate("400")
     page = visitor.open("try/wine")
-    page.get_by_text("JSON", exact=True).click()
+    visitor.choose("JSON", "How to enter features")
     page.get_by_label("features as JSON").fill("[[1, 2]]")
     answer = visitor.predict()
     expect(answer.locator(".error-head")).to_have_text("INVALID_INPUT_SHAPE HTTP 400")
@@ -189,9 +189,9 @@ def test_an_error_is_shown_with_code_message_and_request_id(visitor, server):
 
 def test_a_version_is_chosen_by_label(visitor):
     page = visitor.open("try/digits")
-    page.get_by_label("Version").select_option("baseline")
+    visitor.field("Version").select_option("baseline")
     expect(visitor.predict().get_by_text("digits version 1")).to_be_visible()
-    page.get_by_label("Model").select_option("wine")
+    visitor.field("Model").select_option("wine")
     expect(page.locator(".numbers input")).to_have_count(13)
     # What was answered to one form does not stand beside another.
     expect(page.get_by_text("The answer will be here.")).to_be_visible()
@@ -209,13 +209,13 @@ def test_the_request_is_copied_as_commands_that_work(visitor):
     text = "l'été \\ \"là\" $(reboot) `id` 🌻 où est la gare"
     page.get_by_role("textbox", name="text", exact=True).fill(text)
     page.get_by_text("Options", exact=True).click()
-    page.get_by_label("Postprocessing").fill('{"topK": 1, "softmax": null}')
+    visitor.field("Postprocessing").fill('{"topK": 1, "softmax": null}')
     page.get_by_role("button", name="curl", exact=True).click()
-    expect(page.get_by_text("Copied as curl.")).to_be_visible()
+    expect(page.locator(".side").get_by_text("Copied as curl.")).to_be_visible()
     curl = subprocess.run(["/bin/sh", "-c", visitor.clipboard()], capture_output=True, check=True, text=True)
     assert json.loads(curl.stdout)["predictions"]["language"] == ["fr"]
     page.get_by_role("button", name="Python", exact=True).click()
-    expect(page.get_by_text("Copied as Python.")).to_be_visible()
+    expect(page.locator(".side").get_by_text("Copied as Python.")).to_be_visible()
     snippet = visitor.clipboard()
     compile(snippet, "snippet", "exec")
     python = subprocess.run([sys.executable, "-c", snippet], capture_output=True, check=True, text=True)

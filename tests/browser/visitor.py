@@ -42,7 +42,7 @@ class Visitor:
     def __exit__(self, kind: object, *rest: object) -> None:
         self.context.close()
         if kind is None:
-            assert self.problems == []
+            assert not self.problems, self.problems
 
     def tolerate(self, pattern: str) -> None:
         """Browsers write every answer that is an error to the console; those a test asks for are no problem."""
@@ -61,6 +61,14 @@ class Visitor:
 
     def expect_live(self) -> None:
         expect(self.page.locator("#status")).to_have_attribute("data-status", "live")
+
+    def field(self, label: str) -> Locator:
+        """A field of the part of the page that is shown."""
+        return self.page.locator(".view:not([hidden])").get_by_label(label, exact=True)
+
+    def choose(self, choice: str, among: str) -> None:
+        """Choose one of a few, under the name ``among``."""
+        self.page.get_by_role("group", name=among).get_by_role("radio", name=choice, exact=True).check()
 
     def tile(self, name: str) -> Locator:
         """The value of a figure at the top of the overview."""
