@@ -4,8 +4,8 @@ import { freshId, h, s, say } from "./dom.js";
 import { clock, DASH } from "./format.js";
 import { timeTicks, valueTicks } from "./scale.js";
 
-const HEIGHT = 168;
-const MARGIN = { top: 10, right: 10, bottom: 22, left: 58 };
+const HEIGHT = 176;
+const MARGIN = { top: 18, right: 10, bottom: 22, left: 58 };
 const PAGE = 10;
 
 /** The moment that all charts of a page point at, or null for the newest. */
@@ -21,8 +21,8 @@ export class Cursor extends EventTarget {
 
 /**
  * One chart. `series` are {key, label, colour (1 to 6), dash}; `unit` is one of format.UNITS. With `stacked`, the
- * series are parts of a whole. A frame is
- * {from, to, fine, times, values: {key: [number or null]}, gaps: [[begin, end]], starts: [at], empty: text or null}.
+ * series are parts of a whole, drawn as a column for each sample. A frame is
+ * {from, to, times, spans (seconds), values: {key: [number or null]}, gaps: [[begin, end]], starts: [at], empty: text or null}.
  */
 export class TimeChart {
   #frame = null;
@@ -93,7 +93,7 @@ export class TimeChart {
         s(
           "g",
           { class: `c${colour}` },
-          s("path", { class: "area" }),
+          s("path", { class: this.stacked ? "columns" : "area" }),
           s("path", { class: "line", "stroke-dasharray": dash ?? "none" }),
         ),
       ),
@@ -173,7 +173,7 @@ export class TimeChart {
       const anchor = place > this.#width - 90 ? "end" : "start";
       notes.push(
         s("line", { class: "start", x1: place, x2: place, y1: MARGIN.top, y2: bottom }),
-        s("text", { x: place + (anchor === "end" ? -5 : 5), y: MARGIN.top + 12, "text-anchor": anchor }, "server started"),
+        s("text", { x: place + (anchor === "end" ? -5 : 5), y: MARGIN.top - 7, "text-anchor": anchor }, "server started"),
       );
     }
     if (frame.empty) {
@@ -186,17 +186,30 @@ export class TimeChart {
 
   #drawSeries(tops, x, y) {
     tops.forEach(({ lower, upper }, index) => {
-      const [area, line] = this.layers.series.children[index].children;
+      const [filled, line] = this.layers.series.children[index].children;
+      if (this.stacked) {
+        filled.setAttribute("d", this.#columns(lower, upper, x, y));
+        return;
+      }
       const runs = this.#runs(upper);
-      const at = (place) => x(this.#frame.times[place]).toFixed(1);
-      line.setAttribute("d", runs.map((run) => outline(run, (place) => `${at(place)} ${y(upper[place]).toFixed(1)}`)).join(""));
-      const back = (place) => `${at(place)} ${y(lower ? lower[place] : 0).toFixed(1)}`;
-      const filled = runs.map((run) => {
-        const there = run.map((place) => `${at(place)} ${y(upper[place]).toFixed(1)}`);
-        return `M${[...there, ...run.map(back).reverse()].join("L")}Z`;
-      });
-      area.setAttribute("d", this.stacked || this.#series.length === 1 ? filled.join("") : "");
+      const point = (place) => `${x(this.#frame.times[place]).toFixed(1)} ${y(upper[place]).toFixed(1)}`;
+      line.setAttribute("d", runs.map((run) => outline(run, point)).join(""));
+      if (this.#series.length > 1) return;
+      const ground = (place) => `${x(this.#frame.times[place]).toFixed(1)} ${y(0)}`;
+      const area = (run) => `M${[...run.map(point), ground(run[run.length - 1]), ground(run[0])].join("L")}Z`;
+      filled.setAttribute("d", runs.map(area).join(""));
     });
+  }
+
+  #columns(lower, upper, x, y) {
+    const { from, times, spans } = this.#frame;
+    const column = (value, index) => {
+      if (value === null || value === lower[index]) return "";
+      const left = x(Math.max(from, times[index] - spans[index]));
+      const right = Math.max(left + 1, x(times[index]) - 0.5);
+      return `M${left.toFixed(1)} ${y(value).toFixed(1)}H${right.toFixed(1)}V${y(lower[index]).toFixed(1)}H${left.toFixed(1)}Z`;
+    };
+    return upper.map(column).join("");
   }
 
   /** Indices of neighbours that a line may join: no missing value and no gap between them. */

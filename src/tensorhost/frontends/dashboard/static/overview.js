@@ -174,6 +174,7 @@ export class Overview {
       from: view.from,
       to: view.to,
       times: view.points.map(({ at }) => at),
+      spans: view.points.map((point) => point.seconds),
       values,
       gaps: view.gaps,
       starts: view.starts,

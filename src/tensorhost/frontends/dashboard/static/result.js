@@ -7,6 +7,9 @@ import { indent } from "./json.js";
 
 const MOST_ROWS = 8;
 const MOST_BARS = 12;
+// Of a softmax over many classes, most bars are no bars.
+const FEW_BARS = 4;
+const SMALL = 0.001;
 const MOST_TEXT = 20_000;
 const STAGES = [["queueTimeMs", "queue"], ["preprocessingTimeMs", "preprocessing"], ["inferenceTimeMs", "inference"], ["postprocessingTimeMs", "postprocessing"]];
 
@@ -48,7 +51,9 @@ function showOutput(name, rows, classes) {
   const shown = ranked.slice(0, MOST_ROWS).map((entries, index) => {
     const bars = new Bars(rows.length > 1 ? `${name}, row ${index}` : name, "Nothing is left of this row.");
     bars.update(entries);
-    return [rows.length > 1 && h("h5", null, `Row ${index}`), bars.element];
+    const left = rows[index].length - entries.length;
+    const rest = left > 0 && h("p", { class: "hint" }, `${left} more, all of them lower`);
+    return [rows.length > 1 && h("h5", null, `Row ${index}`), bars.element, rest];
   });
   return [shown, rows.length > MOST_ROWS && h("p", { class: "hint" }, `and ${rows.length - MOST_ROWS} more rows; all are in the JSON.`)];
 }
@@ -65,7 +70,8 @@ function ranking(row, classes) {
   const best = [...entries].sort((one, other) => other.score - one.score);
   const most = Math.max(...entries.map(({ score }) => Math.abs(score)), Number.MIN_VALUE);
   const probabilities = entries.every(({ score }) => score >= 0 && score <= 1.000001);
-  return best.slice(0, MOST_BARS).map(({ label, score }, place) => ({
+  const shown = best.filter(({ score }, place) => place < (probabilities && score < SMALL ? FEW_BARS : MOST_BARS));
+  return shown.map(({ label, score }, place) => ({
     label,
     share: Math.abs(score) / (probabilities ? 1 : most),
     text: probabilities ? probability(score) : number(score),

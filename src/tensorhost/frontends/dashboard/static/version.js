@@ -140,9 +140,9 @@ function details(version) {
   const facts = [
     ["Parameters", version.parameters === null ? "unknown" : integer(version.parameters)],
     ["Largest memory while loading", bytes(version.peakMemoryBytes)],
-    ["Trial in a child process", milliseconds(version.probeTimeMs)],
     ["Warm-up", version.warmupComplete ? "complete" : "not complete"],
   ];
+  if (version.probeTimeMs) facts.push(["Trial in a child process", milliseconds(version.probeTimeMs)]);
   if (version.labels) facts.push(["Classes", summary(version.labels)]);
   parts.push(section("Figures", pairs(facts)));
   return parts;
