@@ -54,7 +54,9 @@ def test_a_phone_needs_no_sideways_scrolling(visit, server, view):
     visitor = visit(server, viewport=PHONE, has_touch=True, is_mobile=True)
     page = filled(visitor, server, view)
     assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
-    outside = "[...document.querySelectorAll('main *')].filter((one) => one.getBoundingClientRect().right > innerWidth + 1)"
+    outside = (
+        "[...document.querySelectorAll('main *')].filter((one) => one.getBoundingClientRect().right > innerWidth + 1)"
+    )
     assert page.evaluate(f"{outside}.map((one) => one.outerHTML.slice(0, 100))") == []
 
 

@@ -1,9 +1,10 @@
 import re
 
 import pytest
-from conftest import TOKEN
 from native_server import RunningServer
 from playwright.sync_api import expect
+
+from conftest import TOKEN
 
 
 @pytest.fixture

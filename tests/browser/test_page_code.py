@@ -5,23 +5,26 @@ import random
 import shlex
 
 import pytest
+from visitor import Visitor
 
+from conftest import url_of
 from tensorhost.telemetry.histograms import SECONDS_BOUNDS, Histogram
 
 LIMIT_BYTES = 300_000
 
 
-@pytest.fixture
-def call(visitor):
+@pytest.fixture(scope="module")
+def call(chromium, server):
     """Calls an expression with a module of the page as ``m`` and an argument as ``a``."""
-    visitor.open()
+    with Visitor(chromium, url_of(server)) as visitor:
+        visitor.open("errors")
 
-    def run(module, expression, argument=None):
-        return visitor.page.evaluate(
-            f"async (a) => {{ const m = await import('/dashboard/{module}.js'); return {expression}; }}", argument
-        )
+        def run(module, expression, argument=None):
+            return visitor.page.evaluate(
+                f"async (a) => {{ const m = await import('/dashboard/{module}.js'); return {expression}; }}", argument
+            )
 
-    return run
+        yield run
 
 
 def test_quantiles_are_those_of_the_server(call):
@@ -67,7 +70,12 @@ def test_time_without_samples_is_a_gap(call):
 
 @pytest.mark.parametrize(
     ("largest", "unit", "ticks"),
-    [(7, "count", [0, 2, 4, 6, 8]), (1, "count", [0, 1]), (0, "rate", [0, 0.25, 0.5, 0.75, 1]), (0.0042, "seconds", [0, 0.002, 0.004, 0.006])],
+    [
+        (7, "count", [0, 2, 4, 6, 8]),
+        (1, "count", [0, 1]),
+        (0, "rate", [0, 0.25, 0.5, 0.75, 1]),
+        (0.0042, "seconds", [0, 0.002, 0.004, 0.006]),
+    ],
 )
 def test_ticks_are_round(call, largest, unit, ticks):
     script = f"import('/dashboard/format.js').then(({{ UNITS }}) => m.valueTicks({largest}, UNITS.{unit}))"
@@ -127,7 +135,10 @@ def test_a_request_becomes_a_command_for_tensorflow_serving(call):
 
 def test_the_page_is_small_and_comes_from_one_host(visitor):
     sizes = {}
-    visitor.page.on("response", lambda response: sizes.update({response.url: len(response.body())}) if "events" not in response.url else None)
+    visitor.page.on(
+        "response",
+        lambda response: sizes.update({response.url: len(response.body())}) if "events" not in response.url else None,
+    )
     visitor.open()
     files = {url: size for url, size in sizes.items() if url.endswith((".js", ".css", ".svg", "/"))}
     assert len(files) > 10

@@ -206,7 +206,7 @@ def test_a_model_that_is_not_there_is_said_to_be_missing(visitor):
 def test_the_request_is_copied_as_commands_that_work(visitor):
     page = visitor.open("try/langid?version=1")
     # Quotes, a backslash, an emoji, and what a shell would run.
-    text = "l'été \\ \"là\" $(reboot) `id` 🌻 où est la gare"
+    text = 'l\'été \\ "là" $(reboot) `id` 🌻 où est la gare'
     page.get_by_role("textbox", name="text", exact=True).fill(text)
     page.get_by_text("Options", exact=True).click()
     visitor.field("Postprocessing").fill('{"topK": 1, "softmax": null}')

@@ -74,6 +74,10 @@ class Visitor:
         """The value of a figure at the top of the overview."""
         return self.page.locator(f'[data-tile="{name}"] .tile-value')
 
+    def successes(self) -> Locator:
+        """The line that counts the successful requests of the range shown."""
+        return self.page.get_by_text(re.compile(r"^[\d,]+ successful requests in"))
+
     def chart(self, title: str) -> Locator:
         return self.page.get_by_role("figure", name=title, exact=True)
 
