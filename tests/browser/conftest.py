@@ -11,11 +11,10 @@ from typing import Any
 import pytest
 from native_server import RunningServer
 from playwright.sync_api import Browser, expect, sync_playwright
-from visitor import Visitor
+from visitor import Visitor, url_of
 
 from tensorhost.demo import demo_models_path, samples
 
-TOKEN = "correct horse battery staple"
 MARKUP = "<img src=x onerror=alert(1)>"
 _CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 _FLAGS = [
@@ -103,7 +102,3 @@ def sample() -> Callable[[str, str], Any]:
         return next(one["input"] for one in samples()[model] if one["expected"] == label)
 
     return find
-
-
-def url_of(server: RunningServer) -> str:
-    return f"http://127.0.0.1:{server.port}"

@@ -4,7 +4,7 @@ import pytest
 from native_server import RunningServer
 from playwright.sync_api import expect
 
-from conftest import TOKEN
+TOKEN = "correct horse battery staple"
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def read_only(broken):
 
 def test_every_version_is_shown_with_what_it_takes_and_how_it_runs(visitor, server, sample):
     server.predict("digits", [sample("digits", "3")])
-    page = visitor.open("models")
+    visitor.open("models")
     version = visitor.version("digits", "2")
     expect(version.locator(".state")).to_have_text("AVAILABLE")
     expect(version.locator(".chip")).to_have_text(["stable"])

@@ -11,6 +11,14 @@ from playwright.sync_api import expect
 from visitor import best
 
 WINE = [13.87, 1.9, 2.8, 19.4, 107.0, 2.95, 2.97, 0.37, 1.76, 4.5, 1.25, 3.4, 915.0]
+PASTE = """
+(text) => {
+  const data = new DataTransfer();
+  data.setData("text", text);
+  const event = new ClipboardEvent("paste", { clipboardData: data, bubbles: true, cancelable: true });
+  document.querySelector(".numbers input").dispatchEvent(event);
+}
+"""
 DROP = """
 ([target, text, kind]) => {
   const bytes = Uint8Array.from(atob(text), (one) => one.charCodeAt(0));
@@ -132,11 +140,7 @@ def test_numbers_are_entered_and_pasted(visitor):
     page = visitor.open("try/wine")
     fields = page.locator(".numbers input")
     expect(fields).to_have_count(13)
-    paste = "([text]) => { const data = new DataTransfer(); data.setData('text', text);" + (
-        "document.querySelector('.numbers input').dispatchEvent("
-        "new ClipboardEvent('paste', { clipboardData: data, bubbles: true, cancelable: true })); }"
-    )
-    page.evaluate(paste, ["\t".join(map(str, WINE))])
+    page.evaluate(PASTE, "\t".join(map(str, WINE)))
     expect(fields.last).to_have_value("915.0")
     expect(best(visitor.predict())).to_have_text("class_0")
     fields.nth(3).fill("many")

@@ -6,6 +6,7 @@ import re
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+from native_server import RunningServer
 from playwright.sync_api import Browser, Locator, Page, expect
 
 _NOTE_VIOLATIONS = """
@@ -108,3 +109,8 @@ class Visitor:
 def best(answer: Locator) -> Locator:
     """The label of the longest bar of an answer."""
     return answer.locator(".bar.strong .bar-label")
+
+
+def url_of(server: RunningServer) -> str:
+    """The base URL of a server, as this machine reaches it."""
+    return f"http://127.0.0.1:{server.port}"
