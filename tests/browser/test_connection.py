@@ -5,6 +5,7 @@ import socket
 import pytest
 from native_server import RunningServer
 from playwright.sync_api import expect
+from visitor import url_of
 
 HIDE = """
 (hidden) => {
@@ -61,6 +62,19 @@ def test_a_server_that_hangs_is_noticed(visit, broken, port):
             server.process.send_signal(signal.SIGCONT)
         page.clock.fast_forward(13_000)
         visitor.expect_live()
+
+
+def test_the_page_works_under_a_sub_path(visit, server):
+    visitor = visit(f"{url_of(server)}/some/where")
+    # What a proxy does that takes the sub-path away.
+    visitor.page.route(
+        re.compile("/some/where/"), lambda route: route.continue_(url=route.request.url.replace("/some/where", ""))
+    )
+    page = visitor.open("try/langid")
+    expect(visitor.predict().locator(".answer-head")).to_be_visible()
+    page.get_by_role("button", name="curl", exact=True).click()
+    expect(page.locator(".side pre:not(.result pre)").last).to_contain_text("/some/where/predict")
+    assert {path for path in visitor.paths if not path.startswith("/some/where/")} == set()
 
 
 def test_a_hidden_page_lets_go_of_its_connection_and_catches_up_when_seen(visit, server, sample):

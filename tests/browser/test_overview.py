@@ -83,6 +83,10 @@ def test_one_quantile_of_the_stages_can_be_chosen(visitor, server, sample):
     page = visitor.open()
     chart = visitor.chart("Latency by stage")
     visitor.choose("p99", "Measure")
+    visitor.choose("Linear", "Axis")
+    expect(chart.locator(".axis text").first).to_have_text("0 ms")
+    visitor.choose("Log", "Axis")
+    expect(chart.locator(".axis text").first).not_to_have_text("0 ms")
     expect(chart.get_by_role("radio", name="p99")).to_be_checked()
     rows = page.get_by_role("row")
     assert [row.get_by_role("rowheader").inner_text() for row in rows.all()[1:]] == [

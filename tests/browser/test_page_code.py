@@ -81,6 +81,20 @@ def test_ticks_are_round(call, largest, unit, ticks):
     assert call("scale", script) == pytest.approx(ticks)
 
 
+def test_a_logarithmic_axis_spans_the_powers_of_ten_around_the_values(call):
+    script = """(() => {
+      const unit = { base: () => 1, whole: false };
+      const wide = m.axis([0, 0.0003, 0.02], unit, true);
+      const ticks = (...values) => m.axis(values, unit, true).ticks;
+      return [wide.ticks, wide.place(0), wide.place(0.001), ticks(2), ticks(0)];
+    })()"""
+    wide, floor, middle, narrow, nothing = call("scale", script)
+    assert wide == pytest.approx([0.0001, 0.001, 0.01, 0.1])
+    assert (floor, middle) == pytest.approx((0, 1 / 3))
+    assert narrow == pytest.approx([1, 2, 5, 10])
+    assert nothing[0] == 0
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [(0, "0 ms"), (4.2e-5, "42 µs"), (0.01234, "12.3 ms"), (1.5, "1.5 s"), (None, "–")],

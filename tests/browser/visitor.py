@@ -30,7 +30,7 @@ class Visitor:
         self.context.grant_permissions(["clipboard-read", "clipboard-write"])
         self.page: Page = self.context.new_page()
         self.problems: list[str] = []
-        self.received_bytes = 0
+        self.paths: set[str] = set()
         self._tolerated: list[str] = []
         self.page.add_init_script(_NOTE_VIOLATIONS)
         self.page.on("pageerror", lambda error: self.problems.append(f"uncaught: {error}"))
@@ -102,6 +102,8 @@ class Visitor:
 
     def _check_address(self, address: str) -> None:
         parts = urlsplit(address)
+        if parts.scheme in ("http", "https"):
+            self.paths.add(parts.path)
         if parts.scheme not in ("data", "blob", "about") and parts.netloc != urlsplit(self.url).netloc:
             self.problems.append(f"request to another host: {address}")
 

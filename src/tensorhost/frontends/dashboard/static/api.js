@@ -57,6 +57,11 @@ function readError(text, status, requestId) {
     return new ApiError({ ...error, status, requestId: error.requestId ?? requestId });
   } catch {
     // A proxy in between answers in its own words.
-    return new ApiError({ code: `HTTP ${status}`, message: text.slice(0, 300) || "An empty answer.", status, requestId });
+    return new ApiError({
+      code: `HTTP ${status}`,
+      message: text.slice(0, 300) || "An empty answer.",
+      status,
+      requestId,
+    });
   }
 }

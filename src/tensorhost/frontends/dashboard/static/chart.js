@@ -2,7 +2,7 @@
 
 import { freshId, h, s, say } from "./dom.js";
 import { clock, DASH } from "./format.js";
-import { timeTicks, valueTicks } from "./scale.js";
+import { axis, timeTicks } from "./scale.js";
 
 const HEIGHT = 176;
 const MARGIN = { top: 18, right: 10, bottom: 22, left: 58 };
@@ -20,7 +20,7 @@ export class Cursor extends EventTarget {
 }
 
 /**
- * One chart. `series` are {key, label, colour (1 to 6), dash}; `unit` is one of format.UNITS. With `stacked`, the
+ * One chart. `series` are {key, label, colour (1 to 6), dash}; `unit` is one of format.UNITS. With `log`, values have a logarithmic axis. With `stacked`, the
  * series are parts of a whole, drawn as a column for each sample. A frame is
  * {from, to, times, spans (seconds), values: {key: [number or null]}, gaps: [[begin, end]], starts: [at], empty: text or null}.
  */
@@ -31,10 +31,11 @@ export class TimeChart {
   #outputs = new Map();
   #drawn = { x: null, y: null };
 
-  constructor({ title, unit, cursor, stacked = false, controls = [], note = null }) {
+  constructor({ title, unit, cursor, stacked = false, log = false, controls = [], note = null }) {
     this.title = title;
     this.unit = unit;
     this.stacked = stacked;
+    this.log = log;
     this.cursor = cursor;
     const id = freshId("chart");
     this.time = h("span", { class: "chart-time" });
@@ -109,12 +110,12 @@ export class TimeChart {
     const frame = this.#frame;
     if (!frame || this.#width === 0) return;
     const tops = this.#tops(frame);
-    const max = Math.max(0, ...tops.flatMap(({ upper }) => upper).filter((value) => value !== null));
-    const ticks = valueTicks(max, this.unit);
+    const values = tops.flatMap(({ upper }) => upper).filter((value) => value !== null);
+    const { ticks, place } = axis(values, this.unit, this.log);
     const right = this.#width - MARGIN.right;
     const x = (at) => MARGIN.left + ((at - frame.from) / (frame.to - frame.from)) * (right - MARGIN.left);
     const bottom = HEIGHT - MARGIN.bottom;
-    const y = (value) => bottom - (value / ticks[ticks.length - 1]) * (bottom - MARGIN.top);
+    const y = (value) => bottom - place(value) * (bottom - MARGIN.top);
     this.#drawn = { x, y };
     this.svg.setAttribute("width", this.#width);
     this.svg.setAttribute("viewBox", `0 0 ${this.#width} ${HEIGHT}`);
@@ -173,12 +174,18 @@ export class TimeChart {
       const anchor = place > this.#width - 90 ? "end" : "start";
       notes.push(
         s("line", { class: "start", x1: place, x2: place, y1: MARGIN.top, y2: bottom }),
-        s("text", { x: place + (anchor === "end" ? -5 : 5), y: MARGIN.top - 7, "text-anchor": anchor }, "server started"),
+        s(
+          "text",
+          { x: place + (anchor === "end" ? -5 : 5), y: MARGIN.top - 7, "text-anchor": anchor },
+          "server started",
+        ),
       );
     }
     if (frame.empty) {
       const middle = (MARGIN.left + this.#width - MARGIN.right) / 2;
-      notes.push(s("text", { class: "empty", x: middle, y: (MARGIN.top + bottom) / 2, "text-anchor": "middle" }, frame.empty));
+      notes.push(
+        s("text", { class: "empty", x: middle, y: (MARGIN.top + bottom) / 2, "text-anchor": "middle" }, frame.empty),
+      );
     }
     this.layers.gaps.replaceChildren(...bands);
     this.layers.notes.replaceChildren(...notes);
@@ -313,7 +320,16 @@ export class TimeChart {
     if (!this.#frame?.times.length) return;
     const { times } = this.#frame;
     const last = times.length - 1;
-    const steps = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageDown: -PAGE, PageUp: PAGE, Home: -last, End: last };
+    const steps = {
+      ArrowLeft: -1,
+      ArrowDown: -1,
+      ArrowRight: 1,
+      ArrowUp: 1,
+      PageDown: -PAGE,
+      PageUp: PAGE,
+      Home: -last,
+      End: last,
+    };
     if (event.key === "Escape") this.cursor.set(null);
     else if (event.key in steps) {
       const index = Math.min(last, Math.max(0, this.#index() + steps[event.key]));

@@ -18,7 +18,12 @@ export function ask({ title, text = null, fields = [], agree, danger = false, re
     text && h("p", null, text),
     fields,
     problem,
-    h("div", { class: "buttons" }, h("button", { type: "button", class: "plain", onclick: () => dialog.close() }, "Cancel"), submit),
+    h(
+      "div",
+      { class: "buttons" },
+      h("button", { type: "button", class: "plain", onclick: () => dialog.close() }, "Cancel"),
+      submit,
+    ),
   );
   const dialog = h("dialog", { "aria-labelledby": id }, form);
   return new Promise((resolve) => {

@@ -23,8 +23,14 @@ export class InputEditor {
     this.element = h(
       "fieldset",
       { class: "input", "data-input": spec.name },
-      h("legend", null, h("code", null, spec.name), h("span", { class: "type" }, ` ${spec.dtype} ${shapeText(spec.shape)}`)),
-      modes.length > 1 && segments(freshId("mode"), `How to enter ${spec.name}`, choices, modes[0], (mode) => this.#use(mode)),
+      h(
+        "legend",
+        null,
+        h("code", null, spec.name),
+        h("span", { class: "type" }, ` ${spec.dtype} ${shapeText(spec.shape)}`),
+      ),
+      modes.length > 1 &&
+        segments(freshId("mode"), `How to enter ${spec.name}`, choices, modes[0], (mode) => this.#use(mode)),
       this.place,
       this.problem,
     );
@@ -134,8 +140,15 @@ class FieldsEditor {
         onpaste: (event) => this.#paste(event, index),
       }),
     );
-    const labelled = this.fields.map((field, index) => h("label", { class: "number" }, h("span", { "aria-hidden": "true" }, String(index)), field));
-    this.element = h("div", null, h("div", { class: "numbers" }, labelled), count > 1 && h("p", { class: "hint" }, "Several numbers can be pasted at once."));
+    const labelled = this.fields.map((field, index) =>
+      h("label", { class: "number" }, h("span", { "aria-hidden": "true" }, String(index)), field),
+    );
+    this.element = h(
+      "div",
+      null,
+      h("div", { class: "numbers" }, labelled),
+      count > 1 && h("p", { class: "hint" }, "Several numbers can be pasted at once."),
+    );
   }
 
   read() {
@@ -158,7 +171,10 @@ class FieldsEditor {
 
   /** A row pasted from a table or a list fills the fields from here on. */
   #paste(event, index) {
-    const numbers = event.clipboardData.getData("text").split(/[\s,;[\]]+/).filter(Boolean);
+    const numbers = event.clipboardData
+      .getData("text")
+      .split(/[\s,;[\]]+/)
+      .filter(Boolean);
     if (numbers.length < 2) return;
     event.preventDefault();
     numbers.slice(0, this.fields.length - index).forEach((number, offset) => {
@@ -176,7 +192,12 @@ class DrawEditor {
     this.pad = new Pad({ height, width, label: `Drawing pad for ${spec.name}` });
     this.paper = h("input", { type: "number", step: "any", value: paper, "aria-label": "Value of paper" });
     this.ink = h("input", { type: "number", step: "any", value: ink, "aria-label": "Value of ink" });
-    this.element = h("div", null, this.pad.element, h("p", { class: "hint range" }, "Values from ", this.paper, " (paper) to ", this.ink, " (ink)"));
+    this.element = h(
+      "div",
+      null,
+      this.pad.element,
+      h("p", { class: "hint range" }, "Values from ", this.paper, " (paper) to ", this.ink, " (ink)"),
+    );
   }
 
   read() {
@@ -185,7 +206,9 @@ class DrawEditor {
     const digits = Math.abs(ink - paper) >= 8 || isInteger(this.spec.dtype) ? 0 : 4;
     const value = (share) => Number((paper + share * (ink - paper)).toFixed(digits));
     const channel = this.spec.shape.length === 4;
-    return JSON.stringify([this.pad.read().map((row) => row.map((share) => (channel ? [value(share)] : value(share))))]);
+    return JSON.stringify([
+      this.pad.read().map((row) => row.map((share) => (channel ? [value(share)] : value(share)))),
+    ]);
   }
 
   focus() {
@@ -201,7 +224,12 @@ class ImageEditor {
   constructor(spec, preprocessing) {
     const { height, width } = imageOf(spec);
     this.needs = imageScale(preprocessing);
-    this.input = h("input", { type: "file", accept: "image/*", class: "visually-hidden", onchange: () => this.take(this.input.files[0]) });
+    this.input = h("input", {
+      type: "file",
+      accept: "image/*",
+      class: "visually-hidden",
+      onchange: () => this.take(this.input.files[0]),
+    });
     this.preview = h("img", { alt: "", hidden: true });
     this.words = h("span", null, "Choose an image, drop it here, or paste it");
     this.drop = h("label", { class: "drop" }, this.input, this.preview, this.words);
@@ -212,7 +240,12 @@ class ImageEditor {
       "div",
       null,
       this.drop,
-      h("label", { class: "check" }, this.invert, " Invert (for dark ink on light paper, where the model wants ink to be high)"),
+      h(
+        "label",
+        { class: "check" },
+        this.invert,
+        " Invert (for dark ink on light paper, where the model wants ink to be high)",
+      ),
       h("p", { class: "hint" }, `${size}${scale}`),
     );
   }

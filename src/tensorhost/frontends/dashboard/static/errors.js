@@ -17,7 +17,15 @@ export class Errors {
     this.table = h(
       "table",
       { class: "records" },
-      h("thead", null, h("tr", null, head.map((text) => h("th", { scope: "col" }, text)))),
+      h(
+        "thead",
+        null,
+        h(
+          "tr",
+          null,
+          head.map((text) => h("th", { scope: "col" }, text)),
+        ),
+      ),
       this.body,
     );
     this.element = h(
@@ -49,11 +57,20 @@ export class Errors {
     const errors = this.feed.errors?.errors ?? [];
     const distinct = (values) => [...new Set(values.filter(Boolean))].sort();
     fillSelect(this.code, [["", "All codes"], ...distinct(errors.map(({ code }) => code)).map((code) => [code, code])]);
-    fillSelect(this.model, [["", "All models"], ...distinct(errors.map(({ model }) => model)).map((model) => [model, model])]);
+    fillSelect(this.model, [
+      ["", "All models"],
+      ...distinct(errors.map(({ model }) => model)).map((model) => [model, model]),
+    ]);
     const shown = errors.filter(
-      ({ code, model }) => (!this.code.value || code === this.code.value) && (!this.model.value || model === this.model.value),
+      ({ code, model }) =>
+        (!this.code.value || code === this.code.value) && (!this.model.value || model === this.model.value),
     );
-    say(this.count, errors.length ? `${shown.length} of the ${errors.length} latest, the newest first` : "No request has failed since the server started.");
+    say(
+      this.count,
+      errors.length
+        ? `${shown.length} of the ${errors.length} latest, the newest first`
+        : "No request has failed since the server started.",
+    );
     this.table.hidden = shown.length === 0;
     this.table.parentElement.hidden = shown.length === 0;
     const key = JSON.stringify(shown);
@@ -61,7 +78,8 @@ export class Errors {
     this.#drawn = key;
     const focused = document.activeElement?.dataset?.copies;
     this.body.replaceChildren(...shown.map(row));
-    if (focused) [...this.body.querySelectorAll("[data-copies]")].find((button) => button.dataset.copies === focused)?.focus();
+    if (focused)
+      [...this.body.querySelectorAll("[data-copies]")].find((button) => button.dataset.copies === focused)?.focus();
   }
 }
 

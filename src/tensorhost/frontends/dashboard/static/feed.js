@@ -39,7 +39,7 @@ export class Feed extends EventTarget {
     return this.#heardSample + (performance.now() - this.#heardAt) / 1000;
   }
 
-  async #connect() {
+  #connect() {
     this.#close();
     const source = new EventSource("dashboard/events");
     this.#source = source;

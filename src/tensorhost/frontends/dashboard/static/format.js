@@ -62,9 +62,10 @@ export function duration(value) {
   ];
   const first = parts.findIndex(([count]) => count > 0);
   if (first < 0) return "0 s";
-  // Seconds of a long time are only noise.
+  // Beside ten hours, minutes are only noise; beside a minute, seconds are.
+  const enough = first === 2 || parts[first][0] >= 10;
   return parts
-    .slice(first, whole >= 600 && first === 2 ? 3 : first + 2)
+    .slice(first, first + (enough ? 1 : 2))
     .filter(([count], index) => index === 0 || count > 0)
     .map(([count, unit]) => `${count} ${unit}`)
     .join(" ");
@@ -93,7 +94,14 @@ export function ago(iso, now) {
   if (!iso) return "never";
   const passed = Math.max(0, now - new Date(iso).getTime() / 1000);
   if (passed < 10) return "just now";
-  const [amount, unit] = passed < 60 ? [passed, "s"] : passed < 3600 ? [passed / 60, "min"] : passed < 86400 ? [passed / 3600, "h"] : [passed / 86400, "d"];
+  const [amount, unit] =
+    passed < 60
+      ? [passed, "s"]
+      : passed < 3600
+        ? [passed / 60, "min"]
+        : passed < 86400
+          ? [passed / 3600, "h"]
+          : [passed / 86400, "d"];
   return `${Math.floor(amount)} ${unit} ago`;
 }
 

@@ -43,8 +43,16 @@ export class Models {
     if (this.feed.server?.controlNeeds === "token") {
       parts.push(
         token.get()
-          ? h("button", { type: "button", class: "plain", onclick: () => this.operator.forgetToken() }, "Forget the admin token")
-          : h("button", { type: "button", class: "plain", onclick: () => this.operator.enterToken() }, "Enter the admin token"),
+          ? h(
+              "button",
+              { type: "button", class: "plain", onclick: () => this.operator.forgetToken() },
+              "Forget the admin token",
+            )
+          : h(
+              "button",
+              { type: "button", class: "plain", onclick: () => this.operator.enterToken() },
+              "Enter the admin token",
+            ),
       );
     }
     this.rights.replaceChildren(...parts);
@@ -70,7 +78,8 @@ export class Models {
       if (!this.#cards.has(model.name)) this.#cards.set(model.name, new ModelCard(this.feed, this.operator));
       const card = this.#cards.get(model.name);
       card.update(model);
-      if (this.list.children[index] !== card.element) this.list.insertBefore(card.element, this.list.children[index] ?? null);
+      if (this.list.children[index] !== card.element)
+        this.list.insertBefore(card.element, this.list.children[index] ?? null);
     });
     this.#permit();
     this.#drawProblems(Object.entries(this.feed.models?.problems ?? {}));
@@ -79,7 +88,16 @@ export class Models {
   #drawProblems(problems) {
     const rows = problems.map(([name, reason]) => h("li", null, h("strong", null, name), `: ${reason}`));
     this.problems.replaceChildren(
-      ...(rows.length ? [h("section", { class: "card warning" }, h("h3", null, "In the repository, and no model"), h("ul", null, rows))] : []),
+      ...(rows.length
+        ? [
+            h(
+              "section",
+              { class: "card warning" },
+              h("h3", null, "In the repository, and no model"),
+              h("ul", null, rows),
+            ),
+          ]
+        : []),
     );
   }
 }
@@ -100,7 +118,12 @@ class ModelCard {
     this.element = h(
       "article",
       { class: "card model" },
-      h("header", null, h("div", null, this.name, this.description, this.facts), h("div", { class: "buttons" }, this.tryLink, this.labels)),
+      h(
+        "header",
+        null,
+        h("div", null, this.name, this.description, this.facts),
+        h("div", { class: "buttons" }, this.tryLink, this.labels),
+      ),
       this.problem,
       this.list,
     );
@@ -138,17 +161,23 @@ class ModelCard {
       }
     }
     versions.forEach((version, index) => {
-      if (!this.#versions.has(version.version)) this.#versions.set(version.version, new VersionCard(this.feed, this.operator));
+      if (!this.#versions.has(version.version))
+        this.#versions.set(version.version, new VersionCard(this.feed, this.operator));
       const card = this.#versions.get(version.version);
       card.update(version);
-      if (this.list.children[index] !== card.element) this.list.insertBefore(card.element, this.list.children[index] ?? null);
+      if (this.list.children[index] !== card.element)
+        this.list.insertBefore(card.element, this.list.children[index] ?? null);
     });
   }
 
   async #editLabels() {
     const { name, versions, allVersionLabels } = this.model;
     const known = Object.keys(allVersionLabels ?? {});
-    const choices = h("datalist", { id: "known-labels" }, known.map((label) => h("option", { value: label })));
+    const choices = h(
+      "datalist",
+      { id: "known-labels" },
+      known.map((label) => h("option", { value: label })),
+    );
     const label = h("input", {
       list: "known-labels",
       required: true,
@@ -157,7 +186,14 @@ class ModelCard {
       title: "Letters, digits, '.', '_' and '-'",
       value: known[0] ?? "",
     });
-    const target = h("select", null, versions.map(({ version, state }) => h("option", { value: version }, `version ${version} (${state.toLowerCase()})`)), h("option", { value: "" }, "nothing: remove the label"));
+    const target = h(
+      "select",
+      null,
+      versions.map(({ version, state }) =>
+        h("option", { value: version }, `version ${version} (${state.toLowerCase()})`),
+      ),
+      h("option", { value: "" }, "nothing: remove the label"),
+    );
     const meet = () => {
       const current = (allVersionLabels ?? {})[label.value];
       if (current) target.value = current;

@@ -7,7 +7,8 @@ import { announce, h } from "./dom.js";
 /** Whether this page may change anything at all, and a word on it: {allowed, text}. */
 export function rights(server) {
   if (server?.controlNeeds === "off") {
-    const text = "Read-only: the server listens beyond this machine and no admin token is set. Set TENSORHOST_ADMIN_TOKEN to allow changes.";
+    const text =
+      "Read-only: the server listens beyond this machine and no admin token is set. Set TENSORHOST_ADMIN_TOKEN to allow changes.";
     return { allowed: false, text };
   }
   if (server?.controlNeeds === "token" && !token.get()) return { allowed: true, text: "Changes need the admin token." };

@@ -11,6 +11,10 @@ import { RANGES, Window } from "./window.js";
 
 const QUANTILES = { p50: 0.5, p95: 0.95, p99: 0.99 };
 const MEASURES = [["mean", "Mean"], ...Object.keys(QUANTILES).map((key) => [key, key])];
+const AXES = [
+  ["linear", "Linear"],
+  ["log", "Log"],
+];
 const MOST_CODES = 5;
 const NAMES = { _unknown: "(no such model)", _other: "(further models)" };
 
@@ -55,8 +59,14 @@ export class Overview {
   }
 
   #makeToolbar() {
-    this.model = h("select", { id: "overview-model", onchange: () => this.#choose({ model: this.model.value, version: "" }) });
-    this.version = h("select", { id: "overview-version", onchange: () => this.#choose({ version: this.version.value }) });
+    this.model = h("select", {
+      id: "overview-model",
+      onchange: () => this.#choose({ model: this.model.value, version: "" }),
+    });
+    this.version = h("select", {
+      id: "overview-version",
+      onchange: () => this.#choose({ version: this.version.value }),
+    });
     const choices = Object.entries(RANGES).map(([value, { label }]) => [value, label]);
     this.ranges = segments("range", "Range of time", choices, "5m", (range) => this.#choose({ range }));
     this.toolbar = h(
@@ -75,7 +85,11 @@ export class Overview {
   #fillModels() {
     const models = this.feed.models?.models ?? [];
     const names = models.map((model) => model.name);
-    const seen = new Set(this.feed.rings.coarse.samples.concat(this.feed.rings.fine.samples).flatMap((one) => one.versions.map(({ model }) => model)));
+    const seen = new Set(
+      this.feed.rings.coarse.samples
+        .concat(this.feed.rings.fine.samples)
+        .flatMap((one) => one.versions.map(({ model }) => model)),
+    );
     const others = [...seen, this.#choice.model].filter((name) => name && !names.includes(name));
     const all = [...names, ...new Set(others)];
     fillSelect(this.model, [["", "All models"], ...all.map((name) => [name, NAMES[name] ?? name])]);
@@ -109,7 +123,11 @@ export class Overview {
     const chart = (title, unit, more = {}) => new TimeChart({ title, unit, cursor, ...more });
     this.rate = chart("Request rate", UNITS.rate);
     this.rate.setSeries([{ key: "rate", label: "requests", colour: 1 }]);
-    this.latency = chart("Latency", UNITS.seconds);
+    const scale = segments("scale", "Axis", AXES, "log", (value) => {
+      this.latency.log = this.stages.log = value === "log";
+      this.#schedule();
+    });
+    this.latency = chart("Latency", UNITS.seconds, { log: true, controls: [scale] });
     this.latency.setSeries([
       { key: "p50", label: "p50", colour: 1 },
       { key: "p95", label: "p95", colour: 2, dash: "6 3" },
@@ -119,7 +137,7 @@ export class Overview {
       this.#measure = value;
       this.#schedule();
     });
-    this.stages = chart("Latency by stage", UNITS.seconds, { controls: [measure] });
+    this.stages = chart("Latency by stage", UNITS.seconds, { log: true, controls: [measure] });
     this.errors = chart("Errors by code", UNITS.rate, { stacked: true });
     this.load = chart("In flight and queued", UNITS.count);
     this.load.setSeries([
@@ -183,18 +201,27 @@ export class Overview {
     const each = (read) => view.points.map(read);
     const idle = view.all && view.all.latency.total.count === 0 ? "no successful requests in this range" : null;
     this.rate.update(frame({ rate: each((point) => point.requests / point.seconds) }));
-    const at = (stage, fraction) => each((point) => quantile(point.latency[stage].counts, server.secondsBounds, fraction));
+    const at = (stage, fraction) =>
+      each((point) => quantile(point.latency[stage].counts, server.secondsBounds, fraction));
     const quantiles = Object.entries(QUANTILES).map(([key, fraction]) => [key, at("total", fraction)]);
     this.latency.update(frame(Object.fromEntries(quantiles), idle));
     this.stages.setSeries(
-      server.stages.map((stage, index) => ({ key: stage, label: stage, colour: (index % 6) + 1, dash: [null, "6 3", "2 3", "8 3 2 3"][index % 4] })),
+      server.stages.map((stage, index) => ({
+        key: stage,
+        label: stage,
+        colour: (index % 6) + 1,
+        dash: [null, "6 3", "2 3", "8 3 2 3"][index % 4],
+      })),
     );
-    const measured = (stage) => (this.#measure === "mean" ? each((point) => mean(point.latency[stage])) : at(stage, QUANTILES[this.#measure]));
+    const measured = (stage) =>
+      this.#measure === "mean" ? each((point) => mean(point.latency[stage])) : at(stage, QUANTILES[this.#measure]);
     this.stages.update(frame(Object.fromEntries(server.stages.map((stage) => [stage, measured(stage)])), idle));
     this.#drawErrors(view, frame, each);
     this.load.update(frame({ inFlight: each((point) => point.inFlight), queueRows: each((point) => point.queueRows) }));
     const memory = ["rssBytes", "heapUsedBytes", "weightsBytes"];
-    this.memory.update(frame(Object.fromEntries(memory.map((key) => [key, each((point) => point.server[key] ?? null)]))));
+    this.memory.update(
+      frame(Object.fromEntries(memory.map((key) => [key, each((point) => point.server[key] ?? null)]))),
+    );
     this.#drawStages(view, server);
     this.#drawBatches(view, server);
   }
@@ -204,9 +231,15 @@ export class Overview {
     const codes = counts.slice(0, MOST_CODES).map(([code]) => code);
     const rest = counts.length > MOST_CODES ? ["other"] : [];
     this.errors.setSeries(
-      [...codes.sort(), ...rest].map((code, index) => ({ key: code, label: code === "other" ? "other codes" : code, colour: index + 1 })),
+      [...codes.sort(), ...rest].map((code, index) => ({
+        key: code,
+        label: code === "other" ? "other codes" : code,
+        colour: index + 1,
+      })),
     );
-    const values = Object.fromEntries(codes.map((code) => [code, each((point) => (point.errors[code] ?? 0) / point.seconds)]));
+    const values = Object.fromEntries(
+      codes.map((code) => [code, each((point) => (point.errors[code] ?? 0) / point.seconds)]),
+    );
     if (rest.length) {
       const named = (point) => codes.reduce((sum, code) => sum + (point.errors[code] ?? 0), 0);
       values.other = each((point) => (point.failures - named(point)) / point.seconds);
@@ -217,11 +250,20 @@ export class Overview {
   #drawStages(view, server) {
     const rows = ["total", ...server.stages].map((stage) => {
       const histogram = view.all?.latency[stage];
-      const figures = Object.values(QUANTILES).map((fraction) => (histogram ? quantile(histogram.counts, server.secondsBounds, fraction) : null));
+      const figures = Object.values(QUANTILES).map((fraction) =>
+        histogram ? quantile(histogram.counts, server.secondsBounds, fraction) : null,
+      );
       return [stage, ...[histogram ? mean(histogram) : null, ...figures].map(seconds)];
     });
     while (this.stageRows.children.length < rows.length) {
-      this.stageRows.append(h("tr", null, h("th", { scope: "row" }), [1, 2, 3, 4].map(() => h("td"))));
+      this.stageRows.append(
+        h(
+          "tr",
+          null,
+          h("th", { scope: "row" }),
+          [1, 2, 3, 4].map(() => h("td")),
+        ),
+      );
     }
     rows.forEach((row, index) => row.forEach((text, cell) => say(this.stageRows.children[index].children[cell], text)));
     const requests = view.all?.latency.total.count ?? 0;
@@ -233,7 +275,12 @@ export class Overview {
     const bounds = server.rowsBounds;
     const filled = histogram ? histogram.counts.flatMap((count, index) => (count ? [index] : [])) : [];
     const most = Math.max(1, ...(histogram?.counts ?? []));
-    const shown = filled.length ? bounds.concat(Infinity).map((_, index) => index).slice(filled[0], filled[filled.length - 1] + 1) : [];
+    const shown = filled.length
+      ? bounds
+          .concat(Infinity)
+          .map((_, index) => index)
+          .slice(filled[0], filled[filled.length - 1] + 1)
+      : [];
     this.batches.update(
       shown.map((index) => ({
         label: rowsLabel(bounds, index),
@@ -242,7 +289,10 @@ export class Overview {
       })),
     );
     const average = histogram ? mean(histogram) : null;
-    say(this.batchNote, average === null ? "\u00a0" : `${integer(histogram.count)} model calls, ${number(average)} rows on average`);
+    say(
+      this.batchNote,
+      average === null ? "\u00a0" : `${integer(histogram.count)} model calls, ${number(average)} rows on average`,
+    );
   }
 }
 

@@ -16,9 +16,32 @@ const arc = (x, y, rx, ry, from, to) =>
 const DRAWINGS = [
   [arc(0.47, 0.27, 0.17, 0.17, 190, 450), arc(0.47, 0.7, 0.2, 0.2, -90, 165)],
   [arc(0.5, 0.5, 0.22, 0.38, 0, 360)],
-  [[[0.25, 0.13], [0.7, 0.13], [0.42, 0.9]]],
-  [arc(0.5, 0.3, 0.2, 0.19, 195, 380), [[0.68, 0.38], [0.28, 0.87], [0.75, 0.87]]],
-  [[[0.55, 0.1], [0.25, 0.6], [0.75, 0.6]], [[0.6, 0.38], [0.58, 0.92]]],
+  [
+    [
+      [0.25, 0.13],
+      [0.7, 0.13],
+      [0.42, 0.9],
+    ],
+  ],
+  [
+    arc(0.5, 0.3, 0.2, 0.19, 195, 380),
+    [
+      [0.68, 0.38],
+      [0.28, 0.87],
+      [0.75, 0.87],
+    ],
+  ],
+  [
+    [
+      [0.55, 0.1],
+      [0.25, 0.6],
+      [0.75, 0.6],
+    ],
+    [
+      [0.6, 0.38],
+      [0.58, 0.92],
+    ],
+  ],
 ];
 
 export class Pad {
@@ -75,7 +98,8 @@ export class Pad {
   /** Draw the next of a few digits. */
   drawExample() {
     this.#fine.clearRect(0, 0, this.width * FINE, this.height * FINE);
-    for (const stroke of DRAWINGS[this.#drawing % DRAWINGS.length]) this.#stroke(stroke.map(([x, y]) => [x * this.width * FINE, y * this.height * FINE]));
+    for (const stroke of DRAWINGS[this.#drawing % DRAWINGS.length])
+      this.#stroke(stroke.map(([x, y]) => [x * this.width * FINE, y * this.height * FINE]));
     this.#drawing += 1;
     this.#render();
   }
@@ -126,7 +150,10 @@ export class Pad {
   #listen() {
     const at = (event) => {
       const box = this.canvas.getBoundingClientRect();
-      return [((event.clientX - box.left) / box.width) * this.width * FINE, ((event.clientY - box.top) / box.height) * this.height * FINE];
+      return [
+        ((event.clientX - box.left) / box.width) * this.width * FINE,
+        ((event.clientY - box.top) / box.height) * this.height * FINE,
+      ];
     };
     this.canvas.addEventListener("pointerdown", (event) => {
       this.canvas.setPointerCapture(event.pointerId);

@@ -11,7 +11,12 @@ const MOST_BARS = 12;
 const FEW_BARS = 4;
 const SMALL = 0.001;
 const MOST_TEXT = 20_000;
-const STAGES = [["queueTimeMs", "queue"], ["preprocessingTimeMs", "preprocessing"], ["inferenceTimeMs", "inference"], ["postprocessingTimeMs", "postprocessing"]];
+const STAGES = [
+  ["queueTimeMs", "queue"],
+  ["preprocessingTimeMs", "preprocessing"],
+  ["inferenceTimeMs", "inference"],
+  ["postprocessingTimeMs", "postprocessing"],
+];
 
 /** Elements for an answer. `text` is its JSON, `classes` the model's class names or null, `tookMs` the whole exchange. */
 export function showAnswer({ text, requestId, tookMs, classes }) {
@@ -41,7 +46,13 @@ export function showError(error) {
 
 function requestLine(requestId) {
   if (!requestId) return null;
-  return h("p", { class: "request-id" }, "Request id ", h("code", null, requestId), copyButton("Copy", `Copy request id ${requestId}`, () => requestId));
+  return h(
+    "p",
+    { class: "request-id" },
+    "Request id ",
+    h("code", null, requestId),
+    copyButton("Copy", `Copy request id ${requestId}`, () => requestId),
+  );
 }
 
 function showOutput(name, rows, classes) {
@@ -55,7 +66,11 @@ function showOutput(name, rows, classes) {
     const rest = left > 0 && h("p", { class: "hint" }, `${left} more, all of them lower`);
     return [rows.length > 1 && h("h5", null, `Row ${index}`), bars.element, rest];
   });
-  return [shown, rows.length > MOST_ROWS && h("p", { class: "hint" }, `and ${rows.length - MOST_ROWS} more rows; all are in the JSON.`)];
+  return [
+    shown,
+    rows.length > MOST_ROWS &&
+      h("p", { class: "hint" }, `and ${rows.length - MOST_ROWS} more rows; all are in the JSON.`),
+  ];
 }
 
 /** Bars of one row, or null where it does not rank anything. */
@@ -63,7 +78,9 @@ function ranking(row, classes) {
   if (!Array.isArray(row)) return null;
   const entries = row.every(isEntry)
     ? row.map(({ label, index, score }) => ({ label: label ?? String(index), score }))
-    : row.every((value) => typeof value === "number") && row.length > 1 && (classes?.length === row.length || row.length <= MOST_BARS)
+    : row.every((value) => typeof value === "number") &&
+        row.length > 1 &&
+        (classes?.length === row.length || row.length <= MOST_BARS)
       ? row.map((score, index) => ({ label: classes?.length === row.length ? classes[index] : String(index), score }))
       : null;
   if (entries === null) return null;
@@ -91,7 +108,12 @@ function isEntry(value) {
 /** Scalars and texts one by one, everything else as JSON. */
 function simple(rows) {
   const plain = rows.every((row) => typeof row === "number" || typeof row === "string" || typeof row === "boolean");
-  if (plain && rows.length && rows.length <= MOST_ROWS) return h("p", { class: "plain-answer" }, rows.map((row) => h("span", null, String(row))));
+  if (plain && rows.length && rows.length <= MOST_ROWS)
+    return h(
+      "p",
+      { class: "plain-answer" },
+      rows.map((row) => h("span", null, String(row))),
+    );
   return code(indent(JSON.stringify(rows)));
 }
 
@@ -100,7 +122,13 @@ function times(answer, tookMs) {
   const most = Math.max(...known.map(([key]) => answer[key]), Number.MIN_VALUE);
   const bars = new Bars("Time by stage", "");
   bars.update(known.map(([key, label]) => ({ label, share: answer[key] / most, text: milliseconds(answer[key]) })));
-  return h("div", { class: "times" }, h("h4", null, "Time"), bars.element, h("p", { class: "hint" }, `${milliseconds(tookMs)} there and back, network and JSON included`));
+  return h(
+    "div",
+    { class: "times" },
+    h("h4", null, "Time"),
+    bars.element,
+    h("p", { class: "hint" }, `${milliseconds(tookMs)} there and back, network and JSON included`),
+  );
 }
 
 function code(text) {

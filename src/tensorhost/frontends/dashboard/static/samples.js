@@ -6,9 +6,9 @@
  * server's (telemetry/histograms.py), so that page and metrics agree.
  */
 export function quantile(counts, bounds, fraction) {
-  const total = counts.reduce((sum, count) => sum + count, 0);
-  if (total === 0) return null;
-  const rank = fraction * total;
+  const observed = counts.reduce((sum, count) => sum + count, 0);
+  if (observed === 0) return null;
+  const rank = fraction * observed;
   const wanted = Math.max(1, Math.ceil(rank));
   let below = 0;
   for (let index = 0; index < bounds.length; index += 1) {

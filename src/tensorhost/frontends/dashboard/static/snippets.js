@@ -68,7 +68,11 @@ export function asPython(request, url = serverUrl()) {
 /** TensorFlow Serving's REST interface; it has no place for this request's own options. `labels` has the model's. */
 export function asTensorFlowServing(request, labels, url = serverUrl()) {
   const { model, version, signature, inputs } = request;
-  const path = !version ? "" : version in labels ? `/labels/${encodeURIComponent(version)}` : `/versions/${encodeURIComponent(version)}`;
+  const path = !version
+    ? ""
+    : version in labels
+      ? `/labels/${encodeURIComponent(version)}`
+      : `/versions/${encodeURIComponent(version)}`;
   const fields = signature ? [`"signature_name": ${JSON.stringify(signature)}`] : [];
   fields.push(inputs.length === 1 ? `"instances": ${inputs[0][1]}` : `"inputs": ${inputsText(request)}`);
   return curl(`${url}/v1/models/${encodeURIComponent(model)}${path}:predict`, `{${fields.join(", ")}}`);

@@ -7,7 +7,8 @@ const MOST_PAD = 64;
 /** {height, width, channels} of an input that the server takes as images, or null. */
 export function imageOf({ dtype, shape }) {
   if (!shape || dtype === "string" || dtype === "bool" || dtype.startsWith("complex")) return null;
-  if (shape.length === 4 && [1, 3, 4, null].includes(shape[3])) return { height: shape[1], width: shape[2], channels: shape[3] };
+  if (shape.length === 4 && [1, 3, 4, null].includes(shape[3]))
+    return { height: shape[1], width: shape[2], channels: shape[3] };
   if (shape.length === 3 && ![1, 3, 4].includes(shape[2])) return { height: shape[1], width: shape[2], channels: null };
   return null;
 }
@@ -15,7 +16,8 @@ export function imageOf({ dtype, shape }) {
 /** The ways an input can be entered, the handiest first: text, draw, image, fields, json. */
 export function modesOf(spec) {
   const { dtype, shape } = spec;
-  if (dtype === "string") return shape && shape.length <= 2 && shape.slice(1).every((size) => size === 1) ? ["text", "json"] : ["json"];
+  if (dtype === "string")
+    return shape && shape.length <= 2 && shape.slice(1).every((size) => size === 1) ? ["text", "json"] : ["json"];
   const image = imageOf(spec);
   if (image) {
     const small = image.height && image.width && Math.max(image.height, image.width) <= MOST_PAD;

@@ -35,9 +35,14 @@ export class Tiles {
   /** `view` is what Window.read gives, `feed` the feed, `span` the range in words. */
   update(view, feed, span) {
     const { all, recent } = view;
-    const latency = (fraction) => (all ? quantile(all.latency.total.counts, feed.server.secondsBounds, fraction) : null);
+    const latency = (fraction) =>
+      all ? quantile(all.latency.total.counts, feed.server.secondsBounds, fraction) : null;
     this.#set("rate", rate(recent ? recent.requests / recent.seconds : null), "last 10 s");
-    for (const [key, fraction] of [["p50", 0.5], ["p95", 0.95], ["p99", 0.99]]) {
+    for (const [key, fraction] of [
+      ["p50", 0.5],
+      ["p95", 0.95],
+      ["p99", 0.99],
+    ]) {
       this.#set(key, seconds(latency(fraction)), `over ${span}`);
     }
     const share = all && all.requests ? all.failures / all.requests : null;

@@ -33,18 +33,32 @@ export class Try {
   }
 
   show(parameters, subject) {
-    this.#choice = { model: subject, version: parameters.get("version") ?? "", signature: parameters.get("signature") ?? "" };
+    this.#choice = {
+      model: subject,
+      version: parameters.get("version") ?? "",
+      signature: parameters.get("signature") ?? "",
+    };
     this.#draw();
   }
 
   #makeForm() {
     this.model = h("select", { onchange: () => (location.hash = hash("try", this.model.value)) });
     this.version = h("select", { onchange: () => setParameters({ version: this.version.value }) });
-    this.signature = h("select", { onchange: () => setParameters({ version: this.#choice.version, signature: this.signature.value }) });
+    this.signature = h("select", {
+      onchange: () => setParameters({ version: this.#choice.version, signature: this.signature.value }),
+    });
     this.signatureField = field("Signature", this.signature);
     this.notice = h("p", { class: "notice", hidden: true });
     this.inputs = h("div");
-    const option = (placeholder) => h("input", { type: "text", class: "code", placeholder, autocomplete: "off", spellcheck: false, autocapitalize: "off" });
+    const option = (placeholder) =>
+      h("input", {
+        type: "text",
+        class: "code",
+        placeholder,
+        autocomplete: "off",
+        spellcheck: false,
+        autocapitalize: "off",
+      });
     this.preprocessing = option('{"scale": 255}');
     this.postprocessing = option('{"topK": 5, "softmax": true}');
     this.timeout = h("input", { type: "text", inputMode: "numeric", placeholder: "none", autocomplete: "off" });
@@ -89,7 +103,12 @@ export class Try {
     this.side = h(
       "div",
       { class: "side" },
-      h("section", { class: "card", "aria-label": "Answer", "aria-live": "polite" }, h("h3", null, "Answer"), this.result),
+      h(
+        "section",
+        { class: "card", "aria-label": "Answer", "aria-live": "polite" },
+        h("h3", null, "Answer"),
+        this.result,
+      ),
       h("section", { class: "card" }, h("h3", null, "Copy the request as"), this.copies, this.copyNote, this.snippet),
     );
   }
@@ -97,7 +116,10 @@ export class Try {
   #draw() {
     if (this.element.hidden) return;
     const models = this.feed.models?.models ?? [];
-    fillSelect(this.model, models.map(({ name }) => [name, name]));
+    fillSelect(
+      this.model,
+      models.map(({ name }) => [name, name]),
+    );
     const wanted = this.#choice.model || models.find((model) => model.version)?.name || "";
     if (wanted && !models.some(({ name }) => name === wanted)) {
       this.#refuse(models.length || this.feed.models ? `There is no model '${wanted}'.` : "Waiting for the server…");
@@ -117,15 +139,22 @@ export class Try {
     fillSelect(this.version, [
       ["", first],
       ...labels.map(([label, version]) => [label, `${label} → ${version}`]),
-      ...model.versions.map(({ version, state }) => [version, state === "AVAILABLE" ? version : `${version} (${state.toLowerCase()})`]),
+      ...model.versions.map(({ version, state }) => [
+        version,
+        state === "AVAILABLE" ? version : `${version} (${state.toLowerCase()})`,
+      ]),
     ]);
     const chosen = this.#choice.version;
     this.version.value = [...this.version.options].some(({ value }) => value === chosen) ? chosen : "";
     const number = (model.allVersionLabels ?? {})[chosen] ?? (chosen || model.version);
     const version = model.versions.find((one) => one.version === number);
     if (!version?.signatures) {
-      const missing = version ? `Version ${version.version} is ${version.state.toLowerCase()}: it answers nothing.` : "No version of this model answers.";
-      this.#refuse(missing + (model.loading === "lazy" ? " The first request loads it; its signature is known after that." : ""));
+      const missing = version
+        ? `Version ${version.version} is ${version.state.toLowerCase()}: it answers nothing.`
+        : "No version of this model answers.";
+      this.#refuse(
+        missing + (model.loading === "lazy" ? " The first request loads it; its signature is known after that." : ""),
+      );
       return;
     }
     this.#drawSignature(version);
@@ -133,9 +162,14 @@ export class Try {
 
   #drawSignature(version) {
     const names = Object.keys(version.signatures);
-    const fallback = names.find((name) => JSON.stringify(version.signatures[name].inputs) === JSON.stringify(version.inputs)) ?? names[0];
+    const fallback =
+      names.find((name) => JSON.stringify(version.signatures[name].inputs) === JSON.stringify(version.inputs)) ??
+      names[0];
     const name = names.includes(this.#choice.signature) ? this.#choice.signature : fallback;
-    fillSelect(this.signature, names.map((one) => [one, one]));
+    fillSelect(
+      this.signature,
+      names.map((one) => [one, one]),
+    );
     this.signature.value = name;
     this.signatureField.hidden = names.length < 2;
     this.target = version;
@@ -151,7 +185,10 @@ export class Try {
     this.notice.hidden = true;
     this.button.disabled = false;
     const own = ["postprocessing", "preprocessing"].filter((kind) => Object.keys(version[kind] ?? {}).length);
-    say(this.defaults, own.length ? `The model's own: ${own.map((kind) => `${kind} ${JSON.stringify(version[kind])}`).join(", ")}` : "");
+    say(
+      this.defaults,
+      own.length ? `The model's own: ${own.map((kind) => `${kind} ${JSON.stringify(version[kind])}`).join(", ")}` : "",
+    );
     this.#drawCopies();
   }
 
@@ -177,12 +214,19 @@ export class Try {
   }
 
   #drawCopies() {
-    const ways = [["curl", asCurl], ["Python", asPython]];
+    const ways = [
+      ["curl", asCurl],
+      ["Python", asPython],
+    ];
     if (this.feed.server?.protocols.includes("tfserving")) {
       ways.push(["TensorFlow Serving REST", (request) => asTensorFlowServing(request, this.#labels())]);
     }
     if (this.copies.children.length === ways.length) return;
-    this.copies.replaceChildren(...ways.map(([name, write]) => h("button", { type: "button", class: "plain", onclick: () => this.#copy(name, write) }, name)));
+    this.copies.replaceChildren(
+      ...ways.map(([name, write]) =>
+        h("button", { type: "button", class: "plain", onclick: () => this.#copy(name, write) }, name),
+      ),
+    );
   }
 
   #labels() {
@@ -214,7 +258,8 @@ export class Try {
     if (!input.value.trim()) return {};
     try {
       const options = check(input.value, `'${name}'`);
-      if (options === null || typeof options !== "object" || Array.isArray(options)) throw new Error(`'${name}' must be an object, such as ${input.placeholder}.`);
+      if (options === null || typeof options !== "object" || Array.isArray(options))
+        throw new Error(`'${name}' must be an object, such as ${input.placeholder}.`);
       return options;
     } catch (error) {
       this.#blame(input, error);

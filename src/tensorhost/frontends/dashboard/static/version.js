@@ -130,12 +130,20 @@ function details(version) {
     parts.push(
       section(
         "What it could do besides computing",
-        h("ul", null, version.findings.map(({ kind, subject, count, explanation }) => h("li", null, h("strong", null, `${kind} ${subject}`), ` × ${integer(count)}: ${explanation}`))),
+        h(
+          "ul",
+          null,
+          version.findings.map(({ kind, subject, count, explanation }) =>
+            h("li", null, h("strong", null, `${kind} ${subject}`), ` × ${integer(count)}: ${explanation}`),
+          ),
+        ),
       ),
     );
   }
   if (version.disabledOptimizations?.length) {
-    parts.push(section("Optimizations left out", pairs(version.disabledOptimizations.map(({ name, reason }) => [name, reason]))));
+    parts.push(
+      section("Optimizations left out", pairs(version.disabledOptimizations.map(({ name, reason }) => [name, reason]))),
+    );
   }
   const facts = [
     ["Parameters", version.parameters === null ? "unknown" : integer(version.parameters)],
@@ -154,19 +162,31 @@ function signatureDetails(name, signature) {
     ["Inputs", specs(signature.inputs)],
     ["Outputs", specs(signature.outputs)],
     ["Called as", signature.callPath],
-    ["Batching", batching.batched ? `up to ${integer(batching.maxBatchSize)} rows` : `off: ${batching.reason ?? "no reason given"}`],
+    [
+      "Batching",
+      batching.batched
+        ? `up to ${integer(batching.maxBatchSize)} rows`
+        : `off: ${batching.reason ?? "no reason given"}`,
+    ],
   ];
   if (batching.filledUpTo?.length) facts.push(["Filled up to", batching.filledUpTo.join(", ")]);
-  if (batching.latencyGoal) facts.push(["Latency goal", `${number(batching.latencyGoal.targetMs)} ms${batching.latencyGoal.reachable ? "" : ", out of reach"}`]);
+  if (batching.latencyGoal)
+    facts.push([
+      "Latency goal",
+      `${number(batching.latencyGoal.targetMs)} ms${batching.latencyGoal.reachable ? "" : ", out of reach"}`,
+    ]);
   const times = Object.entries(signature.callTimeMs ?? {});
-  if (times.length) facts.push(["Call time by rows", times.map(([rows, ms]) => `${rows}: ${milliseconds(ms)}`).join(" · ")]);
+  if (times.length)
+    facts.push(["Call time by rows", times.map(([rows, ms]) => `${rows}: ${milliseconds(ms)}`).join(" · ")]);
   if (signature.warmupProblem) facts.push(["Warm-up problem", signature.warmupProblem]);
   return section(`Signature ${name}`, pairs(facts), signature.race && race(signature.race));
 }
 
 /** Who serves which batch sizes, and why each of the others does not. */
 function race(verdict) {
-  const served = verdict.served.map(({ upToRows, runtime }) => (upToRows === null ? runtime : `${runtime} up to ${integer(upToRows)} rows`));
+  const served = verdict.served.map(({ upToRows, runtime }) =>
+    upToRows === null ? runtime : `${runtime} up to ${integer(upToRows)} rows`,
+  );
   const rows = verdict.candidates.map(({ runtime, precision, serves, speedup, reason }) => {
     const gains = Object.entries(speedup ?? {}).map(([size, factor]) => `${size}: ${number(factor)}×`);
     return h(
@@ -180,12 +200,29 @@ function race(verdict) {
   });
   const head = ["Runtime", "Verdict", `Speed by rows, against ${verdict.reference}`, "Why not"];
   return [
-    h("p", null, `Race: served by ${served.join(", then ")}.${verdict.notRaced ? ` Not raced: ${verdict.notRaced}` : ""}`),
+    h(
+      "p",
+      null,
+      `Race: served by ${served.join(", then ")}.${verdict.notRaced ? ` Not raced: ${verdict.notRaced}` : ""}`,
+    ),
     rows.length > 0 &&
       h(
         "div",
         { class: "table-box", tabIndex: 0, role: "region", "aria-label": "Race" },
-        h("table", { class: "figures" }, h("thead", null, h("tr", null, head.map((text) => h("th", { scope: "col" }, text)))), h("tbody", null, rows)),
+        h(
+          "table",
+          { class: "figures" },
+          h(
+            "thead",
+            null,
+            h(
+              "tr",
+              null,
+              head.map((text) => h("th", { scope: "col" }, text)),
+            ),
+          ),
+          h("tbody", null, rows),
+        ),
       ),
   ];
 }
@@ -204,5 +241,9 @@ function section(title, ...content) {
 }
 
 function pairs(entries) {
-  return h("dl", { class: "pairs" }, entries.map(([term, text]) => h("div", null, h("dt", null, term), h("dd", null, text))));
+  return h(
+    "dl",
+    { class: "pairs" },
+    entries.map(([term, text]) => h("div", null, h("dt", null, term), h("dd", null, text))),
+  );
 }
