@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Literal, Self, Unpack, overload
 
@@ -129,7 +129,7 @@ class AsyncClient(BaseClient):
         concurrency: int = CONCURRENCY,
         progress: bool | str = False,
         **options: Unpack[PredictOptions],
-    ) -> AsyncIterator[Prediction]: ...
+    ) -> AsyncGenerator[Prediction, None]: ...
     @overload
     def predict_many(
         self,
@@ -141,7 +141,7 @@ class AsyncClient(BaseClient):
         concurrency: int = CONCURRENCY,
         progress: bool | str = False,
         **options: Unpack[PredictOptions],
-    ) -> AsyncIterator[Prediction | ClientError]: ...
+    ) -> AsyncGenerator[Prediction | ClientError, None]: ...
     def predict_many(
         self,
         model: str,
@@ -152,7 +152,7 @@ class AsyncClient(BaseClient):
         concurrency: int = CONCURRENCY,
         progress: bool | str = False,
         **options: Unpack[PredictOptions],
-    ) -> AsyncIterator[Prediction | ClientError]:
+    ) -> AsyncGenerator[Prediction | ClientError, None]:
         """As ``Client.predict_many``, of an asynchronous iterable as well, and results come as soon as they are there.
 
         An iterable that is not asynchronous is taken from on the event loop and must not block it. Whoever leaves the

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import sleep
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable
+from contextlib import aclosing
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -14,7 +15,7 @@ from tenacity import AsyncRetrying
 from tensorhost.client.answers import Answer
 from tensorhost.client.calls import Call
 from tensorhost.client.encoding import FilesToReadError, to_json
-from tensorhost.client.errors import ClientError, DeadlineExceededError
+from tensorhost.client.errors import ClientError, DeadlineExceededError, RequestCancelledError
 from tensorhost.client.link import Link
 from tensorhost.client.options import PredictOptions
 from tensorhost.client.progress import progress_bar
@@ -58,7 +59,7 @@ class AsyncDriver:
         items: Iterable[object] | AsyncIterable[object],
         options: PredictOptions,
         plan: StreamPlan,
-    ) -> AsyncIterator[Result]:
+    ) -> AsyncGenerator[Result, None]:
         """The results of items, in their order, with ``plan.concurrency`` requests under way."""
         under_way = asyncio.Semaphore(plan.concurrency)
         # One more chunk is in the producer's hand.
@@ -73,11 +74,12 @@ class AsyncDriver:
 
         async def produce() -> None:
             try:
-                async for chunk in self._chunks(methods, items, options, plan.chunk_size):
-                    await room.acquire()
-                    task = asyncio.create_task(ask(chunk))
-                    tasks.add(task)
-                    asked.put_nowait(task)
+                async with aclosing(self._chunks(methods, items, options, plan.chunk_size)) as chunks:
+                    async for chunk in chunks:
+                        await room.acquire()
+                        task = asyncio.create_task(ask(chunk))
+                        tasks.add(task)
+                        asked.put_nowait(task)
             finally:
                 asked.put_nowait(None)
 
@@ -97,20 +99,20 @@ class AsyncDriver:
 
     async def _chunks(
         self, methods: Methods, items: Iterable[object] | AsyncIterable[object], options: PredictOptions, size: int
-    ) -> AsyncIterator[list[bytes | ClientError]]:
+    ) -> AsyncGenerator[list[bytes | ClientError], None]:
         chunker = Chunker(size)
         failure: Exception | None = None
-        remaining = _each(items)
-        while True:
-            try:
-                item = await anext(remaining)
-            except StopAsyncIteration:
-                break
-            except Exception as error:  # noqa: BLE001 - raised below, after the items before it
-                failure = error
-                break
-            for chunk in chunker.add(await self.run(methods.item(item, options))):
-                yield chunk
+        async with aclosing(_each(items)) as remaining:
+            while True:
+                try:
+                    item = await anext(remaining)
+                except StopAsyncIteration:
+                    break
+                except Exception as error:  # noqa: BLE001 - raised below, after the items before it
+                    failure = error
+                    break
+                for chunk in chunker.add(await self.run(methods.item(item, options))):
+                    yield chunk
         for chunk in chunker.rest():
             yield chunk
         if failure is not None:
@@ -121,6 +123,8 @@ class AsyncDriver:
         return answer
 
     async def _attempt(self, call: Call) -> Answer:
+        if self._http.is_closed:
+            raise RequestCancelledError("The client was closed.")
         url = self._link.address.shown
         with httpx_errors_translated(url, call.limit):
             content = Content(url, call.limit)
@@ -147,7 +151,7 @@ async def _encode(value: object) -> bytes:
         return await asyncio.to_thread(to_json, value)
 
 
-async def _each(items: Iterable[object] | AsyncIterable[object]) -> AsyncIterator[object]:
+async def _each(items: Iterable[object] | AsyncIterable[object]) -> AsyncGenerator[object, None]:
     if isinstance(items, AsyncIterable):
         async for item in items:
             yield item

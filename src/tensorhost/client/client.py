@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Literal, Self, Unpack, overload
 
@@ -169,7 +169,7 @@ class Client(BaseClient):
         concurrency: int = CONCURRENCY,
         progress: bool | str = False,
         **options: Unpack[PredictOptions],
-    ) -> Iterator[Prediction]: ...
+    ) -> Generator[Prediction, None, None]: ...
     @overload
     def predict_many(
         self,
@@ -181,7 +181,7 @@ class Client(BaseClient):
         concurrency: int = CONCURRENCY,
         progress: bool | str = False,
         **options: Unpack[PredictOptions],
-    ) -> Iterator[Prediction | ClientError]: ...
+    ) -> Generator[Prediction | ClientError, None, None]: ...
     def predict_many(
         self,
         model: str,
@@ -192,7 +192,7 @@ class Client(BaseClient):
         concurrency: int = CONCURRENCY,
         progress: bool | str = False,
         **options: Unpack[PredictOptions],
-    ) -> Iterator[Prediction | ClientError]:
+    ) -> Generator[Prediction | ClientError, None, None]:
         """Run a model on any number of items, with several requests under way at once.
 
         Items are taken as results are, never more than ``2 * concurrency * chunk_size`` ahead, so that the iterable may

@@ -11,7 +11,7 @@ from tensorhost.client.prediction import Prediction
 from tensorhost.client.steps import Methods, Steps
 
 CHUNK_SIZE = 32
-CONCURRENCY = 4
+CONCURRENCY = 2
 CHUNK_BYTES = 4 * 2**20
 """A request is not made larger than this: servers take 32 MiB unless told otherwise, and hold all of it in memory."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Event
 from typing import TypeVar
@@ -63,7 +63,7 @@ class SyncDriver:
 
     def stream(
         self, methods: Methods, model: str, items: Iterable[object], options: PredictOptions, plan: StreamPlan
-    ) -> Iterator[Result]:
+    ) -> Generator[Result, None, None]:
         """The results of items, in their order, with ``plan.concurrency`` requests under way."""
         stopped = Event()
         # Leaving the pool waits for what is under way; nothing new begins, and nothing is made again.
@@ -77,33 +77,39 @@ class SyncDriver:
                         yield result
 
             try:
-                for chunk in self._chunks(methods, items, options, plan.chunk_size):
+                failures: list[Exception] = []
+                for chunk in self._chunks(methods, items, options, plan.chunk_size, failures):
                     waiting.append(pool.submit(self.run, plan.ask(methods, model, chunk, options), stopped))
                     yield from take(plan.window - 1)
                 yield from take(0)
+                for failure in failures:
+                    raise failure
             finally:
                 stopped.set()
                 for future in waiting:
                     future.cancel()
 
     def _chunks(
-        self, methods: Methods, items: Iterable[object], options: PredictOptions, size: int
+        self,
+        methods: Methods,
+        items: Iterable[object],
+        options: PredictOptions,
+        size: int,
+        failures: list[Exception],
     ) -> Iterator[list[bytes | ClientError]]:
+        """What the iterable raises goes into ``failures``, to be raised after the results of the items before."""
         chunker = Chunker(size)
-        failure: Exception | None = None
         remaining = iter(items)
         while True:
             try:
                 item = next(remaining)
             except StopIteration:
                 break
-            except Exception as error:  # noqa: BLE001 - raised below, after the items before it
-                failure = error
+            except Exception as error:  # noqa: BLE001 - raised in its turn
+                failures.append(error)
                 break
             yield from chunker.add(self.run(methods.item(item, options)))
         yield from chunker.rest()
-        if failure is not None:
-            raise failure
 
     def _make(self, call: Call, stopped: Event) -> Answer:
         rules = self._link.retries.rules(call, interruptible(stopped))
@@ -111,8 +117,8 @@ class SyncDriver:
         return answer
 
     def _attempt(self, call: Call, stopped: Event) -> Answer:
-        if stopped.is_set():
-            raise RequestCancelledError("The call was given up.")
+        if stopped.is_set() or self._http.is_closed:
+            raise RequestCancelledError("The client was closed, or nobody waits for this call any more.")
         url = self._link.address.shown
         with httpx_errors_translated(url, call.limit):
             content = Content(url, call.limit)

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from tensorhost.client import InvalidInputTypeError, InvalidRequestError
 from tensorhost.client.encoding import to_json
 from tensorhost.core.dtypes import DType
-from tensorhost.core.errors import InvalidInputTypeError, InvalidRequestError
 
 
 def sent(value):
