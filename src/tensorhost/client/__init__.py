@@ -9,6 +9,7 @@ from tensorhost.client.client import Client
 from tensorhost.client.errors import (
     AccessError,
     ClientError,
+    ConnectionBrokenError,
     DeadlineExceededError,
     HeadersTooLargeError,
     InternalError,
@@ -53,6 +54,7 @@ __all__ = [
     "AsyncClient",
     "Client",
     "ClientError",
+    "ConnectionBrokenError",
     "DeadlineExceededError",
     "HeadersTooLargeError",
     "InternalError",

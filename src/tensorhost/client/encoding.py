@@ -60,7 +60,7 @@ def _replace(value: Any) -> Any:
         value = read_file(value)
     if isinstance(value, bytes | bytearray | memoryview):
         return {"b64": base64.b64encode(value).decode("ascii")}
-    if isinstance(value, np.ndarray | np.generic):
+    if isinstance(value, np.ndarray | np.generic) or hasattr(value, "__array__"):
         return _replace_array(np.asarray(value))
     if isinstance(value, Mapping):
         return dict(value)

@@ -56,17 +56,17 @@ class ClientError(Exception):
 
 
 class ServerUnreachableError(ClientError, ConnectionError):
-    """No answer: nothing listens at the address, or the connection broke.
-
-    ``message`` names the address. ``was_sent`` is False where the request provably never left.
-    """
+    """No answer: nothing listens at the address, and the request provably never left; or see the subclasses."""
 
     code = UNREACHABLE
-    was_sent = False
 
 
 class TlsError(ServerUnreachableError):
     """The server's certificate, or ours, was refused: trying again does not help."""
+
+
+class ConnectionBrokenError(ServerUnreachableError):
+    """The connection broke before the answer was there: the request may have been carried out, or not."""
 
 
 class InvalidAnswerError(ClientError):

@@ -17,7 +17,13 @@ from tenacity import RetryCallState, sleep_using_event
 from tenacity.wait import wait_random_exponential
 
 from tensorhost.client.calls import Call, Repeat
-from tensorhost.client.errors import ClientError, ServerUnreachableError, TlsError, UnavailableError
+from tensorhost.client.errors import (
+    ClientError,
+    ConnectionBrokenError,
+    ServerUnreachableError,
+    TlsError,
+    UnavailableError,
+)
 
 _TRANSIENT_STATUSES = frozenset({429, 503})
 
@@ -98,7 +104,7 @@ def may_repeat(repeat: Repeat, error: BaseException | None) -> bool:
     if repeat is Repeat.NEVER or not isinstance(error, ClientError) or isinstance(error, TlsError):
         return False
     if isinstance(error, ServerUnreachableError):
-        return repeat is Repeat.IF_TRANSIENT or not error.was_sent
+        return repeat is Repeat.IF_TRANSIENT or not isinstance(error, ConnectionBrokenError)
     is_transient = error.http_status in _TRANSIENT_STATUSES or isinstance(error, UnavailableError)
     return repeat is Repeat.IF_TRANSIENT and is_transient
 

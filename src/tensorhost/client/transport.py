@@ -12,7 +12,12 @@ from typing import Any, TypeAlias
 
 import httpx
 
-from tensorhost.client.errors import InvalidAnswerError, ServerUnreachableError, TlsError
+from tensorhost.client.errors import (
+    ConnectionBrokenError,
+    InvalidAnswerError,
+    ServerUnreachableError,
+    TlsError,
+)
 from tensorhost.client.limits import TimeLimit
 from tensorhost.core.version import __version__
 
@@ -135,9 +140,7 @@ def httpx_errors_translated(url: str, limit: TimeLimit) -> Iterator[None]:
     except httpx.DecodingError as error:
         raise InvalidAnswerError(f"The answer of {url} cannot be decompressed.") from error
     except httpx.RequestError as error:
-        broken = ServerUnreachableError(f"The connection to {url} broke.")
-        broken.was_sent = True
-        raise broken from error
+        raise ConnectionBrokenError(f"The connection to {url} broke.") from error
 
 
 def _not_connected(error: httpx.RequestError, url: str) -> ServerUnreachableError:

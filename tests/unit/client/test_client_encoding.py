@@ -67,6 +67,23 @@ def test_scalars_and_arrays_inside_lists():
     assert sent(ml_dtypes.bfloat16(0.5)) == 0.5
 
 
+class Tensor:
+    """What the tensors of other libraries have in common."""
+
+    def __init__(self, array):
+        self.array = array
+
+    def __array__(self, dtype=None, copy=None):
+        return self.array
+
+
+def test_tensors_of_other_libraries_are_their_arrays():
+    assert sent(Tensor(np.ones((2, 1), np.float32))) == [[1], [1]]
+    assert sent({"x": [Tensor(np.array(3))]}) == {"x": [3]}
+    with pytest.raises(InvalidInputTypeError):
+        to_json(Tensor(np.array([np.inf])))
+
+
 @pytest.mark.parametrize(
     "value",
     [
