@@ -196,7 +196,7 @@ class Client(BaseClient):
         """Run a model on any number of items, with several requests under way at once.
 
         Items are taken as results are, never more than ``2 * concurrency * chunk_size`` ahead, so that the iterable may
-        be endless. Leaving the loop early waits for the requests under way.
+        be endless. The requests have connections of their own; leaving the loop early breaks them off.
 
         Args:
             model: its name.

@@ -157,10 +157,11 @@ class Held:
     action: Action
     asked: threading.Event = field(default_factory=threading.Event)
     free: threading.Event = field(default_factory=threading.Event)
+    waited_in_vain: bool = False
 
     def __call__(self, handler: Handler, asked: Asked) -> None:
         self.asked.set()
-        self.free.wait(30)
+        self.waited_in_vain = not self.free.wait(30)
         self.action(handler, asked)
 
 

@@ -338,6 +338,46 @@ def test_threads_work_at_once_but_no_more_than_allowed(server):
     assert values(got) == [0, 1, 2]
 
 
+@pytest.mark.parametrize("is_interrupted", [False, True], ids=["closed", "interrupted"])
+def test_leaving_a_stream_breaks_off_requests_that_are_never_answered(server, is_interrupted):
+    first, *others = held = [Held(compute(results)) for _ in range(3)]
+    server.will(*[lambda handler, asked: held[asked.body["batch"][0]["inputs"][0]](handler, asked)] * 3)
+
+    def items():
+        yield [0]
+        yield [1]
+        assert first.asked.wait(20)
+        assert others[0].asked.wait(20)
+        if is_interrupted:
+            raise KeyboardInterrupt
+        first.free.set()
+        yield [2]
+
+    with Client(server.url, signature_dtypes=False) as client:
+        many = client.predict_many("m", items(), chunk_size=1, concurrency=2)
+        if is_interrupted:
+            with pytest.raises(KeyboardInterrupt):
+                next(many)
+        else:
+            assert values([next(many)]) == [0]
+            many.close()
+        assert not any(thread.name.startswith("ThreadPoolExecutor") for thread in threading.enumerate())
+        assert not others[0].free.is_set()
+        for one in held:
+            one.free.set()
+        client.metrics()
+    assert not any(one.waited_in_vain for one in held)
+
+
+def test_a_client_that_is_closed_ends_its_streams(echo):
+    client = Client(echo.url, signature_dtypes=False)
+    many = client.predict_many("m", ([n] for n in itertools.count()), chunk_size=1, errors="return")
+    assert values([next(many)]) == [0]
+    client.close()
+    assert "CANCELLED" in itertools.islice((one.code for one in many if isinstance(one, ClientError)), 1)
+    many.close()
+
+
 def test_one_client_serves_many_threads(echo):
     got = [[] for _ in range(4)]
     with Client(echo.url, signature_dtypes=False) as client:

@@ -11,9 +11,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from scripted_server import running
+from scripted_server import Held, reply, running
 
-from tensorhost.client import TlsError
+from tensorhost.client import Client, TlsError
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +67,23 @@ def test_a_trusted_server_is_spoken_to(server, make, certificate, kind):
         verify = ssl.create_default_context(cafile=authority)
     cert = (certificate / "cert.pem", str(certificate / "key.pem")) if kind == "file" else certificate / "both.pem"
     assert make(server.url, verify=verify, cert=cert).metrics() == {}
+
+
+def test_a_stream_over_tls_is_broken_off(server, certificate):
+    held = Held(reply({}))
+    server.otherwise = held
+
+    def items():
+        yield [0]
+        assert held.asked.wait(20)
+        raise KeyboardInterrupt
+
+    with Client(server.url, verify=certificate / "cert.pem", cert=certificate / "both.pem") as client:
+        with pytest.raises(KeyboardInterrupt):
+            next(client.predict_many("m", items(), chunk_size=1))
+        assert not held.free.is_set()
+        held.free.set()
+    assert not held.waited_in_vain
 
 
 def test_a_server_of_unknown_authority_is_not_and_is_asked_once(server, make, naps):
