@@ -5,15 +5,15 @@
 ARG BASE=python:3.13-slim-trixie
 
 
-FROM ${BASE} AS init
-# Any version will do: it starts one program, passes signals on and reaps what nobody waits for.
+FROM ${BASE} AS tools
+# Any version will do. tini becomes the first process: it passes signals on and reaps what nobody waits for.
 # hadolint ignore=DL3008
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends tini \
+    && apt-get install --yes --no-install-recommends binutils tini \
     && rm -rf /var/lib/apt/lists/*
 
 
-FROM ${BASE} AS dependencies
+FROM tools AS dependencies
 ARG EXTRAS=all
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_ROOT_USER_ACTION=ignore
@@ -28,10 +28,16 @@ RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
     && python3 -m pip --python /opt/tensorhost/bin/python install --no-cache-dir --no-compile ".[${EXTRAS}]" \
     && python3 -m pip --python /opt/tensorhost/bin/python uninstall --yes tensorhost libclang \
     && python3 -m pip --python /opt/tensorhost/bin/python list --format=freeze > /opt/tensorhost/packages.txt
-# Headers and tests serve nobody here. Bytecode does: a read-only file system keeps none that is made at the start.
+# What serves nobody here: headers, tests, plugins for hardware that tensorhost does not use, the names of functions that
+# only a debugger would ask for (a fifth of TensorFlow). Other libraries are left alone: some break when they are stripped.
 RUN rm -rf /opt/tensorhost/lib/python3*/site-packages/tensorflow/include \
+        /opt/tensorhost/lib/python3*/site-packages/openvino/include \
+        /opt/tensorhost/lib/python3*/site-packages/openvino/libs/libopenvino_intel_[gn]pu_plugin.so \
+        /opt/tensorhost/lib/python3*/site-packages/openvino/libs/cache.json \
     && find /opt/tensorhost/lib -type d -name tests -prune -exec rm -rf {} + \
-    && /opt/tensorhost/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/tensorhost/lib
+    && find /opt/tensorhost/lib -name 'libtensorflow_*.so.*' -exec strip --strip-unneeded {} +
+# A read-only file system keeps no bytecode that is made at the start.
+RUN /opt/tensorhost/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/tensorhost/lib
 
 
 FROM dependencies AS package
@@ -64,7 +70,7 @@ RUN groupadd --gid 10001 tensorhost \
     && python3 -m compileall -q -j 0 -x '/(site-packages|dist-packages|test|idlelib|tkinter|turtledemo|ensurepip)/' \
         "$(python3 -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"
 
-COPY --from=init /usr/bin/tini-static /usr/bin/tini
+COPY --from=tools /usr/bin/tini-static /usr/bin/tini
 COPY --from=dependencies /opt/tensorhost /opt/tensorhost
 COPY deploy/image/health.py /opt/tensorhost/
 COPY --from=package /package /opt/tensorhost
