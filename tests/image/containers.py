@@ -38,9 +38,19 @@ def call(*arguments: str) -> str:
     return subprocess.run([engine(), *arguments], stdout=subprocess.PIPE, text=True, check=True).stdout
 
 
-def inspect(image: str) -> dict[str, Any]:
-    """The configuration of an image."""
-    return json.loads(call("image", "inspect", image))[0]["Config"]
+def configuration(image: str) -> dict[str, Any]:
+    """What an image says about how it is run."""
+    return _inspected(image)["Config"]
+
+
+def health_check(image: str) -> list[str]:
+    """The command of an image's health check, and before it whether a shell is wanted."""
+    inspected = _inspected(image)  # docker has it in the configuration, podman beside it
+    return (inspected.get("Healthcheck") or inspected["Config"]["Healthcheck"])["Test"]
+
+
+def _inspected(image: str) -> dict[str, Any]:
+    return json.loads(call("image", "inspect", image))[0]
 
 
 def free_port() -> int:

@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 
 import pytest
-from containers import Container, call, confined, inspect
+from containers import Container, call, configuration, confined, health_check
 
 import tensorhost
 
@@ -36,9 +36,12 @@ def image(variant):
 
 
 @pytest.fixture(scope="module")
-def server(image):
-    """A confined server of the demo models, ready; its only writable folders are in memory."""
-    with Container(image, *confined(), "--tmpfs=/tmp", "--tmpfs=/cache:mode=0777", MODELS) as container:
+def server(image, tmp_path_factory):
+    """A confined server of the demo models, ready, whose cache is a folder of root's that is open to all: what
+    Kubernetes mounts."""
+    cache = tmp_path_factory.mktemp("cache")
+    cache.chmod(0o777)
+    with Container(image, *confined(), "--tmpfs=/tmp", f"--volume={cache}:/cache", MODELS) as container:
         container.wait_until_ready()
         yield container
         container.signal("TERM")
@@ -48,16 +51,16 @@ def server(image):
 def test_it_serves(server, variant):
     status, answer = server.ask("POST", "/predict", DIGITS)
     assert status == 200, answer
-    assert len(answer["predictions"][0]) == 10
+    assert len(answer["predictions"][0]) == 3
     _, models = server.ask("GET", "/models")
     assert {model["name"] for model in models["models"]} == SERVED[variant]
 
 
 def test_its_health_check_passes(server, image):
-    command = inspect(image)["Healthcheck"]["Test"]
-    assert command[0] == "CMD"
-    assert server.run(*command[1:]).stdout == ""
-    assert server.run(*command[1:]).returncode == 0
+    form, *command = health_check(image)
+    assert form == "CMD"
+    ended = server.run(*command)
+    assert (ended.returncode, ended.stdout) == (0, "")
 
 
 def test_it_is_nobody_special(server):
@@ -68,7 +71,7 @@ def test_it_is_nobody_special(server):
 
 
 def test_nothing_of_it_can_be_written(server):
-    find = "find / -xdev -writable -not -type l -not -path '/proc/*' -not -path '/dev/*' 2>/dev/null"
+    find = "find / -xdev -writable -not -type l -not -path /tmp -not -path /cache 2>/dev/null"
     assert server.run("sh", "-c", find).stdout == ""
 
 
@@ -118,7 +121,7 @@ def test_nothing_of_the_build_is_left(image, server):
 
 
 def test_the_labels_say_what_it_is(image, variant):
-    labels = inspect(image)["Labels"]
+    labels = configuration(image)["Labels"]
     assert labels["org.opencontainers.image.version"] == tensorhost.__version__
     assert labels["tensorhost.extras"] == {"full": "all", "slim": "openvino,litert,text"}[variant]
 
@@ -163,10 +166,18 @@ def test_without_a_place_to_keep_things_it_serves_all_the_same(user):
 
 
 @pytest.mark.parametrize("user", ["10001:10001", "12345:0"])
-def test_a_platform_may_choose_the_user(user):
-    with Container(IMAGES["slim"], "--cap-drop=all", f"--user={user}", MODELS) as container:
+@pytest.mark.parametrize("volume", [(), ("--volume=/cache",)])
+def test_a_platform_may_choose_the_user_and_the_volume(user, volume):
+    with Container(IMAGES["slim"], "--cap-drop=all", *volume, f"--user={user}", MODELS) as container:
         container.wait_until_ready()
         assert "not kept" not in container.log
+
+
+def test_without_room_for_temporary_files_it_says_so_and_stays():
+    with Container(IMAGES["slim"], *confined(), MODELS) as container:
+        container.wait_until_ready()
+        assert "No usable temporary directory" in container.log
+        assert container.ask("GET", "/models/digits/versions/2")[1]["error"]["code"] == "MODEL_FAILED"
 
 
 def test_limits_count():
@@ -181,7 +192,6 @@ from tensorhost.telemetry import available_memory_bytes
 print(usable_cores(), available_memory_bytes() < 2**31)
 """
         assert container.python(program) == "1 True"
-        assert container.ask("GET", "/models/digits")[1]["callPath"].startswith("OpenVINO")
 
 
 def test_a_folder_without_models_is_served_and_a_wrong_setting_is_not():
@@ -194,6 +204,7 @@ def test_a_folder_without_models_is_served_and_a_wrong_setting_is_not():
 
 
 def test_other_commands_run():
-    with Container(IMAGES["slim"], *confined(), MODELS, command=("inspect", "/models/digits/1", "--json")) as container:
+    command = ("inspect", "/models/digits/1", "--json")
+    with Container(IMAGES["slim"], *confined(), "--tmpfs=/tmp", MODELS, command=command) as container:
         assert container.wait() == 0, container.log
         assert json.loads(container.log)
