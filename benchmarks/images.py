@@ -68,8 +68,8 @@ class Containers:
         return time.perf_counter() - started
 
     def ready(self, image: str, models: Path, kept: Path | None) -> dict[str, float]:
-        """Seconds from ``run`` to the first 200 at ``/health/ready``; processor seconds of the container, and MiB, then;
-        seconds from SIGTERM to the end."""
+        """Seconds from ``run`` to the first 200 at ``/health/ready``, processor seconds and MiB by then, and seconds
+        from SIGTERM to the end."""
         port = free_port()
         volumes = [f"--volume={models}:/models:ro", *([] if kept is None else [f"--volume={kept}:/cache"])]
         started = time.perf_counter()
@@ -163,7 +163,7 @@ def table(saved: dict[str, Any]) -> str:
     ]
     lines += [
         "",
-        "| Image | Serves | first start, s | processor, s | with `/cache`, s | processor, s | MiB when ready | stop, s |",
+        "| Image | Serves | first start, s | processor, s | with cache, s | processor, s | MiB when ready | stop, s |",
         "|---|---|--:|--:|--:|--:|--:|--:|",
         f"| either | a program that ends at once | {saved['nothing_s']:.1f} | | | | | |",
     ]
