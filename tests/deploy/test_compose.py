@@ -92,3 +92,19 @@ def test_volumes_are_where_the_image_wants_them(services):
 def test_images_of_others_have_a_version(services):
     for name in ("prometheus", "grafana"):
         assert re.search(r":v?\d+\.\d+\.\d+$", services[name]["image"])
+
+
+def test_what_it_mounts_is_in_the_repository(services):
+    for service in services.values():
+        sources = [str(volume).split(":")[0] for volume in service["volumes"]]
+        assert [source for source in sources if source.startswith("../") and not (FOLDER / source).is_dir()] == []
+
+
+def test_prometheus_and_grafana_find_what_they_look_for(services):
+    prometheus = (ROOT / "deploy" / "prometheus" / "prometheus.yml").read_text("utf-8")
+    assert f'"tensorhost:{setting_fields()["port"].default}"' in prometheus
+    provisioning = ROOT / "deploy" / "grafana" / "provisioning"
+    assert "url: http://prometheus:9090" in (provisioning / "datasources" / "prometheus.yml").read_text("utf-8")
+    path = re.search(r"path: (\S+)", (provisioning / "dashboards" / "tensorhost.yml").read_text("utf-8"))
+    assert path is not None
+    assert any(volume.split(":")[1] == path[1] for volume in services["grafana"]["volumes"])
