@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 PIP := PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip --no-input -qq
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-browser test-deploy check format settings docs image bench build clean
+.PHONY: help setup demo test test-browser test-deploy check format settings docs image test-image bench build clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,7 +38,13 @@ test-browser: $(STAMP) ## Run the dashboard's tests in Chromium (needs chromium)
 test-deploy: $(STAMP) ## Run the tests of deploy/ (needs prometheus, nginx)
 	@$(BIN)/python -m pytest tests/deploy $(PYTEST_ARGS)
 
-check: $(STAMP) ## Check format, lint, types, import contracts and generated docs
+image: ## Build the images tensorhost:latest and tensorhost:slim with docker, podman or buildah
+	@deploy/image/build full slim
+
+test-image: $(STAMP) ## Run the tests of the images that make image has built (needs docker or podman)
+	@$(BIN)/python -m pytest tests/image $(PYTEST_ARGS)
+
+check: $(STAMP) ## Check format, lint, types, import contracts, generated docs, Dockerfile and scripts
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -46,6 +52,8 @@ check: $(STAMP) ## Check format, lint, types, import contracts and generated doc
 	$(BIN)/python scripts/settings_reference.py --check
 	$(BIN)/python scripts/benchmark_page.py --check
 	$(BIN)/python scripts/hot_path_page.py --check
+	$(BIN)/hadolint Dockerfile
+	$(BIN)/shellcheck .ci/run deploy/image/base deploy/image/build deploy/image/builder
 
 format: $(STAMP) ## Format the code and fix what the linter can
 	$(BIN)/ruff format .

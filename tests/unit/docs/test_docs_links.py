@@ -10,8 +10,11 @@ _URL = re.compile(r"https?://[^\s)\"'`<>|]+")
 _ABSOLUTE_PATH = re.compile(r"(?<![\w.\])}/:*…])/([A-Za-z][\w-]*)")
 HOSTS = {"localhost", "127.0.0.1", "keepachangelog.com", "semver.org"}
 """Where documents may point: this machine, and the two conventions the changelog follows."""
-PATHS = {"predict", "batch-predict", "health", "models", "metrics", "load", "unload", "labels", "nowhere", "srv"}
-"""First segments of absolute paths: routes of the API, and the place example models lie at."""
+PATHS = {
+    *("predict", "batch-predict", "health", "models", "metrics", "load", "unload", "labels", "nowhere"),
+    *("srv", "cache", "tmp"),
+}
+"""First segments of absolute paths: routes of the API, the place example models lie at, folders of a container."""
 
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
