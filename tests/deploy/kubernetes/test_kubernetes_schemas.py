@@ -41,7 +41,7 @@ VALUES = {
         "podDisruptionBudget.enabled": False,
         "serviceAccount.create": False,
         "topologySpread.enabled": False,
-        "resources": {},
+        "resources": None,
     },
     "ingress": {
         "ingress.enabled": True,
