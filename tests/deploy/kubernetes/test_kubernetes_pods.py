@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from manifests import KUSTOMIZE, OVERLAYS, environment, kustomized, pod, server
+from manifests import KUSTOMIZE, OVERLAYS, environment, kustomized, server
 
 from tensorhost.demo import demo_models_path, samples
 from tests.integration.native_server import RunningServer
@@ -39,13 +39,16 @@ class KServePod(RunningServer):
         ]
 
 
-@pytest.mark.parametrize(("files", "version"), [("digits", "2"), ("digits/1", "1")])
-def test_kserve_serves_a_model_under_the_name_of_its_service(files, version, tmp_path):
+@pytest.mark.parametrize(("files", "versions"), [("digits", {"1", "2"}), ("digits/1", {"1"})])
+def test_kserve_serves_a_model_under_the_name_of_its_service(files, versions, tmp_path):
+    # As a container that was restarted finds it.
+    (tmp_path / "repository").mkdir()
+    (tmp_path / "repository" / "my-digits").symlink_to("/nowhere")
     with KServePod("my-digits", demo_models_path() / files, tmp_path) as running:
         running.wait_for("ready")
-        (model,) = running.get("/models").json["models"]
-        assert (model["name"], model["version"]) == ("my-digits", version)
-        sample = samples("digits")[0]
+        models = running.get("/models").json["models"]
+        assert {(model["name"], model["version"]) for model in models} == {("my-digits", one) for one in versions}
+        sample = samples()["digits"][0]
         (scores,) = running.predict("my-digits", [sample["input"]], postprocessing={})["predictions"]
         assert isinstance(scores, list)
         # What waits for protocols of KServe's is refused as any other unknown route.
@@ -54,29 +57,26 @@ def test_kserve_serves_a_model_under_the_name_of_its_service(files, version, tmp
         assert running.stop() == 0
 
 
-def test_a_restarted_container_finds_the_link_there(tmp_path):
-    for _ in range(2):
-        with KServePod("my-digits", demo_models_path() / "digits", tmp_path) as running:
-            running.wait_for("ready")
-            assert running.get("/health/ready").status == 200
-            assert running.stop() == 0
-
-
-@pytest.mark.parametrize("overlay", OVERLAYS)
-def test_a_pod_is_alive_before_it_is_ready_and_ready_when_its_models_serve(overlay, tmp_path):
-    manifests = kustomized(OVERLAYS[overlay])
-    places = {"MODEL_PATH": str(demo_models_path()), "TENSORHOST_CACHE_DIR": str(tmp_path), "TENSORHOST_ADMIN_TOKEN": "x"}
-    variables = environment(manifests) | {"TENSORHOST_INTRA_OP_THREADS": server(manifests)["resources"]["requests"]["cpu"]}
-    probes = {name: server(manifests)[name]["httpGet"]["path"] for name in ("startupProbe", "readinessProbe", "livenessProbe")}
-    with RunningServer(**variables | HERE | {key: places[key] for key in places if key in variables}) as running:
+def test_a_pod_is_alive_before_it_is_ready_and_ready_when_its_models_serve(tmp_path):
+    manifests = kustomized(OVERLAYS["pvc"])
+    container = server(manifests)
+    variables = environment(manifests) | {
+        "MODEL_PATH": str(demo_models_path()),
+        "TENSORHOST_CACHE_DIR": str(tmp_path),
+        "TENSORHOST_INTRA_OP_THREADS": container["resources"]["requests"]["cpu"],
+        "TENSORHOST_ADMIN_TOKEN": "of the secret",
+    }
+    probes = {
+        name: container[name]["httpGet"]["path"] for name in ("startupProbe", "readinessProbe", "livenessProbe")
+    }
+    with RunningServer(**variables | HERE) as running:
         running.wait_for("listening")
         assert running.get(probes["startupProbe"]).status == 200
         assert running.get(probes["livenessProbe"]).status == 200
         assert running.get(probes["readinessProbe"]).status == 503
         running.wait_for("ready")
         assert running.get(probes["readinessProbe"]).status == 200
-        # Bound to every address and without a token, the control routes are off.
-        expected = 401 if "TENSORHOST_ADMIN_TOKEN" in variables else 200
-        assert running.request("POST", "/models/digits/unload", {}).status == expected
+        assert running.request("POST", "/models/digits/unload", {}).status == 401
+        unload = running.request("POST", "/models/digits/unload", {}, Authorization="Bearer of the secret")
+        assert unload.status == 200
         assert running.stop() == 0
-    assert pod(manifests)["terminationGracePeriodSeconds"] > 0
