@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from tensorhost.batching import CloseReason
 from tensorhost.codecs.images import Colour, ResizeMethod
 from tensorhost.frontends.native import NativeApp
-from tensorhost.frontends.native.predictions import _BATCH, _BATCH_FIELDS, _INPUTS, _ITEM_FIELDS, _PREDICT_FIELDS
+from tensorhost.frontends.native.predictions import BATCH, BATCH_FIELDS, INPUTS, ITEM_FIELDS, PREDICT_FIELDS
 from tensorhost.frontends.native.statuses import HTTP_STATUS
 from tensorhost.inference import InferenceEngine
 from tensorhost.models import ModelManager
@@ -105,9 +105,9 @@ def _path_of(pattern: str) -> str:
 
 
 def test_every_field_of_a_request_is_documented():
-    assert set(_column(first_table(section(HTTP, "Predict")))) == _PREDICT_FIELDS | _INPUTS
+    assert set(_column(first_table(section(HTTP, "Predict")))) == PREDICT_FIELDS | INPUTS
     form = section(HTTP, "Batch predict").split("`")[1]
-    assert set(re.findall(r'"(\w+)"', form)) == _BATCH_FIELDS | _BATCH | _ITEM_FIELDS | _INPUTS
+    assert set(re.findall(r'"(\w+)"', form)) == BATCH_FIELDS | BATCH | ITEM_FIELDS | INPUTS
 
 
 def test_reasons_for_closing_a_batch_are_documented():
