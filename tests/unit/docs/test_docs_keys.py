@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from tensorhost.batching import CloseReason
 from tensorhost.codecs.images import Colour, ResizeMethod
 from tensorhost.frontends.native import NativeApp
+from tensorhost.frontends.native.openapi.errors import MEANINGS
 from tensorhost.frontends.native.predictions import BATCH, BATCH_FIELDS, INPUTS, ITEM_FIELDS, PREDICT_FIELDS
 from tensorhost.frontends.native.statuses import HTTP_STATUS
 from tensorhost.inference import InferenceEngine
@@ -92,6 +93,11 @@ def test_the_error_table_is_the_one_in_the_code():
     assert documented == {code.value: status for code, status in HTTP_STATUS.items()}
 
 
+def test_the_error_table_says_what_the_api_description_says():
+    documented = {code_spans(code)[0]: when for code, _, when in first_table(section(HTTP, "Errors"))}
+    assert documented == {code.value: meaning.when for code, meaning in MEANINGS.items()}
+
+
 def test_every_route_is_documented():
     app = NativeApp(InferenceEngine(ModelManager()), Settings.model_construct())
     served = {("POST", path) for path in app._inference}
@@ -101,7 +107,7 @@ def test_every_route_is_documented():
 
 
 def _path_of(pattern: str) -> str:
-    return re.sub(r"\(\?P<(\w+)>[^)]*\)", r"{\1}", pattern).strip("^$")
+    return re.sub(r"\(\?P<(\w+)>[^)]*\)", r"{\1}", pattern).strip("^$").replace(r"\.", ".")
 
 
 def test_every_field_of_a_request_is_documented():

@@ -55,7 +55,7 @@ class Control:
         name = check_name(exchange.path_values["name"])
         version = optional_text(await self._fields(exchange, UNLOAD_FIELDS), "version")
         if version is not None:
-            check_name(version, "model version")
+            check_name(version, "version")
         await self._group.unload_model(name, version)
         return json_reply({"name": name, "version": version, "state": "END"})
 

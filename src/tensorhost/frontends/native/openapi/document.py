@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from tensorhost.core.ids import NAME_PATTERN
 from tensorhost.core.version import __version__
 from tensorhost.frontends.native.openapi import answers, errors, metrics, models, requests
 from tensorhost.frontends.native.openapi.operations import JSON, OPERATIONS, Content, Operation
-from tensorhost.frontends.native.openapi.schemas import TEXT, Schema, one_of
+from tensorhost.frontends.native.openapi.schemas import NAME, TEXT, Schema, one_of
 
 _DESCRIPTION = """\
 A server for trained TensorFlow-family models. JSON in and out, keys in camelCase; keys may be added to answers, and are
@@ -29,10 +28,9 @@ _TAGS = {
     "Description": "This API, described.",
 }
 
-_NAME: Schema = {"type": "string", "pattern": f"^{NAME_PATTERN}$"}
 _PATH_VALUES = {
-    "name": {"description": "Name of a model.", "schema": _NAME, "example": "wine"},
-    "version": {"description": "A version or a label.", "schema": _NAME, "example": "1"},
+    "name": {"description": "Name of a model.", "schema": NAME, "example": "wine"},
+    "version": {"description": "A version or a label.", "schema": NAME, "example": "1"},
 }
 
 _PARAMETERS: dict[str, Any] = {

@@ -60,7 +60,7 @@ def kind(schema: Schema) -> Markup:
 
 def _single(name: str, schema: Schema) -> Markup:
     if name == "array":
-        return joined("list of (", kind(schema.get("items", {})), ")", _limits(schema))
+        return joined("list of ", _grouped(kind(schema.get("items", {}))), _limits(schema))
     if name == "object":
         return _object(schema)
     return joined(name, _limits(schema) if name != "null" else "")
@@ -72,8 +72,12 @@ def _object(schema: Schema) -> Markup:
         inner = fields(schema)
         return element("details", element("summary", "object"), inner)
     if isinstance(values, dict):
-        return joined("object of names to (", kind(values), ")")
+        return joined("object of names to ", _grouped(kind(values)))
     return Markup("object")
+
+
+def _grouped(words: Markup) -> Markup:
+    return joined("(", words, ")") if " or " in words else words
 
 
 def _limits(schema: Schema) -> Markup:

@@ -109,6 +109,10 @@ _RACE = answered(
                     "reason": described(nullable(TEXT), "Why it does not serve."),
                     "speedup": mapping(NUMBER),
                     "callTimeMs": _MS_BY_ROWS,
+                    "referenceCallTimeMs": _MS_BY_ROWS,
+                    "comparedCalls": COUNT,
+                    "largestDifference": nullable(NUMBER),
+                    "outputScale": nullable(NUMBER),
                 }
             )
         ),

@@ -9,6 +9,7 @@ from tensorhost.frontends.native.fields import LONGEST_TIMEOUT_MS
 from tensorhost.frontends.native.openapi.options import POSTPROCESSING, PREPROCESSING
 from tensorhost.frontends.native.openapi.schemas import (
     FLAG,
+    NAME,
     NUMBER,
     TEXT,
     Schema,
@@ -62,7 +63,7 @@ _FIELDS: dict[str, Schema] = {
         )
     ),
     "batch": described(listing(ref("BatchItem"), maxItems=MAX_ITEMS), "The items; each is answered at its place."),
-    "version": nullable(described(TEXT, "A version or a label.")),
+    "version": nullable(described(NAME, "A version or a label.")),
     "path": nullable(
         described(
             TEXT,

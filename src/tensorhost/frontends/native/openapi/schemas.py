@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, TypeAlias
 
+from tensorhost.core.ids import NAME_PATTERN
+
 Schema: TypeAlias = dict[str, Any]
 """A JSON Schema (2020-12), as a dictionary that is JSON-ready."""
 
 TEXT: Schema = {"type": "string"}
 FLAG: Schema = {"type": "boolean"}
 NUMBER: Schema = {"type": "number"}
+NAME: Schema = {"type": "string", "pattern": f"^{NAME_PATTERN}$"}
 COUNT: Schema = {"type": "integer", "minimum": 0}
 
 
