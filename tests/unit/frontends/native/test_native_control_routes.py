@@ -14,6 +14,8 @@ OPEN = {
     ("GET", "/models"),
     ("GET", "/models/one"),
     ("GET", "/models/one/versions/one"),
+    ("GET", "/openapi.json"),
+    ("GET", "/docs"),
     ("POST", "/predict"),
     ("POST", "/batch-predict"),
 }
