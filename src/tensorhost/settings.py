@@ -88,6 +88,9 @@ class Settings(BaseSettings):
     allowed_roots: Annotated[tuple[Path, ...], NoDecode] = Field(
         (), description="Folders besides the model path from which a load request may name a path; separated by colons."
     )
+    dashboard: bool = Field(
+        True, description="Serve the dashboard at / to browsers, and keep what happened in the last hour for it."
+    )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Origins allowed to call from a browser, separated by commas; '*' for any."
     )

@@ -27,6 +27,7 @@ _VARIES = frozenset(
     {
         "requestId",
         "loadedAt",
+        "lastUsedAt",
         "memoryBytes",
         "peakMemoryBytes",
         "inlineRows",

@@ -182,7 +182,12 @@ def test_answers_of_the_control_routes_are_described(contract):
         assert asked("/models/wine/unload", {"version": "1"}).json == {"name": "wine", "version": "1", "state": "END"}
         assert asked("/models/wine/load", {"version": "1"}).json["state"] == "AVAILABLE"
         assert "versions" in asked("/models/wine/load").json
+        assert asked("/models/wine/labels", {"label": "next", "version": "1"}).json["versionLabels"] == ["next"]
+        assert asked("/models/wine/labels", {"label": "next", "version": None}).json["versionLabels"] == []
+        assert asked("/models/wine/labels", {"version": "1"}).status == 400
+        assert asked("/models/wine/labels", {"label": "next", "version": "7"}).status == 404
         assert asked("/models/wine/unload").json["version"] is None
+        assert asked("/models/wine/labels", {"label": "next", "version": "1"}).status == 503
         assert asked("/models/nobody/load").status == 404
         assert asked("/models/wine/load", {"path": "/etc"}).status == 403
         assert asked("/models/wine/load", {"surprise": 1}).status == 400

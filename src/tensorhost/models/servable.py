@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Self
 
@@ -58,7 +58,7 @@ class Servable:
         self.loaded = loaded
         self.metrics = metrics
         self.loaded_at = datetime.now(UTC)
-        self.last_used = clock()
+        self.last_used = self._made = clock()
         self._clock = clock
         self._leases = 0
         self._released: asyncio.Event | None = None
@@ -77,6 +77,13 @@ class Servable:
     def leases(self) -> int:
         """How many requests hold this servable now."""
         return self._leases
+
+    @property
+    def last_used_at(self) -> datetime | None:
+        """When the last request was done with it; None before the first."""
+        if self.last_used == self._made:
+            return None
+        return datetime.now(UTC) - timedelta(seconds=self._clock() - self.last_used)
 
     def queue_rows(self) -> int:
         """Rows waiting in all queues."""

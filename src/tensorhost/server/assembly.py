@@ -16,18 +16,21 @@ from functools import partial
 from typing import Any
 
 from tensorhost.core.version import __version__
+from tensorhost.frontends.dashboard import Dashboard
 from tensorhost.frontends.native import NativeApp
-from tensorhost.inference import Group, InferenceEngine
+from tensorhost.inference import Alone, Group, InferenceEngine
 from tensorhost.models.manager import ModelManager
 from tensorhost.models.sharing import LoadSharing
 from tensorhost.models.wishes import Wish
 from tensorhost.server.cors import wrap_cors
 from tensorhost.server.http import HttpServer, StopReport
+from tensorhost.server.sampling import sample
 from tensorhost.server.stop import serve
 from tensorhost.server.workers import Supervisor
 from tensorhost.server.workers.count import worker_count
 from tensorhost.settings import Settings
 from tensorhost.telemetry import MetricsCollector, allow_open_files, configure_logging, get_logger
+from tensorhost.telemetry.history import History
 
 _SWITCH_INTERVAL_S = 0.0005
 """How long a thread may keep the interpreter from another. The default of 5 ms would add that much to a request each
@@ -113,17 +116,27 @@ async def serve_models(settings: Settings, part: Part) -> int:
         settings, repository=settings.model_path, metrics=metrics, wishes=part.wishes, sharing=part.sharing
     )
     engine = InferenceEngine(manager)
-    app = NativeApp(engine, settings, part.group)
-    starting: set[asyncio.Task[None]] = set()
+    history = History()
+    group = part.group or Alone(manager, history)
+    dashboard = Dashboard(manager, settings, group) if settings.dashboard else None
+    app = NativeApp(engine, settings, group, dashboard.routes() if dashboard else ())
+    tasks: set[asyncio.Task[None]] = set()
 
     def on_ready(server: HttpServer) -> None:
         part.on_listening(server, manager)
-        starting.add(asyncio.create_task(_start(manager, server, part), name="start models"))
+        tasks.add(asyncio.create_task(_start(manager, server, part), name="start models"))
+        if dashboard is not None and part.group is None:
+            tasks.add(asyncio.create_task(sample(history, group.view), name="sample metrics"))
+
+    def on_drain() -> None:
+        app.begin_drain()
+        if dashboard is not None:
+            dashboard.begin_drain()
 
     async def on_stopped(_report: StopReport) -> None:
-        for task in starting:
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*starting, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         engine.close()
         try:
             async with asyncio.timeout(settings.shutdown_timeout_s):
@@ -138,7 +151,7 @@ async def serve_models(settings: Settings, part: Part) -> int:
         wrap_cors(app, settings),
         settings,
         on_ready=on_ready,
-        on_drain=app.begin_drain,
+        on_drain=on_drain,
         on_stopped=on_stopped,
         on_refused=metrics.record_unattributed_error,
         stop=part.stop,

@@ -10,7 +10,10 @@ _URL = re.compile(r"https?://[^\s)\"'`<>|]+")
 _ABSOLUTE_PATH = re.compile(r"(?<![\w.\])}/:*…])/([A-Za-z][\w-]*)")
 HOSTS = {"localhost", "127.0.0.1", "keepachangelog.com", "semver.org"}
 """Where documents may point: this machine, and the two conventions the changelog follows."""
-PATHS = {"predict", "batch-predict", "health", "models", "metrics", "load", "unload", "openapi", "docs", "nowhere", "srv"}
+PATHS = {
+    *("predict", "batch-predict", "health", "models", "metrics", "load", "unload", "labels", "openapi", "docs"),
+    *("nowhere", "srv"),
+}
 """First segments of absolute paths: routes of the API, and the place example models lie at."""
 
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

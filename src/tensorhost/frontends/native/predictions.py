@@ -106,7 +106,7 @@ class Predictions:
                 document = JsonObject.parse(body, max_depth=self._max_depth)
             fields = document.fields(allowed, deferred=deferred)
             required_text(fields, "modelName")
-            optional_text(fields, "modelVersion")
+            exchange.subject = fields["modelName"], optional_text(fields, "modelVersion")
             optional_timeout_s(fields)
         except TensorhostError as error:
             self._engine.metrics.record_unattributed_error(error.code)

@@ -15,14 +15,15 @@ A server for trained TensorFlow-family models. JSON in and out, keys in camelCas
 not renamed. Examples are answers of the demo models.
 
 `HEAD` is answered wherever `GET` is. Any other method of a route is refused with 405 and `METHOD_NOT_ALLOWED`, any
-other path with 404 and `NOT_FOUND`. Every error has the same shape. Answers of some size are compressed with gzip if
+other path with 404 and `NOT_FOUND`. Every error has the same shape. What lies under `/` and `/dashboard/` is for the
+dashboard and no part of this. Answers of some size are compressed with gzip if
 `Accept-Encoding` allows.
 """
 
 _TAGS = {
     "Inference": "Asking models.",
     "Models": "What is served, what is not, and why.",
-    "Control": "Loading and unloading.",
+    "Control": "Loading, unloading, moving labels.",
     "Health": "For probes and load balancers.",
     "Metrics": "For dashboards and Prometheus.",
     "Description": "This API, described.",

@@ -95,12 +95,15 @@ _WINE_VERSION: dict[str, Any] = {
     "description": "Which of three cultivars a wine is made from, by thirteen measurements",
     "versionLabels": [],
     "labels": ["class_0", "class_1", "class_2"],
+    "preprocessing": {},
+    "postprocessing": {"topK": 3},
     "error": None,
     "inputShape": [None, 13],
     "outputShape": [None, 3],
     "inputs": [_FEATURES],
     "outputs": [_PROBABILITIES],
     "loadedAt": "2026-11-22T10:13:09.250Z",
+    "lastUsedAt": "2026-11-22T10:14:02.913Z",
     "warmupComplete": True,
     "runtime": "tensorflow",
     "memoryBytes": 6934528,
@@ -156,6 +159,10 @@ MODELS: dict[str, Any] = {
 }
 
 LOAD_REQUESTS: dict[str, Any] = {"version": {"version": "1"}, "everything": {}}
+LABEL_REQUESTS: dict[str, Any] = {
+    "move": {"label": "canary", "version": "1"},
+    "remove": {"label": "canary", "version": None},
+}
 UNLOAD_REQUESTS: dict[str, Any] = {"version": {"version": "1"}, "everything": {}}
 UNLOAD_RESULTS: dict[str, Any] = {"version": {"name": "wine", "version": "1", "state": "END"}}
 

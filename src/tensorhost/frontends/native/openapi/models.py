@@ -40,6 +40,8 @@ _ALWAYS: dict[str, Schema] = {
     "description": TEXT,
     "versionLabels": described(listing(TEXT), "Labels of this version."),
     "labels": described(nullable(listing(TEXT)), "Names of the classes."),
+    "preprocessing": described({"type": "object"}, "Options in `model.toml`, without a custom step."),
+    "postprocessing": described({"type": "object"}, "Options in `model.toml`, without a custom step."),
     "error": _LOAD_ERROR,
 }
 
@@ -49,6 +51,7 @@ _WHILE_LOADED: dict[str, Schema] = {
     "inputs": listing(ref("TensorSpec")),
     "outputs": listing(ref("TensorSpec")),
     "loadedAt": {"type": "string", "format": "date-time"},
+    "lastUsedAt": described({"type": ["string", "null"], "format": "date-time"}, "Null before the first request."),
     "warmupComplete": FLAG,
     "runtime": described(TEXT, "What executes it."),
     "memoryBytes": COUNT,

@@ -180,6 +180,18 @@ OPERATIONS: tuple[Operation, ...] = (
         needs_token=True,
     ),
     Operation(
+        method="POST",
+        path="/models/{name}/labels",
+        id="moveLabel",
+        tag="Control",
+        summary="Make a label point to a version that serves.",
+        description=f"At once, whatever `model.toml` says, until the server ends. {_CONTROL_NOTE}",
+        body=Content(ref("LabelRequest"), examples.LABEL_REQUESTS),
+        answer=_json("Model", examples.MODEL),
+        errors=_CONTROL | {ErrorCode.MODEL_FAILED, ErrorCode.MODEL_NOT_READY},
+        needs_token=True,
+    ),
+    Operation(
         method="GET",
         path="/health",
         id="getHealth",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from tensorhost.frontends.native.control import LOAD_FIELDS, UNLOAD_FIELDS
+from tensorhost.frontends.native.control import LABEL_FIELDS, LOAD_FIELDS, UNLOAD_FIELDS
 from tensorhost.frontends.native.fields import LONGEST_TIMEOUT_MS
 from tensorhost.frontends.native.openapi.options import POSTPROCESSING, PREPROCESSING
 from tensorhost.frontends.native.openapi.schemas import (
@@ -64,6 +64,7 @@ _FIELDS: dict[str, Schema] = {
     ),
     "batch": described(listing(ref("BatchItem"), maxItems=MAX_ITEMS), "The items; each is answered at its place."),
     "version": nullable(described(NAME, "A version or a label.")),
+    "label": described(NAME, "A label; no name of a version."),
     "path": nullable(
         described(
             TEXT,
@@ -84,6 +85,10 @@ SCHEMAS: dict[str, Schema] = {
     "BatchItem": _body(ITEM_FIELDS | INPUTS, required=INPUTS),
     "LoadRequest": _body(LOAD_FIELDS),
     "UnloadRequest": _body(UNLOAD_FIELDS),
+    "LabelRequest": described(
+        _body(LABEL_FIELDS, required={"label"}),
+        "With a `version` of null the label is again what `model.toml` says, or gone.",
+    ),
     "Preprocessing": PREPROCESSING,
     "Postprocessing": POSTPROCESSING,
     "Tensor": _TENSOR,
