@@ -151,7 +151,7 @@ OPERATIONS: tuple[Operation, ...] = (
         tag="Models",
         summary="One version, by name or label.",
         answer=_json("Version", examples.VERSION),
-        errors=_OF_A_VERSION | {ErrorCode.MODEL_NOT_READY},
+        errors=_OF_A_VERSION,
     ),
     Operation(
         method="POST",
@@ -188,7 +188,7 @@ OPERATIONS: tuple[Operation, ...] = (
         description=f"At once, whatever `model.toml` says, until the server ends. {_CONTROL_NOTE}",
         body=Content(ref("LabelRequest"), examples.LABEL_REQUESTS),
         answer=_json("Model", examples.MODEL),
-        errors=_CONTROL | {ErrorCode.MODEL_FAILED, ErrorCode.MODEL_NOT_READY},
+        errors=_CONTROL | {ErrorCode.MODEL_FAILED, ErrorCode.MODEL_NOT_READY, ErrorCode.OUT_OF_MEMORY},
         needs_token=True,
     ),
     Operation(
