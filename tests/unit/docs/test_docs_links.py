@@ -11,8 +11,8 @@ _ABSOLUTE_PATH = re.compile(r"(?<![\w.\])}/:*…])/([A-Za-z][\w-]*)")
 HOSTS = {"localhost", "127.0.0.1", "keepachangelog.com", "semver.org"}
 """Where documents may point: this machine, and the two conventions the changelog follows."""
 PATHS = {
-    *("predict", "batch-predict", "health", "models", "metrics", "load", "unload", "labels", "dashboard", "nowhere"),
-    *("srv", "cache", "tmp"),
+    *("predict", "batch-predict", "health", "models", "metrics", "load", "unload", "labels", "dashboard", "openapi"),
+    *("docs", "nowhere", "srv", "cache", "tmp"),
 }
 """First segments of absolute paths: routes of the API, the place example models lie at, folders of a container."""
 

@@ -18,6 +18,7 @@ from tensorhost.frontends.native.accept import prefers_prometheus
 from tensorhost.frontends.native.control import Control
 from tensorhost.frontends.native.descriptions import describe_all, describe_model, describe_version
 from tensorhost.frontends.native.exchange import Exchange, Reply, error_reply, json_reply
+from tensorhost.frontends.native.openapi import ApiPages
 from tensorhost.frontends.native.predictions import Predictions
 from tensorhost.frontends.native.routes import Handler, Route, route
 from tensorhost.frontends.native.statuses import HTTP_STATUS
@@ -50,6 +51,7 @@ class NativeApp:
         self._draining = False
         predictions = Predictions(engine, settings)
         control = Control(engine.manager, settings, self._group)
+        description = ApiPages()
         self._inference: dict[str, Handler] = {
             "/predict": predictions.predict,
             "/batch-predict": predictions.batch_predict,
@@ -65,6 +67,8 @@ class NativeApp:
             route("POST", "/models/{name}/load", control.load),
             route("POST", "/models/{name}/unload", control.unload),
             route("POST", "/models/{name}/labels", control.label),
+            route("GET", "/openapi.json", description.document),
+            route("GET", "/docs", description.page),
             *more,
         ]
 
