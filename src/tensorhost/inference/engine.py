@@ -24,11 +24,12 @@ from tensorhost.core.errors import (
     ShuttingDownError,
     TensorhostError,
 )
-from tensorhost.core.requests import InferenceResult, Timings
+from tensorhost.core.requests import InferenceResult
 from tensorhost.core.signatures import Signature
 from tensorhost.core.tensors import Array, Tensors
 from tensorhost.inference.admission import Admission, InFlight, code_of
 from tensorhost.inference.arrays import as_tensors
+from tensorhost.inference.traced import admission_with_trace
 from tensorhost.models.manager import ModelManager
 from tensorhost.models.servable import Call, Lease
 
@@ -51,6 +52,8 @@ class InferenceEngine:
         self._in_flight = InFlight(manager.settings.max_in_flight)
         self._default_timeout_s = manager.settings.request_timeout_s or math.inf
         self._closed = False
+        # Every request's own; those of recorded requests note more.
+        self._admission = admission_with_trace if manager.settings.tracing else Admission
 
     @property
     def in_flight(self) -> int:
@@ -109,7 +112,7 @@ class InferenceEngine:
             except BaseException as error:
                 self._count_refusal(model, version, code_of(error))
                 raise
-            admission = Admission(lease, self._in_flight, deadline)
+            admission = self._admission(lease, self._in_flight, deadline)
         return admission
 
     def admit_at_once(self, model: str, version: str | None, deadline: float) -> Admission | None:
@@ -123,7 +126,7 @@ class InferenceEngine:
         if servable is None:
             return None
         in_flight.count += 1
-        return Admission(servable.lease(), in_flight, deadline)
+        return self._admission(servable.lease(), in_flight, deadline)
 
     def _refusal(self) -> TensorhostError:
         if self._closed:
@@ -176,7 +179,7 @@ class InferenceEngine:
         Raises:
             TensorhostError: a step or the model failed, the queue was full, or the deadline passed.
         """
-        timings = Timings()
+        timings = admission.new_timings()
         started = time.perf_counter()
         if call.preprocessing.passes(tensors):
             prepared = tensors
