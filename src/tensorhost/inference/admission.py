@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from types import TracebackType
-from typing import ClassVar, Self
+from typing import Self
 
 from tensorhost.core.errors import ErrorCode, InternalError, OutOfMemoryError, TensorhostError
 from tensorhost.core.requests import Timings
@@ -33,9 +33,6 @@ class Admission:
         self.servable: Servable = lease.servable
         self.deadline = deadline
         self.servable.metrics.in_flight += 1
-
-    new_timings: ClassVar[staticmethod[[], Timings]] = staticmethod(Timings)
-    """Makes the record of a run's times. The class itself, since a method would be one more call for every request."""
 
     def record_success(self, timings: Timings) -> None:
         """Count one answered request, or one item of a batch."""

@@ -12,17 +12,13 @@ from tensorhost.telemetry.traces import RequestTrace, RunTrace, current_trace
 
 
 class TracedAdmission(Admission):
-    """The stay of a recorded request in the engine."""
+    """The stay of a recorded request in the engine. ``trace`` is told which version will answer."""
 
-    __slots__ = ("_trace",)
+    __slots__ = ()
 
     def __init__(self, lease: Lease, in_flight: InFlight, deadline: float, trace: RequestTrace) -> None:
         super().__init__(lease, in_flight, deadline)
-        self._trace = trace
-
-    def new_timings(self) -> Timings:
-        """The times of a run, noted for its trace too."""
-        return self._trace.begin_run(self.servable.id)
+        trace.model = self.servable.id
 
     def record_success(self, timings: Timings) -> None:
         """Count one answered request, or one item of a batch, and note when it ended."""
@@ -37,3 +33,9 @@ def admission_with_trace(lease: Lease, in_flight: InFlight, deadline: float) -> 
     if trace is None:
         return Admission(lease, in_flight, deadline)
     return TracedAdmission(lease, in_flight, deadline, trace)
+
+
+def timings_with_trace() -> Timings:
+    """The times of a run that begins now in this task, for servers that trace."""
+    trace = current_trace()
+    return Timings() if trace is None else trace.begin_run()

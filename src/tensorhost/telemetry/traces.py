@@ -87,9 +87,8 @@ class RequestTrace:
         self.failed_items = 0
         self._offset_ns = time.time_ns() - time.monotonic_ns()
 
-    def begin_run(self, model: ModelId) -> Timings:
-        """The times of a run that begins now, with the version that will answer."""
-        self.model = model
+    def begin_run(self) -> Timings:
+        """The times of a run that begins now."""
         if len(self.runs) == MAX_RUNS:
             self.untraced_runs += 1
             return Timings()
