@@ -47,6 +47,7 @@ check: $(STAMP) ## Check format, lint, types, import contracts and generated doc
 	$(BIN)/python scripts/metrics_reference.py --check
 	$(BIN)/python scripts/benchmark_page.py --check
 	$(BIN)/python scripts/hot_path_page.py --check
+	$(BIN)/python scripts/tracing_costs.py --check
 
 format: $(STAMP) ## Format the code and fix what the linter can
 	$(BIN)/ruff format .

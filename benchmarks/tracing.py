@@ -1,9 +1,9 @@
 """What tracing costs a request: off, on but not recorded, and recorded.
 
 Run: ``python -m benchmarks.tracing [--save]``. Takes two minutes; needs valgrind and the extra ``otel``. The server of
-``hot_path_server`` without sockets, with a model that does nothing. Spans are made, queued and encoded for sending as in
-a server, and then dropped: the network is not in these figures. ``--save`` writes ``benchmarks/results/tracing.json``;
-``scripts/tracing_costs.py`` puts the figures into ``docs/tracing.md``.
+``hot_path_server`` without sockets, with a model that does nothing. Spans are made, queued and encoded for sending as
+in a server, and then dropped: the network is not in these figures. ``--save`` writes
+``benchmarks/results/tracing.json``, and ``scripts/tracing_costs.py`` puts the figures into ``docs/tracing.md``.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from tensorhost.telemetry.spans import Tracing
 
 RESULT = Path(__file__).parent / "results" / "tracing.json"
 _PARENT = "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-0{}\r\n"
-KINDS = {"off": None, "not recorded": _PARENT.format(0), "recorded": _PARENT.format(1)}
-"""The header each request brings along."""
+KINDS = {"off": _PARENT.format(0), "not recorded": _PARENT.format(0), "recorded": _PARENT.format(1)}
+"""The header each request brings along; reading it is in all figures."""
 _NAMES = ("tiny", "tiny32")
 _ROUNDS = 5
 
@@ -67,8 +67,7 @@ def main() -> None:
 
 
 def _load(name: str, kind: str) -> Load:
-    header = KINDS[kind]
-    return Load(CASES[name], trace=None if header is None else _trace(), header=header or "")
+    return Load(CASES[name], trace=None if kind == "off" else _trace(), header=KINDS[kind])
 
 
 def _trace() -> Callable[[Any], Any]:

@@ -61,12 +61,12 @@ def wrap_tracing(app: ASGIApp, tracing: Tracing, paths: Collection[str]) -> ASGI
         if scope["type"] != "http" or scope["method"] != "POST" or scope["path"] not in paths:
             await app(scope, receive, send)
             return
-        span = tracing.begin(f"POST {scope['path']}", scope["headers"])
-        structlog.contextvars.bind_contextvars(trace_id=f"{span.get_span_context().trace_id:032x}")
-        if span.is_recording():
-            await _record(app, scope, receive, send, RequestTrace(tracing, span))
-        else:
+        trace_id, span = tracing.begin(f"POST {scope['path']}", scope["headers"])
+        structlog.contextvars.bind_contextvars(trace_id=trace_id)
+        if span is None:
             await app(scope, receive, send)
+        else:
+            await _record(app, scope, receive, send, RequestTrace(tracing, span))
 
     return traced
 
@@ -86,11 +86,10 @@ async def _record(app: ASGIApp, scope: Scope, receive: Receive, send: Send, trac
     except asyncio.CancelledError:
         trace.error = ErrorCode.CANCELLED
         raise
-    except Exception:
-        trace.error = ErrorCode.INTERNAL
-        raise
     finally:
         leave_trace(token)
+        if not start and trace.error is None:
+            trace.error = ErrorCode.INTERNAL
         trace.tracing.finish(trace, _attributes(scope, start), start.get("status"))
 
 

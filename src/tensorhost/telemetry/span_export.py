@@ -7,6 +7,7 @@ a receiver that cannot be reached is complained about once a minute. Imported on
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import threading
@@ -67,7 +68,8 @@ class SpanExport:
 
         def shut_down() -> None:
             self._processor.shutdown()  # type: ignore[no-untyped-call]  # not annotated there
-            loop.call_soon_threadsafe(done.set)
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(done.set)
 
         # A daemon, and not of the default executor: where nobody answers, it is left behind.
         threading.Thread(target=shut_down, name="last spans", daemon=True).start()

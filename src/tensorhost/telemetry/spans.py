@@ -7,14 +7,16 @@ has a span exactly if a recorded request took part in it.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 
 from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
-from opentelemetry.sdk.trace.sampling import ALWAYS_ON
-from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode, Tracer, set_span_in_context
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased
+from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode, Tracer, format_trace_id, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from tensorhost.core.version import __version__
@@ -31,6 +33,7 @@ _TRACEPARENT = b"traceparent"
 _TRACESTATE = b"tracestate"
 _MAX_HEADER_BYTES = 512
 """Longer ones are ignored, as the library does, but without a log record for each."""
+_NOT_SAMPLED = re.compile(rb"00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f][02468ace]")
 _SERVER_FAULT = 500
 
 
@@ -44,23 +47,36 @@ class Tracing:
 
     def __init__(self, processor: SpanProcessor, resource: Resource) -> None:
         # The sampler is what OTEL_TRACES_SAMPLER says. Model calls follow the requests in them instead.
-        self._requests = _tracer(TracerProvider(resource=resource, shutdown_on_exit=False), processor)
+        self._ids = _PreparedIds()
+        requests = TracerProvider(resource=resource, id_generator=self._ids, shutdown_on_exit=False)
+        self._sampler = requests.sampler
+        self._follows_parents = isinstance(self._sampler, ParentBased)
+        self._requests = _tracer(requests, processor)
         self._calls = _tracer(TracerProvider(ALWAYS_ON, resource, shutdown_on_exit=False), processor)
         self._propagator = TraceContextTextMapPropagator()
 
-    def begin(self, name: str, headers: _Headers) -> Span:
-        """The span of a request that begins now; it records nothing where the request is not to be recorded.
+    def begin(self, name: str, headers: _Headers) -> tuple[str, Span | None]:
+        """The trace of a request that begins now, as 32 hexadecimal digits, and its span if it is to be recorded.
+
+        What is not recorded is told before there is anything of OpenTelemetry's to make: of many requests, most.
 
         Args:
             name: of the span.
             headers: lower-case names and values; ``traceparent`` and ``tracestate`` name the parent. What is malformed
                 or there twice is ignored.
         """
-        parent = None
-        carrier = _trace_headers(headers)
-        if carrier:
-            parent = self._propagator.extract(carrier)
-        return self._requests.start_span(name, parent, SpanKind.SERVER)
+        parents = [value for key, value in headers if key == b"traceparent"]
+        parent = Context()
+        if len(parents) == 1:
+            if self._follows_parents and (found := _NOT_SAMPLED.fullmatch(parents[0])):
+                return found[1].decode(), None
+            parent = self._propagator.extract(_trace_headers(headers), Context())
+        if not parent:
+            trace_id = self._ids.prepare()
+            if not self._sampler.should_sample(parent, trace_id, name).decision.is_sampled():
+                return format_trace_id(trace_id), None
+        span = self._requests.start_span(name, parent, SpanKind.SERVER)
+        return format_trace_id(span.get_span_context().trace_id), span if span.is_recording() else None
 
     def finish(self, trace: RequestTrace, attributes: Attributes, status: int | None) -> None:
         """End a request's span, now, with a child for each stage.
@@ -117,6 +133,21 @@ class Tracing:
         span.end(trace.unix_ns(stage.ended_at))
 
 
+class _PreparedIds(RandomIdGenerator):
+    """Gives the next span without a parent the trace id for which recording it was decided."""
+
+    def __init__(self) -> None:
+        self._prepared: int | None = None
+
+    def prepare(self) -> int:
+        self._prepared = super().generate_trace_id()
+        return self._prepared
+
+    def generate_trace_id(self) -> int:
+        prepared, self._prepared = self._prepared, None
+        return super().generate_trace_id() if prepared is None else prepared
+
+
 def _tracer(provider: TracerProvider, processor: SpanProcessor) -> Tracer:
     provider.add_span_processor(processor)
     return provider.get_tracer("tensorhost", __version__)
@@ -127,8 +158,7 @@ def _trace_headers(headers: _Headers) -> dict[str, list[str]]:
     for name, value in headers:
         if name in (_TRACEPARENT, _TRACESTATE):
             found.setdefault(name.decode(), []).append(value.decode("latin-1"))
-    parents = found.get("traceparent", ())
-    if len(parents) != 1 or len(parents[0]) > _MAX_HEADER_BYTES:
+    if len(found["traceparent"][0]) > _MAX_HEADER_BYTES:
         return {}
     if sum(map(len, found.get("tracestate", ()))) > _MAX_HEADER_BYTES:
         del found["tracestate"]

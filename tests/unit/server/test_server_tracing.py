@@ -329,6 +329,28 @@ async def test_the_sampler_is_the_environments(monkeypatch):
     assert len(app.spans) == 6
 
 
+async def test_roots_are_recorded_by_ratio_and_their_trace_id_is_the_one_decided_on(monkeypatch):
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "parentbased_traceidratio")
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "0.5")
+    app = TracedApp()
+    begun = [app.tracing.begin("request", []) for _ in range(200)]
+    recorded = [trace_id for trace_id, span in begun if span is not None]
+    assert recorded == [f"{span.get_span_context().trace_id:032x}" for _, span in begun if span is not None]
+    assert 0 < len(recorded) < 200
+    # By the ratio sampler's rule: the low half of the id decides.
+    assert {trace_id for trace_id, _ in begun if int(trace_id[16:], 16) < 2**63} == set(recorded)
+    assert len({trace_id for trace_id, _ in begun}) == 200
+
+
+@pytest.mark.parametrize("sampler", ["always_on", "traceidratio"])
+async def test_a_sampler_that_follows_no_parent_decides_itself(monkeypatch, sampler):
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", sampler)
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "1")
+    app = TracedApp()
+    await app.predict(UNSAMPLED)
+    assert f"{app.the('POST /predict').context.trace_id:032x}" == TRACE
+
+
 async def test_without_tracing_requests_get_what_they_always_got():
     bench = EngineBench()
     assert bench.engine._make_admission is Admission

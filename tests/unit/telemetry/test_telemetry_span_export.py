@@ -39,6 +39,11 @@ class Receiver(SpanExporter):
         self.closed.set()
 
 
+def begin(export):
+    _, span = export.tracing.begin("request", [])
+    return span
+
+
 def opened(monkeypatch, receiver, worker=None):
     monkeypatch.setattr(span_export, "_EXPORTERS", {"otlp": lambda: receiver})
     return SpanExport(worker)
@@ -47,7 +52,7 @@ def opened(monkeypatch, receiver, worker=None):
 async def test_closing_sends_what_is_left(monkeypatch):
     receiver = Receiver()
     export = opened(monkeypatch, receiver)
-    export.tracing.begin("request", []).end()
+    begin(export).end()
     await export.close()
     assert [span.name for span in receiver.spans] == ["request"]
     assert receiver.closed.is_set()
@@ -56,7 +61,7 @@ async def test_closing_sends_what_is_left(monkeypatch):
 async def test_closing_waits_no_longer_than_it_may(monkeypatch, caplog):
     receiver = Receiver(hangs=True)
     export = opened(monkeypatch, receiver)
-    export.tracing.begin("request", []).end()
+    begin(export).end()
     await export.close(0.01)
     assert receiver.closed.is_set()
     assert "the last spans were not sent in time" in caplog.text
@@ -69,7 +74,7 @@ async def test_more_spans_than_fit_are_dropped_with_one_complaint(monkeypatch, c
     receiver = Receiver(hangs=True)
     export = opened(monkeypatch, receiver)
     for _ in range(100):
-        export.tracing.begin("request", []).end()
+        begin(export).end()
     assert [record.getMessage() for record in caplog.records] == ["Queue full, dropping Span."]
     receiver.may_go_on.set()
     await export.close()
@@ -83,7 +88,7 @@ async def test_resource_attributes_tell_processes_apart_and_the_environment_has_
     monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test,service.name=no")
     third = opened(monkeypatch, receiver)
     for export in (first, second, third):
-        export.tracing.begin("request", []).end()
+        begin(export).end()
         await export.close()
     attributes = [dict(span.resource.attributes) for span in receiver.spans]
     assert [each["service.name"] for each in attributes] == ["tensorhost", "tensorhost", "fraud"]
@@ -120,7 +125,7 @@ async def test_a_disabled_sdk_makes_no_spans(monkeypatch):
     monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
     receiver = Receiver()
     export = opened(monkeypatch, receiver)
-    assert not export.tracing.begin("request", []).is_recording()
+    assert begin(export) is None
     await export.close()
     assert receiver.spans == []
 
