@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 PIP := PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip --no-input -qq
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-browser test-deploy check format settings docs image test-image bench build clean
+.PHONY: help setup demo test test-browser test-deploy check format settings metrics docs image test-image bench build clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,8 +50,10 @@ check: $(STAMP) ## Check format, lint, types, import contracts, generated docs, 
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/settings_reference.py --check
+	$(BIN)/python scripts/metrics_reference.py --check
 	$(BIN)/python scripts/benchmark_page.py --check
 	$(BIN)/python scripts/hot_path_page.py --check
+	$(BIN)/python scripts/tracing_costs.py --check
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/shellcheck .ci/run deploy/image/base deploy/image/build deploy/image/builder
 
@@ -61,6 +63,9 @@ format: $(STAMP) ## Format the code and fix what the linter can
 
 settings: $(STAMP) ## Write docs/settings.md from the settings
 	$(BIN)/python scripts/settings_reference.py
+
+metrics: $(STAMP) ## Write the table of docs/metrics.md from the definitions
+	$(BIN)/python scripts/metrics_reference.py
 
 bench: $(STAMP) ## Measure against other servers and write docs/benchmarks.md (half an hour; needs wrk)
 	$(BIN)/python -m benchmarks

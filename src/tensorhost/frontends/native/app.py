@@ -25,6 +25,7 @@ from tensorhost.frontends.native.statuses import HTTP_STATUS
 from tensorhost.inference import Alone, Group, InferenceEngine, as_tensorhost_error
 from tensorhost.settings import Settings
 from tensorhost.telemetry import exposition, get_logger, snapshot
+from tensorhost.telemetry.traces import current_trace
 
 log = get_logger(__name__)
 access = get_logger("tensorhost.access")
@@ -71,6 +72,11 @@ class NativeApp:
             route("GET", "/docs", description.page),
             *more,
         ]
+
+    @property
+    def inference_paths(self) -> frozenset[str]:
+        """Paths of the inference routes."""
+        return frozenset(self._inference)
 
     def begin_drain(self) -> None:
         """Readiness says 503 from now on; requests are answered all the same."""
@@ -126,6 +132,9 @@ class NativeApp:
             self._engine.metrics.record_unattributed_error(known.code)
         status = HTTP_STATUS[known.code]
         model, version = exchange.subject
+        trace = current_trace()
+        if trace is not None:
+            trace.error, trace.subject = known.code, exchange.subject
         self._engine.metrics.recent_errors.add(
             request_id=exchange.request_id,
             method=exchange.method,

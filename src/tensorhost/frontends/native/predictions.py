@@ -18,6 +18,7 @@ from tensorhost.frontends.native.statuses import error_object
 from tensorhost.inference import Admission, Call, InferenceEngine, as_tensorhost_error, code_of
 from tensorhost.settings import Settings
 from tensorhost.telemetry import get_logger
+from tensorhost.telemetry.traces import current_trace
 
 PREDICT_FIELDS = frozenset(
     {"modelName", "modelVersion", "signatureName", "preprocessing", "postprocessing", "timeoutMs"}
@@ -165,6 +166,9 @@ def _item_error(
     admission: Admission, error: Exception, request_id: str, index: int, *, may_log: bool
 ) -> dict[str, Any]:
     admission.record_failure(code_of(error))
+    trace = current_trace()
+    if trace is not None:
+        trace.failed_items += 1
     known = as_tensorhost_error(error)
     if may_log:
         log.info(
