@@ -6,8 +6,11 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip --no-input -qq
 
+# Every warning is an error: a broken link or anchor, a page outside the navigation.
+SITE := $(BIN)/python -m sphinx -c docs -b html -W --keep-going -q . build/site
+
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-browser test-deploy check format settings docs image bench build clean
+.PHONY: help setup demo test test-browser test-deploy check format settings reference docs image bench build clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,7 +26,7 @@ $(STAMP): pyproject.toml
 	  || { $(PYTHON) -m venv --clear --without-pip $(VENV) && $(PYTHON) -m pip -qq --python $(BIN)/python install pip; }
 	@echo "Installing into $(VENV); this takes a minute or two the first time."
 	@$(PIP) install --upgrade 'pip>=25.1'
-	@$(PIP) install --editable '.[all]' --group dev
+	@$(PIP) install --editable '.[all]' --group dev --group docs
 	@touch $@
 
 demo: $(STAMP) ## Serve the demo models on http://localhost:3000 (PORT is honoured)
@@ -44,8 +47,12 @@ check: $(STAMP) ## Check format, lint, types, import contracts and generated doc
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/settings_reference.py --check
+	$(BIN)/python scripts/cli_reference.py --check
+	$(BIN)/python scripts/error_reference.py --check
+	$(BIN)/python scripts/model_toml_reference.py --check
 	$(BIN)/python scripts/benchmark_page.py --check
 	$(BIN)/python scripts/hot_path_page.py --check
+	$(SITE)
 
 format: $(STAMP) ## Format the code and fix what the linter can
 	$(BIN)/ruff format .
@@ -53,6 +60,15 @@ format: $(STAMP) ## Format the code and fix what the linter can
 
 settings: $(STAMP) ## Write docs/settings.md from the settings
 	$(BIN)/python scripts/settings_reference.py
+
+reference: settings ## Write the other pages and tables that come from the code: commands, errors, model.toml
+	$(BIN)/python scripts/cli_reference.py
+	$(BIN)/python scripts/error_reference.py
+	$(BIN)/python scripts/model_toml_reference.py
+
+docs: $(STAMP) ## Build the documentation's site into build/site; a broken link fails
+	$(SITE)
+	@echo "Open build/site/index.html."
 
 bench: $(STAMP) ## Measure against other servers and write docs/benchmarks.md (half an hour; needs wrk)
 	$(BIN)/python -m benchmarks
