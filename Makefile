@@ -6,8 +6,9 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip --no-input -qq
 
-# Every warning is an error: a broken link or anchor, a page outside the navigation.
-SITE := $(BIN)/python -m sphinx -c docs -b html -W --keep-going -q . build/site
+# Every warning is an error: a broken link or anchor, a page outside the navigation. Everything is written anew, since
+# the navigation is on every page.
+SITE := $(BIN)/python -m sphinx -c docs -b html -d build/doctrees -a -E -W --keep-going -q . build/site
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-browser test-deploy check format settings reference docs image bench build clean
