@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias, TypedDict
 class PredictOptions(TypedDict, total=False):
     """Options of a prediction, and of each request of a batch.
 
-    Keys:
+    Attributes:
         version: a version or label; the newest available when None.
         signature: the signature to call; the default one when None.
         preprocessing: options that override the model's own.
