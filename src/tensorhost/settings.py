@@ -80,6 +80,10 @@ class Settings(BaseSettings):
     )
     log_format: Literal["text", "json"] = Field("text", description="Log lines for people or for machines.")
     access_log: bool = Field(False, description="Log one line per HTTP request.")
+    tracing: bool = Field(
+        False,
+        description="Send OpenTelemetry traces to where the standard OTEL_* variables say; needs tensorhost[otel].",
+    )
 
     admin_token: SecretStr | None = Field(
         None,

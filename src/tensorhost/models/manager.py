@@ -28,7 +28,7 @@ from tensorhost.core.errors import (
     TensorhostError,
 )
 from tensorhost.core.ids import check_name
-from tensorhost.models.catalog import Catalog
+from tensorhost.models.catalog import RETRY_AFTER_S, Catalog
 from tensorhost.models.lifecycle import Lifecycle
 from tensorhost.models.reconcile import plan
 from tensorhost.models.records import ModelRecord, VersionRecord
@@ -132,12 +132,16 @@ class ModelManager:
 
         Raises:
             ModelNotFoundError, VersionNotFoundError: there is none; the message lists what there is.
-            ModelNotReadyError, OutOfMemoryError: it is loading, or failed to load; the message says why.
+            ModelNotReadyError, OutOfMemoryError: it is loading, or failed to load, or nobody has looked yet what
+                there is; the message says why.
             DeadlineExceededError: the deadline passed while a lazy model was loading.
             ShuttingDownError: the manager closed meanwhile.
         """
         asked: VersionRecord | None = None
         while (servable := self._catalog.find(name, version)) is None:
+            if name not in self._catalog.models and self._before_first_look:
+                # "There is no such model" would be final, and wrong.
+                raise ModelNotReadyError("The server is starting.", retry_after_s=RETRY_AFTER_S)
             record = self._catalog.version(name, version)
             if record is asked:
                 raise self._catalog.not_ready(record)
@@ -167,6 +171,10 @@ class ModelManager:
             )
         finally:
             record.waiters -= 1
+
+    @property
+    def _before_first_look(self) -> bool:
+        return self._reconciler is not None and self._settle_by is None
 
     # -- what operators ask ----------------------------------------------------------------------------------------
 

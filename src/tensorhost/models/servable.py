@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Self
 
 from tensorhost.batching.queue import BatchQueue, QueueOptions
+from tensorhost.batching.traced import CallTracer
 from tensorhost.core.errors import ModelNotReadyError, SignatureNotFoundError, TensorhostError
 from tensorhost.core.ids import ModelId
 from tensorhost.core.signatures import Signature
@@ -44,6 +45,7 @@ class Servable:
         metrics: the version's counters.
         queue_options: how each signature is batched.
         clock: seconds, on the event loop's time base.
+        traced: whether calls are told to tracing.
     """
 
     def __init__(
@@ -53,6 +55,8 @@ class Servable:
         metrics: VersionMetrics,
         queue_options: Mapping[str, QueueOptions],
         clock: Callable[[], float] = time.monotonic,
+        *,
+        traced: bool = False,
     ) -> None:
         self.id = model_id
         self.loaded = loaded
@@ -65,7 +69,13 @@ class Servable:
         self._executor = ThreadPoolExecutor(1, thread_name_prefix=f"run-{model_id}")
         self._queues = {
             name: BatchQueue(
-                _bind(loaded, name), options, self._executor, metrics.record_batch, clock, metrics.record_late
+                _bind(loaded, name),
+                options,
+                self._executor,
+                metrics.record_batch,
+                clock,
+                metrics.record_late,
+                CallTracer(model_id, name, loaded.runtime.name) if traced else None,
             )
             for name, options in queue_options.items()
         }

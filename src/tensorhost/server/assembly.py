@@ -26,6 +26,7 @@ from tensorhost.server.cors import wrap_cors
 from tensorhost.server.http import HttpServer, StopReport
 from tensorhost.server.sampling import sample
 from tensorhost.server.stop import serve
+from tensorhost.server.tracing import check_tracing, open_tracing, wrap_tracing
 from tensorhost.server.workers import Supervisor
 from tensorhost.server.workers.count import worker_count
 from tensorhost.settings import Settings
@@ -61,6 +62,7 @@ class Part:
         wishes: what operators have asked for already.
         listeners: sockets to take connections from, see ``HttpServer``.
         stop: says when to stop; None for signals.
+        worker: which of the workers this is; None when this process is alone.
     """
 
     on_listening: Callable[[HttpServer, ModelManager], None]
@@ -70,6 +72,7 @@ class Part:
     wishes: Sequence[Wish] = ()
     listeners: Sequence[socket.socket] | None = None
     stop: asyncio.Event | None = None
+    worker: int | None = None
 
 
 def run(settings: Settings, *, banner: Callable[[str], None] | None = None) -> int:
@@ -84,10 +87,11 @@ def run(settings: Settings, *, banner: Callable[[str], None] | None = None) -> i
 
     Raises:
         CannotStartError: the address or the TLS files cannot be used.
-        InvalidRequestError: several workers where the system cannot have them.
+        InvalidRequestError: several workers where the system cannot have them, or tracing that cannot be set up.
     """
     workers = worker_count(settings)
     if workers > 1:
+        check_tracing(settings)
         return run_process(settings, lambda: Supervisor(settings, workers, banner).run())
     part = Part(on_listening=partial(_say_listening, settings), on_loaded=partial(_say_ready, banner))
     return run_process(settings, lambda: serve_models(settings, part))
@@ -111,6 +115,7 @@ async def serve_models(settings: Settings, part: Part) -> int:
     """Serve in this process until told to stop; the exit code of ``run``."""
     executor = ThreadPoolExecutor(_THREADS, thread_name_prefix=_THREAD_NAME)
     asyncio.get_running_loop().set_default_executor(executor)
+    spans = open_tracing(settings, part.worker)
     metrics = MetricsCollector()
     manager = ModelManager(
         settings, repository=settings.model_path, metrics=metrics, wishes=part.wishes, sharing=part.sharing
@@ -138,17 +143,18 @@ async def serve_models(settings: Settings, part: Part) -> int:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         engine.close()
-        try:
-            async with asyncio.timeout(settings.shutdown_timeout_s):
-                await manager.close()
-        except TimeoutError:
-            # A load or a call inside TensorFlow cannot be interrupted. Nobody waits for it; the process may end.
-            log.warning("models were not all unloaded in time")
+        async with asyncio.TaskGroup() as closing:
+            closing.create_task(_close(manager, settings))
+            if spans is not None:
+                closing.create_task(spans.close(settings.shutdown_timeout_s))
         executor.shutdown(wait=False, cancel_futures=True)
         log.info("stopped")
 
+    served = wrap_cors(app, settings)
+    if spans is not None:
+        served = wrap_tracing(served, spans.tracing, app.inference_paths)
     report = await serve(
-        wrap_cors(app, settings),
+        served,
         settings,
         on_ready=on_ready,
         on_drain=on_drain,
@@ -165,6 +171,15 @@ async def _start(manager: ModelManager, server: HttpServer, part: Part) -> None:
     await manager.open()
     await manager.wait_settled()
     part.on_loaded(server, manager)
+
+
+async def _close(manager: ModelManager, settings: Settings) -> None:
+    try:
+        async with asyncio.timeout(settings.shutdown_timeout_s):
+            await manager.close()
+    except TimeoutError:
+        # A load or a call inside TensorFlow cannot be interrupted. Nobody waits for it; the process may end.
+        log.warning("models were not all unloaded in time")
 
 
 def _say_listening(settings: Settings, server: HttpServer, _manager: ModelManager) -> None:

@@ -42,6 +42,7 @@ class _VersionMessage(_Plain):
     errors: dict[ErrorCode, _Count]
     in_flight: int
     queue_rows: _Count
+    queue_limit_rows: _Count
     batch_limit_rows: _Count
     late: _Count
     load_s: _Amount
@@ -67,6 +68,7 @@ class _VersionMessage(_Plain):
             errors={code: count for code, count in metrics.errors.items() if count},
             in_flight=metrics.in_flight,
             queue_rows=metrics.queued_rows,
+            queue_limit_rows=metrics.queue_limit_rows,
             batch_limit_rows=metrics.most_batch_rows,
             late=metrics.late,
             load_s=metrics.load_s,
@@ -83,6 +85,7 @@ class _VersionMessage(_Plain):
         metrics.errors.update(self.errors)
         metrics.in_flight = self.in_flight
         metrics.queue_rows, metrics.batch_limit_rows = self.queue_rows, self.batch_limit_rows
+        metrics.queue_limit_rows = self.queue_limit_rows
         metrics.late = self.late
         metrics.load_s, metrics.warmup_s = self.load_s, self.warmup_s
         metrics.weights_bytes, metrics.memory_bytes = self.weights_bytes, self.memory_bytes

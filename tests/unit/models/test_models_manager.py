@@ -110,6 +110,27 @@ async def test_a_wish_before_the_first_look_does_not_pass_for_settled(world, man
     assert available(manager, "m") == ["1"]
 
 
+async def test_before_the_first_look_nobody_is_told_that_there_is_no_model(world, managed, monkeypatch):
+    looking = threading.Event()
+    scan = repository.scan
+
+    def slow_scan(*args, **options):
+        assert looking.wait(20)
+        return scan(*args, **options)
+
+    monkeypatch.setattr("tensorhost.models.manager.scan", slow_scan)
+    world.write("m/1", 1)
+    manager = await managed(settle=False)
+    with pytest.raises(ModelNotReadyError) as early:
+        await manager.lease("m")
+    assert early.value.retry_after_s
+    looking.set()
+    await asyncio.wait_for(manager.wait_settled(), 20)
+    assert await answer(manager) == (1.0, "1")
+    with pytest.raises(ModelNotFoundError):
+        await manager.lease("n")
+
+
 async def test_files_that_are_never_quiet_do_not_hold_up_the_start(world, managed, monkeypatch):
     world.write("m/1")
     world.write("restless/1")

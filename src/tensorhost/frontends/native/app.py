@@ -18,12 +18,14 @@ from tensorhost.frontends.native.accept import prefers_prometheus
 from tensorhost.frontends.native.control import Control
 from tensorhost.frontends.native.descriptions import describe_all, describe_model, describe_version
 from tensorhost.frontends.native.exchange import Exchange, Reply, error_reply, json_reply
+from tensorhost.frontends.native.openapi import ApiPages
 from tensorhost.frontends.native.predictions import Predictions
 from tensorhost.frontends.native.routes import Handler, Route, route
 from tensorhost.frontends.native.statuses import HTTP_STATUS
 from tensorhost.inference import Alone, Group, InferenceEngine, as_tensorhost_error
 from tensorhost.settings import Settings
 from tensorhost.telemetry import exposition, get_logger, snapshot
+from tensorhost.telemetry.traces import current_trace
 
 log = get_logger(__name__)
 access = get_logger("tensorhost.access")
@@ -50,6 +52,7 @@ class NativeApp:
         self._draining = False
         predictions = Predictions(engine, settings)
         control = Control(engine.manager, settings, self._group)
+        description = ApiPages()
         self._inference: dict[str, Handler] = {
             "/predict": predictions.predict,
             "/batch-predict": predictions.batch_predict,
@@ -65,8 +68,15 @@ class NativeApp:
             route("POST", "/models/{name}/load", control.load),
             route("POST", "/models/{name}/unload", control.unload),
             route("POST", "/models/{name}/labels", control.label),
+            route("GET", "/openapi.json", description.document),
+            route("GET", "/docs", description.page),
             *more,
         ]
+
+    @property
+    def inference_paths(self) -> frozenset[str]:
+        """Paths of the inference routes."""
+        return frozenset(self._inference)
 
     def begin_drain(self) -> None:
         """Readiness says 503 from now on; requests are answered all the same."""
@@ -122,6 +132,9 @@ class NativeApp:
             self._engine.metrics.record_unattributed_error(known.code)
         status = HTTP_STATUS[known.code]
         model, version = exchange.subject
+        trace = current_trace()
+        if trace is not None:
+            trace.error, trace.subject = known.code, exchange.subject
         self._engine.metrics.recent_errors.add(
             request_id=exchange.request_id,
             method=exchange.method,

@@ -17,6 +17,9 @@ from tensorhost.inference import Group
 from tensorhost.models.manager import ModelManager, local_path
 from tensorhost.settings import LOOPBACK_HOSTS, Settings
 
+LOAD_FIELDS = frozenset({"version", "path"})
+UNLOAD_FIELDS = frozenset({"version"})
+LABEL_FIELDS = frozenset({"label", "version"})
 _BEARER = b"bearer "
 
 
@@ -38,7 +41,7 @@ class Control:
         """``POST /models/{name}/load``: answers when the version serves, or with why it does not."""
         self._authorise(exchange)
         name = check_name(exchange.path_values["name"])
-        fields = await self._fields(exchange, frozenset({"version", "path"}))
+        fields = await self._fields(exchange, LOAD_FIELDS)
         version, path = optional_text(fields, "version"), optional_text(fields, "path")
         source = None if path is None else self._permitted(path)
         await self._group.load_model(name, source, version)
@@ -51,9 +54,9 @@ class Control:
         """``POST /models/{name}/unload``: answers when the memory is back."""
         self._authorise(exchange)
         name = check_name(exchange.path_values["name"])
-        version = optional_text(await self._fields(exchange, frozenset({"version"})), "version")
+        version = optional_text(await self._fields(exchange, UNLOAD_FIELDS), "version")
         if version is not None:
-            check_name(version, "model version")
+            check_name(version, "version")
         await self._group.unload_model(name, version)
         return json_reply({"name": name, "version": version, "state": "END"})
 
@@ -61,7 +64,7 @@ class Control:
         """``POST /models/{name}/labels``: makes a label point to a version, or no longer."""
         self._authorise(exchange)
         name = check_name(exchange.path_values["name"])
-        fields = await self._fields(exchange, frozenset({"label", "version"}))
+        fields = await self._fields(exchange, LABEL_FIELDS)
         label, version = required_text(fields, "label"), optional_text(fields, "version")
         await self._group.label_version(name, check_name(label, "label"), version)
         return json_reply(describe_model(self._manager.model(name)))

@@ -28,6 +28,7 @@ from tensorhost.telemetry import accept_request_id
 JSON = b"application/json"
 _WHOLE_RESPONSE = "tensorhost.whole_response"
 """What our own server offers beyond ASGI: the body may come with the start of the response, in one message."""
+_NOT_MODIFIED = 304
 _GZIP_LEVEL = 5
 _GZIP_OFF_LOOP_BYTES = 256 * 2**10
 _WBITS = {b"gzip": 31, b"x-gzip": 31, b"deflate": 15}
@@ -159,7 +160,8 @@ class Exchange:
                     body = await asyncio.to_thread(gzip.compress, body, _GZIP_LEVEL, mtime=0)
                 else:
                     body = gzip.compress(body, _GZIP_LEVEL, mtime=0)
-        headers.append((b"content-length", b"%d" % len(body)))
+        if reply.status != _NOT_MODIFIED:  # whose length would be that of the body it leaves out
+            headers.append((b"content-length", b"%d" % len(body)))
         start = {"type": "http.response.start", "status": reply.status, "headers": headers}
         if self._sends_whole:
             start["body"] = body
