@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from native_server import RunningServer
 from playwright.sync_api import Browser, expect, sync_playwright
+from tests.integration.native_server import RunningServer
 from visitor import Visitor, url_of
 
 from tensorhost.demo import demo_models_path, samples
