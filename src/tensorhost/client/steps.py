@@ -1,4 +1,4 @@
-"""What each method of a client does, step by step, without doing it. Pure.
+"""What each method of a client does, step by step, without doing it. No I/O; of the world it knows the clock.
 
 A method is a generator: it yields what is to be written as JSON and what is to be asked, is sent what came of it (an
 error is thrown into it), and returns the method's result. ``Client`` and ``AsyncClient`` carry the steps out, one
