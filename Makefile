@@ -35,7 +35,8 @@ test: $(STAMP) ## Run the tests (PYTEST_ARGS are passed on)
 test-browser: $(STAMP) ## Run the dashboard's tests in Chromium (needs chromium)
 	@$(BIN)/python -m pytest tests/browser $(PYTEST_ARGS)
 
-test-deploy: $(STAMP) ## Run the tests of deploy/ (needs prometheus, nginx)
+test-deploy: $(STAMP) ## Run the tests of deploy/ (needs prometheus, nginx, systemd)
+	@$(BIN)/python scripts/deploy_tools.py
 	@$(BIN)/python -m pytest tests/deploy $(PYTEST_ARGS)
 
 check: $(STAMP) ## Check format, lint, types, import contracts and generated docs

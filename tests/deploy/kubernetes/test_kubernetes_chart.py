@@ -19,7 +19,9 @@ def _essence(manifests):
         metadata = manifest.pop("metadata")
         assert metadata["labels"]["app.kubernetes.io/name"] == "tensorhost"
         assert metadata["labels"]["app.kubernetes.io/instance"] == "tensorhost"
-        essence[manifest["kind"]] = manifest | {"name": metadata["name"].rpartition("-settings-")[0] or metadata["name"]}
+        essence[manifest["kind"]] = manifest | {
+            "name": metadata["name"].rpartition("-settings-")[0] or metadata["name"]
+        }
     template = essence["Deployment"]["spec"]["template"]
     template["metadata"]["annotations"].pop("checksum/settings", None)
     (container,) = template["spec"]["containers"]
