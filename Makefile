@@ -45,6 +45,7 @@ check: $(STAMP) ## Check format, lint, types, import contracts and generated doc
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/settings_reference.py --check
+	$(BIN)/python scripts/chart_schema.py --check
 	$(BIN)/python scripts/benchmark_page.py --check
 	$(BIN)/python scripts/hot_path_page.py --check
 
@@ -52,8 +53,9 @@ format: $(STAMP) ## Format the code and fix what the linter can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-settings: $(STAMP) ## Write docs/settings.md from the settings
+settings: $(STAMP) ## Write docs/settings.md and the schema of the chart from the settings
 	$(BIN)/python scripts/settings_reference.py
+	$(BIN)/python scripts/chart_schema.py
 
 bench: $(STAMP) ## Measure against other servers and write docs/benchmarks.md (half an hour; needs wrk)
 	$(BIN)/python -m benchmarks
