@@ -12,12 +12,12 @@ from collections import Counter
 import pytest
 from certificates import write_certificate
 from nginx_process import SHIPPED, Nginx, free_ports
+from tests.integration.native_server import RunningServer, exchange
 from upstreams import Upstream, answer
 
 from tensorhost.client import Client
 from tensorhost.demo import demo_models_path, samples
 from tensorhost.settings import Settings
-from tests.integration.native_server import RunningServer, exchange
 
 TIMEOUT_S = 60
 MIB = 2**20
@@ -290,7 +290,7 @@ def test_a_slow_client_does_not_keep_the_server_waiting(certificate, tmp_path):
 
 
 class Load:
-    """Clients that predict without pause through nginx, each on a connection of its own; ``statuses`` is what they saw."""
+    """Clients that predict without pause, each on a connection of its own; ``statuses`` is what they saw."""
 
     def __init__(self, port, certificate, clients=4) -> None:
         self.statuses: Counter[int] = Counter()
