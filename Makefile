@@ -11,7 +11,7 @@ PIP := PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python
 SITE := $(BIN)/python -m sphinx -c docs -b html -d build/doctrees -a -E -W --keep-going -q . build/site
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-browser test-deploy check format settings reference docs image bench build clean
+.PHONY: help setup demo test test-browser test-deploy check format settings reference docs image test-image bench build clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,17 +42,27 @@ test-browser: $(STAMP) ## Run the dashboard's tests in Chromium (needs chromium)
 test-deploy: $(STAMP) ## Run the tests of deploy/ (needs prometheus, nginx)
 	@$(BIN)/python -m pytest tests/deploy $(PYTEST_ARGS)
 
-check: $(STAMP) ## Check format, lint, types, import contracts and generated docs
+image: ## Build the images tensorhost:latest and tensorhost:slim with docker, podman or buildah
+	@deploy/image/build full slim
+
+test-image: $(STAMP) ## Run the tests of the images that make image has built (needs docker or podman)
+	@$(BIN)/python -m pytest tests/image $(PYTEST_ARGS)
+
+check: $(STAMP) ## Check format, lint, types, import contracts, generated docs, Dockerfile and scripts
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/settings_reference.py --check
+	$(BIN)/python scripts/metrics_reference.py --check
 	$(BIN)/python scripts/cli_reference.py --check
 	$(BIN)/python scripts/error_reference.py --check
 	$(BIN)/python scripts/model_toml_reference.py --check
 	$(BIN)/python scripts/benchmark_page.py --check
 	$(BIN)/python scripts/hot_path_page.py --check
+	$(BIN)/python scripts/tracing_costs.py --check
+	$(BIN)/hadolint Dockerfile
+	$(BIN)/shellcheck .ci/run deploy/image/base deploy/image/build deploy/image/builder
 	$(SITE)
 
 format: $(STAMP) ## Format the code and fix what the linter can
@@ -62,7 +72,8 @@ format: $(STAMP) ## Format the code and fix what the linter can
 settings: $(STAMP) ## Write docs/settings.md from the settings
 	$(BIN)/python scripts/settings_reference.py
 
-reference: settings ## Write the other pages and tables that come from the code: commands, errors, model.toml
+reference: settings ## Write the other pages and tables that come from the code: metrics, commands, errors, model.toml
+	$(BIN)/python scripts/metrics_reference.py
 	$(BIN)/python scripts/cli_reference.py
 	$(BIN)/python scripts/error_reference.py
 	$(BIN)/python scripts/model_toml_reference.py

@@ -29,6 +29,7 @@ _VARIES = frozenset(
     {
         "requestId",
         "loadedAt",
+        "lastUsedAt",
         "memoryBytes",
         "peakMemoryBytes",
         "inlineRows",

@@ -56,9 +56,8 @@ class RunningServer:
 
     def __init__(self, *args: object, command: str = "serve", port: int = 0, **environment: str) -> None:
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("TENSORHOST_")}
-        line = [str(COMMAND), command, *map(str, args), "--port", str(port), "--log-format", "json"]
         self.process = subprocess.Popen(
-            line,
+            self._line(command, args, port),
             env=inherited | _DEFAULTS | environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -73,6 +72,10 @@ class RunningServer:
         ]
         for reader in self._readers:
             reader.start()
+
+    def _line(self, command: str, args: tuple[object, ...], port: int) -> list[str]:
+        """The command line; a subclass may have another."""
+        return [str(COMMAND), command, *map(str, args), "--port", str(port), "--log-format", "json"]
 
     def __enter__(self) -> Self:
         return self

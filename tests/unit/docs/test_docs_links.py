@@ -20,8 +20,11 @@ SOURCES = {
     "mosecorg.github.io",
 }
 """Where the comparison with other servers may point besides: what is said about them needs a source."""
-PATHS = {"predict", "batch-predict", "health", "models", "metrics", "load", "unload", "nowhere", "srv"}
-"""First segments of absolute paths: routes of the API, and the place example models lie at."""
+PATHS = {
+    *("predict", "batch-predict", "health", "models", "metrics", "load", "unload", "labels", "dashboard", "openapi"),
+    *("docs", "nowhere", "srv", "cache", "tmp"),
+}
+"""First segments of absolute paths: routes of the API, the place example models lie at, folders of a container."""
 
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
