@@ -85,6 +85,12 @@ class Methods:
         """Unload a version, or all."""
         return (yield from self._control("unload", name, {"version": version}, timeout_ms))
 
+    def label_version(
+        self, name: str, label: str, version: str | None, timeout_ms: float | None
+    ) -> Steps[dict[str, Any]]:
+        """Move a label, or take back that it was moved."""
+        return (yield from self._control("labels", name, {"label": label, "version": version}, timeout_ms))
+
     def _control(
         self, verb: str, name: str, fields: Mapping[str, object], timeout_ms: float | None
     ) -> Steps[dict[str, Any]]:
