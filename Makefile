@@ -6,8 +6,12 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip --no-input -qq
 
+# Every warning is an error: a broken link or anchor, a page outside the navigation. Everything is written anew, since
+# the navigation is on every page.
+SITE := $(BIN)/python -m sphinx -c docs -b html -d build/doctrees -a -E -W --keep-going -q . build/site
+
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-browser test-deploy check format settings docs image bench build clean
+.PHONY: help setup demo test test-browser test-deploy check format settings reference docs image test-image bench build clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,7 +27,7 @@ $(STAMP): pyproject.toml
 	  || { $(PYTHON) -m venv --clear --without-pip $(VENV) && $(PYTHON) -m pip -qq --python $(BIN)/python install pip; }
 	@echo "Installing into $(VENV); this takes a minute or two the first time."
 	@$(PIP) install --upgrade 'pip>=25.1'
-	@$(PIP) install --editable '.[all]' --group dev
+	@$(PIP) install --editable '.[all]' --group dev --group docs
 	@touch $@
 
 demo: $(STAMP) ## Serve the demo models on http://localhost:3000 (PORT is honoured)
@@ -39,15 +43,29 @@ test-deploy: $(STAMP) ## Run the tests of deploy/ (needs prometheus, nginx, syst
 	@$(BIN)/python scripts/deploy_tools.py
 	@$(BIN)/python -m pytest tests/deploy $(PYTEST_ARGS)
 
-check: $(STAMP) ## Check format, lint, types, import contracts and generated docs
+image: ## Build the images tensorhost:latest and tensorhost:slim with docker, podman or buildah
+	@deploy/image/build full slim
+
+test-image: $(STAMP) ## Run the tests of the images that make image has built (needs docker or podman)
+	@$(BIN)/python -m pytest tests/image $(PYTEST_ARGS)
+
+check: $(STAMP) ## Check format, lint, types, import contracts, generated docs, Dockerfile and scripts
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/settings_reference.py --check
 	$(BIN)/python scripts/chart_schema.py --check
+	$(BIN)/python scripts/metrics_reference.py --check
+	$(BIN)/python scripts/cli_reference.py --check
+	$(BIN)/python scripts/error_reference.py --check
+	$(BIN)/python scripts/model_toml_reference.py --check
 	$(BIN)/python scripts/benchmark_page.py --check
 	$(BIN)/python scripts/hot_path_page.py --check
+	$(BIN)/python scripts/tracing_costs.py --check
+	$(BIN)/hadolint Dockerfile
+	$(BIN)/shellcheck .ci/run deploy/image/base deploy/image/build deploy/image/builder
+	$(SITE)
 
 format: $(STAMP) ## Format the code and fix what the linter can
 	$(BIN)/ruff format .
@@ -56,6 +74,16 @@ format: $(STAMP) ## Format the code and fix what the linter can
 settings: $(STAMP) ## Write docs/settings.md and the schema of the chart from the settings
 	$(BIN)/python scripts/settings_reference.py
 	$(BIN)/python scripts/chart_schema.py
+
+reference: settings ## Write the other pages and tables that come from the code: metrics, commands, errors, model.toml
+	$(BIN)/python scripts/metrics_reference.py
+	$(BIN)/python scripts/cli_reference.py
+	$(BIN)/python scripts/error_reference.py
+	$(BIN)/python scripts/model_toml_reference.py
+
+docs: $(STAMP) ## Build the documentation's site into build/site; a broken link fails
+	$(SITE)
+	@echo "Open build/site/index.html."
 
 bench: $(STAMP) ## Measure against other servers and write docs/benchmarks.md (half an hour; needs wrk)
 	$(BIN)/python -m benchmarks

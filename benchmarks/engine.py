@@ -73,12 +73,12 @@ class NullRuntime:
         pass
 
 
-def make_engine(runtime: Any = None, *, timeout_s: float = 0.0) -> InferenceEngine:
+def make_engine(runtime: Any = None, *, timeout_s: float = 0.0, tracing: bool = False) -> InferenceEngine:
     """An engine over a real manager that holds ``runtime``, or the null model, as if loaded and found fast."""
     runtime = runtime or NullRuntime()
     signature = next(iter(runtime.signatures.values()))
     manager = ModelManager()
-    manager.settings = manager.settings.model_copy(update={"request_timeout_s": timeout_s})
+    manager.settings = manager.settings.model_copy(update={"request_timeout_s": timeout_s, "tracing": tracing})
     loaded = LoadedVersion(
         runtime,
         ModelConfig(),
@@ -97,7 +97,8 @@ def make_engine(runtime: Any = None, *, timeout_s: float = 0.0) -> InferenceEngi
         inline_rows=MAX_BATCH_ROWS,
     )
     model_id = ModelId("null", "1")
-    servable = Servable(model_id, loaded, manager.metrics.version(*model_id), {signature.name: options})
+    metrics = manager.metrics.version(*model_id)
+    servable = Servable(model_id, loaded, metrics, {signature.name: options}, traced=tracing)
     folder = Path("null")
     record = VersionRecord(model_id, VersionOnDisk("1", folder, ModelFormat.SAVED_MODEL, 0, 0.0))
     record.state, record.servable = VersionState.AVAILABLE, servable

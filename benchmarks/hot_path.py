@@ -24,6 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ import numpy as np
 import uvloop
 
 from benchmarks import engine as bare
-from benchmarks.hot_path_server import CASES, Load, load
+from benchmarks.hot_path_server import CASES, Case, Load, load
 from benchmarks.hot_path_stages import marked
 from benchmarks.machine import describe
 from benchmarks.models import ensure
@@ -56,7 +57,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.counted:
         name, folder = arguments.counted
-        uvloop.run(_answer_counted(name, Path(folder)))
+        uvloop.run(answer_counted(Load(CASES[name]), CASES[name], Path(folder)))
         return
     models = ensure(("tiny", "mlp"), arguments.cache / "models")
     cases = {}
@@ -100,13 +101,16 @@ async def time_case(name: str, saved_model: Path | None) -> dict[str, Any]:
     return result
 
 
-def count_instructions(name: str) -> dict[str, float]:
-    """Instructions and allocated blocks per request, with a model that does nothing."""
+def count_instructions(name: str, module: str = "benchmarks.hot_path", options: Sequence[str] = ()) -> dict[str, float]:
+    """Instructions and allocated blocks per request, with a model that does nothing.
+
+    The requests are answered by ``python -m module --counted CASE FOLDER`` with ``options``, see ``answer_counted``.
+    """
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "callgrind"
         valgrind = ["valgrind", "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={output}"]
         child = subprocess.Popen(
-            [*valgrind, sys.executable, "-m", "benchmarks.hot_path", "--counted", name, folder],
+            [*valgrind, sys.executable, "-m", module, "--counted", name, folder, *options],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             env=os.environ | {"PYTHONHASHSEED": "0"},
@@ -130,10 +134,8 @@ def count_instructions(name: str) -> dict[str, float]:
     }
 
 
-async def _answer_counted(name: str, folder: Path) -> None:
+async def answer_counted(requests: Load, case: Case, folder: Path) -> None:
     """In the child: warm up, wait to be counted, answer, and wait until the counting is over."""
-    case = CASES[name]
-    requests = Load(case)
     await requests.run(max(case.counted_requests // 10, 2))
     (folder / "ready").touch()
     while not (folder / "go").exists():  # noqa: ASYNC110 - another process says so

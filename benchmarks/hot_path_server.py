@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,17 +97,23 @@ class Transport(asyncio.Transport):
 
 
 class Load:
-    """A closed loop: every connection gets its next request when its answer has been written."""
+    """A closed loop: every connection gets its next request when its answer has been written.
 
-    def __init__(self, case: Case, runtime: Any = None) -> None:
+    ``trace`` is what wraps the application of a server that traces, and ``header`` what each request brings along.
+    """
+
+    def __init__(
+        self, case: Case, runtime: Any = None, *, trace: Callable[[Any], Any] | None = None, header: str = ""
+    ) -> None:
         self.runtime = runtime or NothingRuntime(case.shape)
-        self.engine: InferenceEngine = bare.make_engine(self.runtime, timeout_s=_TIMEOUT_S)
+        self.engine: InferenceEngine = bare.make_engine(self.runtime, timeout_s=_TIMEOUT_S, tracing=trace is not None)
         servable = self.engine.manager.find("null")
         assert servable is not None
         self.queue = servable.queue(next(iter(self.runtime.signatures)))
         settings = self.engine.manager.settings
-        self._server = HttpServer(NativeApp(self.engine, settings), settings)
-        request = _request(case)
+        app: Any = NativeApp(self.engine, settings)
+        self._server = HttpServer(trace(app) if trace else app, settings)
+        request = _request(case, header)
         self._pieces = [request[start : start + _READ_BYTES] for start in range(0, len(request), _READ_BYTES)]
         self.request_bytes = len(request)
         self._transports = [Transport(self) for _ in range(case.connections)]
@@ -152,9 +159,9 @@ def load(saved_model: Path) -> Any:
     return load(saved_model, options)
 
 
-def _request(case: Case) -> bytes:
+def _request(case: Case, header: str) -> bytes:
     # Pixels of 8 bits brought to 0..1, as a client would send them.
     row = np.random.default_rng(1).integers(0, 256, (1, *case.shape)) / 255
     body = json.dumps({"modelName": "null", "inputs": row.astype(np.float32).tolist()}).encode()
-    head = "POST /predict HTTP/1.1\r\nHost: 127.0.0.1:3000\r\nContent-Type: application/json\r\n"
+    head = f"POST /predict HTTP/1.1\r\nHost: 127.0.0.1:3000\r\nContent-Type: application/json\r\n{header}"
     return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body

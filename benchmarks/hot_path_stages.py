@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from benchmarks.hot_path_server import Load, Transport
+from tensorhost.batching.execution import Execution
 from tensorhost.batching.queue import BatchQueue
 from tensorhost.codecs import JsonObject
 from tensorhost.frontends.native import predictions
@@ -92,8 +93,8 @@ def marked(load: Load) -> Iterator[Marks]:
         (predictions, "decode_inputs", 5, None),
         (PreprocessingPipeline, "passes", 6, None),
         (BatchQueue, "call", 7, None),
-        (BatchQueue, "_execute", 8, None),
-        (load.queue, "_run", 9, 10),
+        (Execution, "run", 8, None),
+        (load.queue._execution, "_run", 9, 10),
         (PostprocessingPipeline, "is_slow", 11, None),
         (predictions, "_answer", 12, None),
         (Exchange, "send", 13, None),

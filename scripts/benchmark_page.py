@@ -9,6 +9,7 @@ from typing import Any
 
 from comparison_page import CHARTS, comparison_charts, comparison_section
 from growth_page import growth_sections, soak_section
+from latency_goal_page import latency_goal_section
 from runtime_page import knobs_section, race_section, startup_section
 from workers_page import workers_section
 
@@ -94,6 +95,7 @@ def render() -> str:
     parts += [*unload_section(_read("unload")), *formats_section(_read("formats"))]
     workers = _read("workers")
     parts += workers_section(workers, _machine(workers))
+    parts += latency_goal_section(_read("latency_goal"), _machine)
     parts += [*growth_sections(_read("growth"), _machine), *soak_section(_read("soak"), _machine)]
     parts += [*codecs_section(_read("codecs")), *threads_section(_read("threads"))]
     return "\n".join([*parts, *call_paths_section(_read("call_paths"))]).rstrip() + "\n"

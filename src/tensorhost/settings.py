@@ -80,6 +80,10 @@ class Settings(BaseSettings):
     )
     log_format: Literal["text", "json"] = Field("text", description="Log lines for people or for machines.")
     access_log: bool = Field(False, description="Log one line per HTTP request.")
+    tracing: bool = Field(
+        False,
+        description="Send OpenTelemetry traces to where the standard OTEL_* variables say; needs tensorhost[otel].",
+    )
 
     admin_token: SecretStr | None = Field(
         None,
@@ -87,6 +91,9 @@ class Settings(BaseSettings):
     )
     allowed_roots: Annotated[tuple[Path, ...], NoDecode] = Field(
         (), description="Folders besides the model path from which a load request may name a path; separated by colons."
+    )
+    dashboard: bool = Field(
+        True, description="Serve the dashboard at / to browsers, and keep what happened in the last hour for it."
     )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Origins allowed to call from a browser, separated by commas; '*' for any."

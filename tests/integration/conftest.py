@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,7 +46,9 @@ def first_health() -> list[dict[str, object]]:
 def server(repository, first_health) -> Iterator[RunningServer]:
     """The server of ``repository``, ready."""
     limits = ("--max-body-bytes", MAX_BODY_BYTES, "--poll-interval-s", 0, "--settle-s", 0)
-    with RunningServer(repository, *limits, PYTHONPATH=str(repository.parent)) as running:
+    # The custom steps lie beside the repository; what the tests themselves import from stays in force.
+    python_path = os.pathsep.join([str(repository.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    with RunningServer(repository, *limits, PYTHONPATH=python_path) as running:
         running.wait_for("listening")
         for path in ("/health", "/health/ready", "/health/live"):
             answer = running.get(path)

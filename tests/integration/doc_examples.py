@@ -22,11 +22,14 @@ import httpx
 
 ROOT = Path(__file__).resolve().parents[2]
 WRITTEN_URL = "http://localhost:3000"
+WALKED = frozenset({"docs/tutorial.md"})
+"""Pages whose blocks build on each other; they are walked through as a whole, elsewhere."""
 _FENCE = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _VARIES = frozenset(
     {
         "requestId",
         "loadedAt",
+        "lastUsedAt",
         "memoryBytes",
         "peakMemoryBytes",
         "inlineRows",
@@ -40,6 +43,16 @@ _TOLERANCE = 0.02
 
 
 @dataclass(frozen=True)
+class Block:
+    """A fenced block: where it begins, its language, what stands behind that, and its lines."""
+
+    place: str
+    language: str
+    marks: list[str]
+    code: str
+
+
+@dataclass(frozen=True)
 class Example:
     """A block that is run, and the block of its answer, if one follows."""
 
@@ -50,27 +63,36 @@ class Example:
     excerpt: bool
 
 
+def blocks(page: Path) -> list[Block]:
+    """Every fenced block of a page that names its language, in order."""
+    text = page.read_text(encoding="utf-8")
+    name = page.relative_to(ROOT)
+    return [
+        Block(f"{name}:{text.count(chr(10), 0, fence.start()) + 1}", fence[1], fence[2].split(), fence[3])
+        for fence in _FENCE.finditer(text)
+    ]
+
+
 def examples() -> list[Example]:
-    """Every ``bash`` and ``python`` block that is not marked ``no-run``."""
+    """Every ``bash`` and ``python`` block that is not marked ``no-run``, of the pages that are not walked through."""
     found: list[Example] = []
     for page in sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]):
-        text = page.read_text(encoding="utf-8")
-        fences = list(_FENCE.finditer(text))
-        for fence, following in zip_longest(fences, fences[1:]):
-            language, marks = fence[1], fence[2].split()
-            if language not in ("bash", "python") or "no-run" in marks:
+        if str(page.relative_to(ROOT)) in WALKED:
+            continue
+        there = blocks(page)
+        for block, following in zip_longest(there, there[1:]):
+            if block.language not in ("bash", "python") or "no-run" in block.marks:
                 continue
-            place = f"{page.relative_to(ROOT)}:{text.count(chr(10), 0, fence.start()) + 1}"
-            answers = following is not None and following[1] == {"bash": "json", "python": "text"}[language]
-            if not answers or "no-run" in following[2]:
+            answers = following is not None and following.language == {"bash": "json", "python": "text"}[block.language]
+            if not answers or "no-run" in following.marks:
                 following = None
             found.append(
                 Example(
-                    place,
-                    language,
-                    fence[3],
-                    None if following is None else following[3],
-                    following is not None and "excerpt" in following[2],
+                    block.place,
+                    block.language,
+                    block.code,
+                    None if following is None else following.code,
+                    following is not None and "excerpt" in following.marks,
                 )
             )
     return found

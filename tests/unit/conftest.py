@@ -26,6 +26,8 @@ class StubServer:
     status: int = 200
     answer: bytes = b"{}"
     asked: list[Asked] = field(default_factory=list)
+    before: list[tuple[int, bytes, dict[str, str]]] = field(default_factory=list)
+    """Statuses, bodies and headers of the answers that come before ``answer``, which is given from then on."""
 
     def answers(self, value: Any, status: int = 200) -> None:
         self.status = status
@@ -41,10 +43,12 @@ def stub() -> Iterator[StubServer]:
             content = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             headers = {key.lower(): value for key, value in self.headers.items()}
             stub.asked.append(Asked(self.command, self.path, headers, json.loads(content) if content else None))
-            self.send_response(stub.status)
-            self.send_header("Content-Length", str(len(stub.answer)))
+            status, answer, more = stub.before.pop(0) if stub.before else (stub.status, stub.answer, {})
+            self.send_response(status)
+            for name, value in {"Content-Length": str(len(answer)), **more}.items():
+                self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(stub.answer)
+            self.wfile.write(answer)
 
         do_POST = do_GET  # noqa: N815  # the name http.server looks for
 

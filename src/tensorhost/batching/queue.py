@@ -37,6 +37,9 @@ from tensorhost.core.tensors import Array, Tensors
 OnBatch = Callable[[int, str, float], None]
 """Told of each call: rows, why the batch closed, seconds."""
 
+OnCall = Callable[[Batch[Waiter], Sequence[Outcome], float, float], None]
+"""Told of each call with everything in it: the batch, what became of its slices, when it began, seconds."""
+
 OnLate = Callable[[int], None]
 """Told how many requests a call has answered with outputs after the latency goal."""
 
@@ -72,6 +75,7 @@ class BatchQueue:
         executor: the servable's own thread.
         on_batch: told of each call.
         on_late: told of requests answered after the latency goal.
+        on_call: told of each call with what was in it.
         clock: seconds, on the time base of deadlines and of the event loop.
     """
 
@@ -83,11 +87,13 @@ class BatchQueue:
         on_batch: OnBatch,
         clock: Callable[[], float] = time.monotonic,
         on_late: OnLate | None = None,
+        on_call: OnCall | None = None,
     ) -> None:
         self._options = options
         self._executor = executor
         self._on_batch = on_batch
         self._on_late = on_late
+        self._on_call = on_call
         self._clock = clock
         self._padding = Padding(options.padding) if options.padding and options.batched else None
         self._execution = Execution(
@@ -298,6 +304,8 @@ class BatchQueue:
         if pace is not None and (not batch.calm or seconds > pace.calm.call_s or pace.wants_short()):
             self._learn(pace, batch, outcomes, started_at, seconds)
         self._on_batch(batch.rows, batch.reason.value, seconds)
+        if self._on_call is not None:
+            self._on_call(batch, outcomes, started_at, seconds)
         if not self._assembler.is_empty:
             self._schedule_pull()
 

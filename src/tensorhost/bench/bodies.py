@@ -34,13 +34,12 @@ def request_of(
         inputs: what to send; None for made-up inputs of ``rows`` rows.
 
     Raises:
-        ClientError: the server refuses the request, or every made-up one.
-        ServerUnreachableError: there was no answer.
+        ClientError: the server refuses the request, or every made-up one, or there was no answer.
         InvalidRequestError: nothing can be made up; the message says why.
     """
     if inputs is not None:
         answer = client.predict(model, inputs, version=version, signature=signature)
-        return _body(model, inputs, version, signature), _facts(answer)
+        return _body(model, inputs, version, signature), {"version": answer.version}
     refusal: ClientError | None = None
     for candidate in candidates(_signature(client.model(model), version, signature)):
         tensors = candidate.rows(rows)
@@ -52,7 +51,7 @@ def request_of(
                 raise
             refusal = refusal or error
             continue
-        return _body(model, made_up, version, signature), _facts(answer)
+        return _body(model, made_up, version, signature), {"version": answer.version}
     reason = f" ({refusal.message})" if refusal else ""
     raise InvalidRequestError(f"The server refuses all inputs made up from the signature; give --input{reason}")
 
@@ -73,10 +72,6 @@ def http_target(url: str, body_bytes: int) -> HttpTarget:
 def _body(model: str, inputs: object, version: str | None, signature: str | None) -> bytes:
     fields = {"modelName": model, "modelVersion": version, "signatureName": signature, "inputs": inputs}
     return to_json({name: value for name, value in fields.items() if value is not None})
-
-
-def _facts(answer: Mapping[str, Any]) -> dict[str, Any]:
-    return {"version": answer.get("modelVersion")}
 
 
 def _signature(model: Mapping[str, Any], version: str | None, signature: str | None) -> Signature:

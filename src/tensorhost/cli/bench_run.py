@@ -15,7 +15,7 @@ from tensorhost.cli.bench_screen import progress_bar
 from tensorhost.cli.inputs import read_inputs
 from tensorhost.cli.outcome import CommandError, ExitCode
 from tensorhost.cli.output import spinner
-from tensorhost.cli.remote import connected
+from tensorhost.cli.remote import client_errors, connected
 
 if TYPE_CHECKING:
     from tensorhost.bench.tally import Tally
@@ -62,7 +62,8 @@ def aim_at_model(
     """A model on disk. Raises CommandError where the inputs cannot be read."""
     from tensorhost.client.encoding import to_json
 
-    body = to_json({"inputs": read_inputs(inputs, [])}) if inputs else b""
+    with client_errors():
+        body = to_json({"inputs": read_inputs(inputs, [])}) if inputs else b""
     target = ModelTarget(
         path, version, signature, rows, bare, {name: _plain(value) for name, value in settings.items()}
     )
@@ -135,15 +136,15 @@ class _ServerBatches:
             tally.rows = rows
 
     def _read(self) -> dict[str, Any] | None:
-        from tensorhost.client import Client, ClientError, ServerUnreachableError
+        from tensorhost.client import Client, ClientError
 
         if self._aim.url is None:
             return None
         try:
-            with Client(self._aim.url, timeout_s=_METRICS_TIMEOUT_S) as client:
+            with Client(self._aim.url, timeout_s=_METRICS_TIMEOUT_S, retries=0) as client:
                 models = client.metrics()["models"]
             found: dict[str, Any] = models[self._aim.facts["model"]][self._aim.facts["version"]]["batches"]
-        except (ClientError, ServerUnreachableError, KeyError, TypeError):
+        except (ClientError, KeyError, TypeError):
             return None
         return found
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -87,17 +87,20 @@ def print_json(value: Any) -> None:
 
 
 @contextmanager
-def spinner(doing: str, delay_s: float = SPINNER_DELAY_S) -> Iterator[None]:
-    """Say on standard error what is being done, once it takes longer than ``delay_s``; only on a terminal."""
+def spinner(doing: str, delay_s: float = SPINNER_DELAY_S) -> Iterator[Callable[[str], None]]:
+    """Say on standard error what is being done, once it takes longer than ``delay_s``; only on a terminal.
+
+    What the block is given says something else from then on.
+    """
     if not sys.stderr.isatty():
-        yield
+        yield lambda _text: None
         return
     status = console(stderr=True).status(plain(doing))
     timer = threading.Timer(delay_s, status.start)
     timer.daemon = True
     timer.start()
     try:
-        yield
+        yield lambda text: status.update(plain(text))
     finally:
         timer.cancel()
         timer.join()

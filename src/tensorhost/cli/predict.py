@@ -42,7 +42,9 @@ def predict(
     postprocessing: Annotated[
         str | None, typer.Option("--postprocessing", metavar="<json>", help="Postprocessing options.")
     ] = None,
-    timeout_ms: Annotated[float | None, typer.Option("--timeout-ms", help="Time the server may take.")] = None,
+    timeout_ms: Annotated[
+        float | None, typer.Option("--timeout-ms", help="Time the answer may take, all attempts together.")
+    ] = None,
     url: UrlOption = None,
     token: TokenOption = None,
     as_json: JsonOption = False,
@@ -52,7 +54,7 @@ def predict(
     before = parse_object(preprocessing, "--preprocessing")
     after = parse_object(postprocessing, "--postprocessing") | ({} if top_k is None else {"topK": top_k})
     with connected(url, token, f"Asking {model}…") as client:
-        answer = client.predict(
+        prediction = client.predict(
             model,
             rows,
             version=version,
@@ -62,9 +64,9 @@ def predict(
             timeout_ms=timeout_ms,
         )
     if as_json:
-        print_json(answer)
+        print_json(prediction.answer)
         return
-    _show(answer)
+    _show(prediction.answer)
 
 
 def _show(answer: dict[str, Any]) -> None:

@@ -1,10 +1,98 @@
 """Talks to a running tensorhost server from Python.
 
 It knows the native HTTP API and nothing of the server's rooms: importing it costs an HTTP library, not a model
-runtime. It holds one connection pool and keeps no other state.
+runtime. It holds one connection pool, and remembers of the server only what its outputs are.
 """
 
+from tensorhost.client.async_client import AsyncClient
 from tensorhost.client.client import Client
-from tensorhost.client.errors import ClientError, ServerUnreachableError
+from tensorhost.client.errors import (
+    AccessError,
+    ClientError,
+    ConnectionBrokenError,
+    DeadlineExceededError,
+    HeadersTooLargeError,
+    InternalError,
+    InvalidAnswerError,
+    InvalidInputError,
+    InvalidInputShapeError,
+    InvalidInputTypeError,
+    InvalidPostprocessingError,
+    InvalidPreprocessingError,
+    InvalidRequestError,
+    MethodNotAllowedError,
+    MissingInputError,
+    ModelFailedError,
+    ModelNotFoundError,
+    ModelNotReadyError,
+    NotFoundError,
+    OutOfMemoryError,
+    OverloadedError,
+    PayloadTooLargeError,
+    PermissionDeniedError,
+    RaggedInputError,
+    RequestCancelledError,
+    RequestTimeoutError,
+    RuntimeMissingError,
+    ServerError,
+    ServerUnreachableError,
+    ShuttingDownError,
+    SignatureNotFoundError,
+    TlsError,
+    UnauthenticatedError,
+    UnavailableError,
+    UnknownInputError,
+    UnsupportedMediaTypeError,
+    VersionNotFoundError,
+)
+from tensorhost.client.options import Item, PredictOptions
+from tensorhost.client.prediction import Prediction, Ranked
+from tensorhost.client.retries import Retries, Retry
 
-__all__ = ["Client", "ClientError", "ServerUnreachableError"]
+__all__ = [
+    "AccessError",
+    "AsyncClient",
+    "Client",
+    "ClientError",
+    "ConnectionBrokenError",
+    "DeadlineExceededError",
+    "HeadersTooLargeError",
+    "InternalError",
+    "InvalidAnswerError",
+    "InvalidInputError",
+    "InvalidInputShapeError",
+    "InvalidInputTypeError",
+    "InvalidPostprocessingError",
+    "InvalidPreprocessingError",
+    "InvalidRequestError",
+    "Item",
+    "MethodNotAllowedError",
+    "MissingInputError",
+    "ModelFailedError",
+    "ModelNotFoundError",
+    "ModelNotReadyError",
+    "NotFoundError",
+    "OutOfMemoryError",
+    "OverloadedError",
+    "PayloadTooLargeError",
+    "PermissionDeniedError",
+    "PredictOptions",
+    "Prediction",
+    "RaggedInputError",
+    "Ranked",
+    "RequestCancelledError",
+    "RequestTimeoutError",
+    "Retries",
+    "Retry",
+    "RuntimeMissingError",
+    "ServerError",
+    "ServerUnreachableError",
+    "ShuttingDownError",
+    "SignatureNotFoundError",
+    "TlsError",
+    "UnauthenticatedError",
+    "UnavailableError",
+    "UnknownInputError",
+    "UnsupportedMediaTypeError",
+    "VersionNotFoundError",
+]

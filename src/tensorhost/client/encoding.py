@@ -1,21 +1,23 @@
 """Python values to the JSON body of a request.
 
 Arrays are written by orjson straight from their memory; only what JSON has no form for is converted first: bytes,
-arrays of strings, and the number formats orjson does not know. An array that JSON cannot carry is an error here; a
-NaN in a plain list is sent as null, since looking at every number of every list would cost more than sending it.
+files, arrays of strings, and the number formats orjson does not know. An array that JSON cannot carry is an error here;
+a NaN in a plain list is sent as null, since looking at every number of every list would cost more than sending it.
 """
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import orjson
 
+from tensorhost.client.errors import ClientError, InvalidInputTypeError, InvalidRequestError
+from tensorhost.client.files import read_file
 from tensorhost.core.dtypes import DType
-from tensorhost.core.errors import InvalidInputTypeError, InvalidRequestError
 from tensorhost.core.tensors import Array
 
 _AS_IT_IS = frozenset("biuf")
@@ -25,27 +27,40 @@ _EXACT_IN_FLOAT32 = frozenset({DType.BFLOAT16, DType.FLOAT8_E4M3FN, DType.FLOAT8
 _EXACT_IN_INT8 = frozenset({DType.INT4, DType.UINT4})
 
 
-def to_json(body: Mapping[str, object]) -> bytes:
-    """The body as JSON. numpy arrays become nested lists, bytes become ``{"b64": "..."}``.
+class FilesToReadError(Exception):
+    """The value names files, and the caller has said that none is to be read where it is."""
+
+
+def to_json(value: object, *, reads_files: bool = True) -> bytes:
+    """The value as JSON. numpy arrays become nested lists; bytes, and files by their path, ``{"b64": "..."}``.
 
     Raises:
         InvalidInputTypeError: an array JSON cannot carry (complex numbers, NaN, infinities).
-        InvalidRequestError: any other value JSON cannot carry.
+        InvalidRequestError: any other value JSON cannot carry, or a file that cannot be read.
+        FilesToReadError: there are files, and ``reads_files`` is False; nothing was read.
     """
     try:
-        return orjson.dumps(body, default=_replace)
+        return orjson.dumps(value, default=_replace if reads_files else _replace_without_files)
     except TypeError as error:
-        # What _replace raises arrives as the cause of orjson's own error.
-        if isinstance(error.__cause__, InvalidInputTypeError):
-            raise error.__cause__ from None
+        # What the replacing function raises arrives as the cause of orjson's own error.
+        if isinstance(error.__cause__, ClientError | FilesToReadError):
+            raise error.__cause__ from error.__cause__.__cause__
         raise InvalidRequestError(f"The request cannot be written as JSON: {error}.") from error
+
+
+def _replace_without_files(value: Any) -> Any:
+    if isinstance(value, Path):
+        raise FilesToReadError
+    return _replace(value)
 
 
 def _replace(value: Any) -> Any:
     """A stand-in for a value that orjson does not write by itself."""
+    if isinstance(value, Path):
+        value = read_file(value)
     if isinstance(value, bytes | bytearray | memoryview):
         return {"b64": base64.b64encode(value).decode("ascii")}
-    if isinstance(value, np.ndarray | np.generic):
+    if isinstance(value, np.ndarray | np.generic) or hasattr(value, "__array__"):
         return _replace_array(np.asarray(value))
     if isinstance(value, Mapping):
         return dict(value)

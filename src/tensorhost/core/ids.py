@@ -7,7 +7,10 @@ from typing import NamedTuple
 
 from tensorhost.core.errors import InvalidRequestError
 
-_NAME = re.compile(r"[A-Za-z0-9._-]{1,128}")
+NAME_PATTERN = r"(?!\.+$)[A-Za-z0-9._-]{1,128}"
+"""What names look like, as a regular expression for the whole name; JSON Schema reads it too."""
+
+_NAME = re.compile(NAME_PATTERN)
 _CHUNK = re.compile(r"\d+|\D+")
 
 
@@ -23,7 +26,7 @@ class ModelId(NamedTuple):
 
 def is_valid_name(name: str) -> bool:
     """Whether ``name`` may name a model, version or label: letters, digits, ``.``, ``_``, ``-``; not dots alone."""
-    return _NAME.fullmatch(name) is not None and name.strip(".") != ""
+    return _NAME.fullmatch(name) is not None
 
 
 def check_name(name: str, what: str = "model name") -> str:

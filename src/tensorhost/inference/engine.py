@@ -29,6 +29,7 @@ from tensorhost.core.signatures import Signature
 from tensorhost.core.tensors import Array, Tensors
 from tensorhost.inference.admission import Admission, InFlight, code_of
 from tensorhost.inference.arrays import as_tensors
+from tensorhost.inference.traced import admission_with_trace, timings_with_trace
 from tensorhost.models.manager import ModelManager
 from tensorhost.models.servable import Call, Lease
 
@@ -51,6 +52,10 @@ class InferenceEngine:
         self._in_flight = InFlight(manager.settings.max_in_flight)
         self._default_timeout_s = manager.settings.request_timeout_s or math.inf
         self._closed = False
+        # What recorded requests get notes more. Without tracing these are the classes themselves: no call is added.
+        traced = manager.settings.tracing
+        self._make_admission = admission_with_trace if traced else Admission
+        self._make_timings = timings_with_trace if traced else Timings
 
     @property
     def in_flight(self) -> int:
@@ -109,7 +114,7 @@ class InferenceEngine:
             except BaseException as error:
                 self._count_refusal(model, version, code_of(error))
                 raise
-            admission = Admission(lease, self._in_flight, deadline)
+            admission = self._make_admission(lease, self._in_flight, deadline)
         return admission
 
     def admit_at_once(self, model: str, version: str | None, deadline: float) -> Admission | None:
@@ -123,7 +128,9 @@ class InferenceEngine:
         if servable is None:
             return None
         in_flight.count += 1
-        return Admission(servable.lease(), in_flight, deadline)
+        # A name of its own: Python 3.11 calls what an attribute holds the slow way.
+        make_admission = self._make_admission
+        return make_admission(servable.lease(), in_flight, deadline)
 
     def _refusal(self) -> TensorhostError:
         if self._closed:
@@ -176,7 +183,8 @@ class InferenceEngine:
         Raises:
             TensorhostError: a step or the model failed, the queue was full, or the deadline passed.
         """
-        timings = Timings()
+        make_timings = self._make_timings
+        timings = make_timings()
         started = time.perf_counter()
         if call.preprocessing.passes(tensors):
             prepared = tensors

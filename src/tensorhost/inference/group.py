@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from tensorhost.models.manager import ModelManager
+from tensorhost.telemetry.history import History, Past
 from tensorhost.telemetry.server_view import ServerView
 
 
@@ -30,12 +31,19 @@ class Group(Protocol):
     async def view(self) -> ServerView:
         """The metrics of all processes together."""
 
+    async def label_version(self, name: str, label: str, version: str | None) -> None:
+        """``ModelManager.label_version``, in every process."""
+
+    async def past(self, fine_after: int = -1, coarse_after: int = -1) -> Past:
+        """What happened lately in all processes together; see ``History.past``."""
+
 
 class Alone:
     """The group of a single process; see ``Group``."""
 
-    def __init__(self, manager: ModelManager) -> None:
+    def __init__(self, manager: ModelManager, history: History | None = None) -> None:
         self._manager = manager
+        self._history = history or History()
 
     @property
     def ready(self) -> bool:
@@ -54,3 +62,11 @@ class Alone:
         """Of this process."""
         # Adding a thousand versions up takes milliseconds, which requests need not wait for.
         return await asyncio.to_thread(self._manager.metrics.view)
+
+    async def label_version(self, name: str, label: str, version: str | None) -> None:
+        """The manager's."""
+        await self._manager.label_version(name, label, version)
+
+    async def past(self, fine_after: int = -1, coarse_after: int = -1) -> Past:
+        """Of this process; empty where nobody takes samples."""
+        return self._history.past(fine_after, coarse_after)

@@ -177,10 +177,14 @@ class Catalog:
             return record
         if version is None:
             raise self.nothing_to_serve(model)
+        raise self.unknown_version(model, version)
+
+    def unknown_version(self, model: ModelRecord, version: str) -> TensorhostError:
+        """The error for a version or label that a model does not have; it lists those it has."""
         known = [known.id.version for known in model.newest_first()]
         labels = sorted(model.version_labels)
-        raise VersionNotFoundError(
-            f"Model '{name}' has no version or label '{version[:128]}'; versions: {', '.join(known) or 'none'}"
+        return VersionNotFoundError(
+            f"Model '{model.name}' has no version or label '{version[:128]}'; versions: {', '.join(known) or 'none'}"
             + (f"; labels: {', '.join(labels)}." if labels else "."),
             details={"versions": known, "labels": labels},
         )

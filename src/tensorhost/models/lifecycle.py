@@ -353,7 +353,8 @@ class Lifecycle:
         metrics.load_s, metrics.warmup_s = loaded.load_s, loaded.warmup_s
         metrics.weights_bytes, metrics.memory_bytes = loaded.runtime.weights_bytes, loaded.memory_bytes
         options = {name: queue_options(self._settings, loaded.config, plan) for name, plan in loaded.plans.items()}
-        return Servable(record.id, loaded, metrics, options, self._clock)
+        metrics.queue_limit_rows = max((each.max_queue_rows for each in options.values()), default=0)
+        return Servable(record.id, loaded, metrics, options, self._clock, traced=self._settings.tracing)
 
     # -- unloading -------------------------------------------------------------------------------------------------
 

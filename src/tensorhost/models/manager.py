@@ -21,6 +21,7 @@ from typing import Any, Self
 from tensorhost.core.errors import (
     DeadlineExceededError,
     InternalError,
+    InvalidRequestError,
     ModelFailedError,
     ModelNotReadyError,
     ShuttingDownError,
@@ -43,6 +44,7 @@ from tensorhost.telemetry import MetricsCollector, get_logger
 __all__ = ["ModelManager", "local_path"]
 
 _SHORTEST_LOOK_S = 0.1
+_MOST_LABELS = 100
 
 log = get_logger(__name__)
 
@@ -205,15 +207,36 @@ class ModelManager:
         self._kick()
         await self._until(lambda: not any(record.busy or record.available for record in records))
 
+    async def label_version(self, name: str, label: str, version: str | None) -> None:
+        """Make a label point to a version that serves, whatever model.toml says, until the manager closes.
+
+        Args:
+            name: the model.
+            label: a label it has, or a new one.
+            version: the version; None to take back what was said of this label before.
+
+        Raises:
+            ModelNotFoundError, VersionNotFoundError: no such model or version.
+            InvalidRequestError: ``label`` is no name, or names a version.
+            ModelNotReadyError: the version does not serve.
+        """
+        await self._look()
+        self._check_label(name, label, version, must_serve=True)
+        self._move_label(name, label, version)
+        log.info("label moved", model=name, label=label, version=version)
+        self._kick()
+
     async def carry_out(self, wish: Wish) -> None:
         """Do what another process was asked to; the repository is looked at first, as that one may know more of it.
 
-        Raises what ``load_model`` and ``unload_model`` raise.
+        Raises what ``load_model``, ``unload_model`` and ``label_version`` raise.
         """
         # What was asked for before is noted first.
         await self._until(lambda: not self._wishes)
         if wish.action is Action.LOAD:
             await self.load_model(wish.name, wish.source, wish.version)
+        elif wish.action is Action.LABEL:
+            await self.label_version(wish.name, wish.label or "", wish.version)
         else:
             await self._look()
             await self.unload_model(wish.name, wish.version)
@@ -275,12 +298,40 @@ class ModelManager:
             record.pinned = False
         return records
 
+    def _check_label(self, name: str, label: str, version: str | None, *, must_serve: bool) -> None:
+        model = self._catalog.model(name)
+        check_name(label, "label")
+        if label in model.versions:
+            raise InvalidRequestError(f"'{label}' is a version of model '{name}' and cannot be a label.")
+        if version is None:
+            return
+        record = model.versions.get(version)
+        if record is None:
+            raise self._catalog.unknown_version(model, version)
+        if len({*model.version_labels, label}) > _MOST_LABELS:
+            raise InvalidRequestError(f"Model '{name}' has {_MOST_LABELS} labels, the most it may.")
+        if must_serve and not (record.available or model.lazy):
+            raise self._catalog.not_ready(record)
+
+    def _move_label(self, name: str, label: str, version: str | None) -> None:
+        model = self._catalog.model(name)
+        if version is None:
+            model.moved_labels.pop(label, None)
+        else:
+            model.moved_labels[label] = version
+        self._catalog.refresh(model)
+
     async def _take_up_wishes(self) -> None:
         """Note what operators asked for before this manager was opened. What cannot be had any more is left out."""
         for wish in self._wishes:
             try:
                 if wish.action is Action.LOAD:
                     await self._want(wish.name, wish.source, wish.version)
+                elif wish.action is Action.LABEL:
+                    label = wish.label or ""
+                    # It will serve: a version with a label is loaded.
+                    self._check_label(wish.name, label, wish.version, must_serve=False)
+                    self._move_label(wish.name, label, wish.version)
                 else:
                     self._stop_wanting(wish.name, wish.version)
             except TensorhostError as error:

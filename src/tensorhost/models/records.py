@@ -118,6 +118,7 @@ class ModelRecord:
         problem: why none of it can be loaded, such as a broken model.toml; what serves goes on serving.
         explicit: named by path by an operator, so that looks at the repository do not touch it.
         stopped: an operator unloaded all of it.
+        moved_labels: labels that an operator has moved, whatever model.toml says of them.
     """
 
     name: str
@@ -129,11 +130,12 @@ class ModelRecord:
     explicit: bool = False
     stopped: bool = False
     versions: dict[str, VersionRecord] = field(default_factory=dict)
+    moved_labels: dict[str, str] = field(default_factory=dict)
 
     @property
     def version_labels(self) -> dict[str, str]:
         """Labels and the versions they name."""
-        return self.config.version_labels
+        return {**self.config.version_labels, **self.moved_labels}
 
     def newest_first(self) -> list[VersionRecord]:
         """All versions in natural order, the newest first."""

@@ -11,11 +11,12 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Self
 
 from tensorhost.batching.queue import BatchQueue, QueueOptions
+from tensorhost.batching.traced import CallTracer
 from tensorhost.core.errors import ModelNotReadyError, SignatureNotFoundError, TensorhostError
 from tensorhost.core.ids import ModelId
 from tensorhost.core.signatures import Signature
@@ -44,6 +45,7 @@ class Servable:
         metrics: the version's counters.
         queue_options: how each signature is batched.
         clock: seconds, on the event loop's time base.
+        traced: whether calls are told to tracing.
     """
 
     def __init__(
@@ -53,19 +55,27 @@ class Servable:
         metrics: VersionMetrics,
         queue_options: Mapping[str, QueueOptions],
         clock: Callable[[], float] = time.monotonic,
+        *,
+        traced: bool = False,
     ) -> None:
         self.id = model_id
         self.loaded = loaded
         self.metrics = metrics
         self.loaded_at = datetime.now(UTC)
-        self.last_used = clock()
+        self.last_used = self._made = clock()
         self._clock = clock
         self._leases = 0
         self._released: asyncio.Event | None = None
         self._executor = ThreadPoolExecutor(1, thread_name_prefix=f"run-{model_id}")
         self._queues = {
             name: BatchQueue(
-                _bind(loaded, name), options, self._executor, metrics.record_batch, clock, metrics.record_late
+                _bind(loaded, name),
+                options,
+                self._executor,
+                metrics.record_batch,
+                clock,
+                metrics.record_late,
+                CallTracer(model_id, name, loaded.runtime.name) if traced else None,
             )
             for name, options in queue_options.items()
         }
@@ -77,6 +87,13 @@ class Servable:
     def leases(self) -> int:
         """How many requests hold this servable now."""
         return self._leases
+
+    @property
+    def last_used_at(self) -> datetime | None:
+        """When the last request was done with it; None before the first."""
+        if self.last_used == self._made:
+            return None
+        return datetime.now(UTC) - timedelta(seconds=self._clock() - self.last_used)
 
     def queue_rows(self) -> int:
         """Rows waiting in all queues."""

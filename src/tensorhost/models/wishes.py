@@ -12,13 +12,15 @@ class Action(StrEnum):
 
     LOAD = "load"
     UNLOAD = "unload"
+    LABEL = "label"
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """One call of an operator; see ``ModelManager.load_model`` and ``unload_model`` for what the fields mean."""
+    """One call of an operator; what the fields mean, the manager's method of the same name says."""
 
     action: Action
     name: str
     version: str | None = None
     source: Path | None = None
+    label: str | None = None

@@ -33,6 +33,7 @@ from tensorhost.pipelines.option_tables import Keys, explain, read_table, refuse
 MAX_SIDE = 16_384
 MAX_TOKENS = 65_536
 MAX_DIGITS = 15
+MAX_TOP_K = 2**31 - 1
 
 Padding: TypeAlias = Literal["none", "fit", "longest", "max_length"]
 
@@ -252,7 +253,7 @@ def _read_entry_point(value: Any, _current: Any) -> str:
 
 _side = count_reader(MAX_SIDE)
 _tokens = ("max_length", count_reader(MAX_TOKENS))
-_top_k = ("top_k", count_reader(2**31 - 1))
+_top_k = ("top_k", count_reader(MAX_TOP_K))
 _entry_point = ("entry_point", _read_entry_point)
 _TOKENIZER_NAMES = ("file", "text_input", "ids_input", "mask_input", "type_ids_input")
 

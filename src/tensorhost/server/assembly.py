@@ -16,18 +16,22 @@ from functools import partial
 from typing import Any
 
 from tensorhost.core.version import __version__
+from tensorhost.frontends.dashboard import Dashboard
 from tensorhost.frontends.native import NativeApp
-from tensorhost.inference import Group, InferenceEngine
+from tensorhost.inference import Alone, Group, InferenceEngine
 from tensorhost.models.manager import ModelManager
 from tensorhost.models.sharing import LoadSharing
 from tensorhost.models.wishes import Wish
 from tensorhost.server.cors import wrap_cors
 from tensorhost.server.http import HttpServer, StopReport
+from tensorhost.server.sampling import sample
 from tensorhost.server.stop import serve
+from tensorhost.server.tracing import check_tracing, open_tracing, wrap_tracing
 from tensorhost.server.workers import Supervisor
 from tensorhost.server.workers.count import worker_count
 from tensorhost.settings import Settings
 from tensorhost.telemetry import MetricsCollector, allow_open_files, configure_logging, get_logger
+from tensorhost.telemetry.history import History
 
 _SWITCH_INTERVAL_S = 0.0005
 """How long a thread may keep the interpreter from another. The default of 5 ms would add that much to a request each
@@ -58,6 +62,7 @@ class Part:
         wishes: what operators have asked for already.
         listeners: sockets to take connections from, see ``HttpServer``.
         stop: says when to stop; None for signals.
+        worker: which of the workers this is; None when this process is alone.
     """
 
     on_listening: Callable[[HttpServer, ModelManager], None]
@@ -67,6 +72,7 @@ class Part:
     wishes: Sequence[Wish] = ()
     listeners: Sequence[socket.socket] | None = None
     stop: asyncio.Event | None = None
+    worker: int | None = None
 
 
 def run(settings: Settings, *, banner: Callable[[str], None] | None = None) -> int:
@@ -81,10 +87,11 @@ def run(settings: Settings, *, banner: Callable[[str], None] | None = None) -> i
 
     Raises:
         CannotStartError: the address or the TLS files cannot be used.
-        InvalidRequestError: several workers where the system cannot have them.
+        InvalidRequestError: several workers where the system cannot have them, or tracing that cannot be set up.
     """
     workers = worker_count(settings)
     if workers > 1:
+        check_tracing(settings)
         return run_process(settings, lambda: Supervisor(settings, workers, banner).run())
     part = Part(on_listening=partial(_say_listening, settings), on_loaded=partial(_say_ready, banner))
     return run_process(settings, lambda: serve_models(settings, part))
@@ -108,37 +115,49 @@ async def serve_models(settings: Settings, part: Part) -> int:
     """Serve in this process until told to stop; the exit code of ``run``."""
     executor = ThreadPoolExecutor(_THREADS, thread_name_prefix=_THREAD_NAME)
     asyncio.get_running_loop().set_default_executor(executor)
+    spans = open_tracing(settings, part.worker)
     metrics = MetricsCollector()
     manager = ModelManager(
         settings, repository=settings.model_path, metrics=metrics, wishes=part.wishes, sharing=part.sharing
     )
     engine = InferenceEngine(manager)
-    app = NativeApp(engine, settings, part.group)
-    starting: set[asyncio.Task[None]] = set()
+    history = History()
+    group = part.group or Alone(manager, history)
+    dashboard = Dashboard(manager, settings, group) if settings.dashboard else None
+    app = NativeApp(engine, settings, group, dashboard.routes() if dashboard else ())
+    tasks: set[asyncio.Task[None]] = set()
 
     def on_ready(server: HttpServer) -> None:
         part.on_listening(server, manager)
-        starting.add(asyncio.create_task(_start(manager, server, part), name="start models"))
+        tasks.add(asyncio.create_task(_start(manager, server, part), name="start models"))
+        if dashboard is not None and part.group is None:
+            tasks.add(asyncio.create_task(sample(history, group.view), name="sample metrics"))
+
+    def on_drain() -> None:
+        app.begin_drain()
+        if dashboard is not None:
+            dashboard.begin_drain()
 
     async def on_stopped(_report: StopReport) -> None:
-        for task in starting:
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*starting, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         engine.close()
-        try:
-            async with asyncio.timeout(settings.shutdown_timeout_s):
-                await manager.close()
-        except TimeoutError:
-            # A load or a call inside TensorFlow cannot be interrupted. Nobody waits for it; the process may end.
-            log.warning("models were not all unloaded in time")
+        async with asyncio.TaskGroup() as closing:
+            closing.create_task(_close(manager, settings))
+            if spans is not None:
+                closing.create_task(spans.close(settings.shutdown_timeout_s))
         executor.shutdown(wait=False, cancel_futures=True)
         log.info("stopped")
 
+    served = wrap_cors(app, settings)
+    if spans is not None:
+        served = wrap_tracing(served, spans.tracing, app.inference_paths)
     report = await serve(
-        wrap_cors(app, settings),
+        served,
         settings,
         on_ready=on_ready,
-        on_drain=app.begin_drain,
+        on_drain=on_drain,
         on_stopped=on_stopped,
         on_refused=metrics.record_unattributed_error,
         stop=part.stop,
@@ -152,6 +171,15 @@ async def _start(manager: ModelManager, server: HttpServer, part: Part) -> None:
     await manager.open()
     await manager.wait_settled()
     part.on_loaded(server, manager)
+
+
+async def _close(manager: ModelManager, settings: Settings) -> None:
+    try:
+        async with asyncio.timeout(settings.shutdown_timeout_s):
+            await manager.close()
+    except TimeoutError:
+        # A load or a call inside TensorFlow cannot be interrupted. Nobody waits for it; the process may end.
+        log.warning("models were not all unloaded in time")
 
 
 def _say_listening(settings: Settings, server: HttpServer, _manager: ModelManager) -> None:

@@ -1,5 +1,6 @@
-"""Metrics, the process's memory and open files, and logging."""
+"""Metrics, the process's memory, limits and open files, and logging."""
 
+from tensorhost.telemetry.control_groups import processor_quota
 from tensorhost.telemetry.logging import configure_logging, get_logger
 from tensorhost.telemetry.memory import MemoryUsage, available_memory_bytes, process_memory, trim
 from tensorhost.telemetry.metrics import Histogram, MetricsCollector, VersionMetrics
@@ -19,5 +20,6 @@ __all__ = [
     "get_logger",
     "new_request_id",
     "process_memory",
+    "processor_quota",
     "trim",
 ]

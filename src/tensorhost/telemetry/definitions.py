@@ -92,6 +92,13 @@ BATCHES = Metric(
     "tensorhost_batches_total", "counter", "", (*_VERSION, "reason"), "Model calls, by why their batch closed."
 )
 QUEUE_ROWS = Metric("tensorhost_queue_rows", "gauge", "rows", _VERSION, "Rows waiting for a model call.")
+QUEUE_LIMIT = Metric(
+    "tensorhost_queue_limit_rows",
+    "gauge",
+    "rows",
+    _VERSION,
+    "Most rows that may wait for one signature; requests beyond are refused.",
+)
 BATCH_LIMIT = Metric(
     "tensorhost_batch_limit_rows",
     "gauge",
@@ -137,6 +144,7 @@ METRICS: tuple[Metric, ...] = (
     BATCH_ROWS,
     BATCHES,
     QUEUE_ROWS,
+    QUEUE_LIMIT,
     BATCH_LIMIT,
     LATE_REQUESTS,
     LOAD_DURATION,

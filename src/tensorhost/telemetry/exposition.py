@@ -43,6 +43,7 @@ _HistogramRows = list[tuple[tuple[str, ...], Histogram]]
 _VERSION_GAUGES: Mapping[table.Metric, Callable[[VersionMetrics], float]] = {
     table.IN_FLIGHT: lambda metrics: metrics.in_flight,
     table.QUEUE_ROWS: lambda metrics: metrics.queued_rows,
+    table.QUEUE_LIMIT: lambda metrics: metrics.queue_limit_rows,
     table.BATCH_LIMIT: lambda metrics: metrics.most_batch_rows,
     table.LOAD_DURATION: lambda metrics: metrics.load_s,
     table.WARMUP_DURATION: lambda metrics: metrics.warmup_s,

@@ -21,7 +21,7 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["text", "json"]
 
 _LIBRARIES = ("uvicorn", "uvicorn.error", "uvicorn.access", "tensorflow", "absl")
-_FIRST_KEYS = ("timestamp", "level", "logger", "event", "request_id")
+_FIRST_KEYS = ("timestamp", "level", "logger", "event", "request_id", "trace_id")
 _MULTILINE_KEYS = ("exception", "stack")
 _INDENT = "    "
 _PLAIN_LINE = structlog.processors.LogfmtRenderer(key_order=["event"], drop_missing=True)

@@ -14,11 +14,7 @@ from typing import ClassVar, NamedTuple
 
 import psutil
 
-_CGROUP_ROOT = Path("/sys/fs/cgroup")
-_CGROUP_FILES = (
-    ("memory.max", "memory.current", "inactive_file"),
-    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "total_inactive_file"),
-)
+from tensorhost.telemetry.control_groups import MOUNT, memory_left_bytes
 
 
 class MemoryUsage(NamedTuple):
@@ -70,41 +66,15 @@ def trim() -> None:
         release(0)
 
 
-def available_memory_bytes(cgroup_root: Path = _CGROUP_ROOT) -> int:
+def available_memory_bytes(control_groups: Path = MOUNT) -> int:
     """Bytes that can still be allocated before the machine or the container's limit is reached, never negative.
 
     Args:
-        cgroup_root: where the control groups are mounted; version 2 and version 1 files are understood.
+        control_groups: where they are mounted.
     """
     available = int(psutil.virtual_memory().available)
-    for limit_file, usage_file, reclaimable_key in _CGROUP_FILES:
-        limit = _read_integer(cgroup_root / limit_file)
-        usage = _read_integer(cgroup_root / usage_file)
-        if limit is None or usage is None:
-            continue
-        # Cached file pages count as usage but are given up under pressure.
-        reclaimable = _read_statistic((cgroup_root / usage_file).with_name("memory.stat"), reclaimable_key)
-        available = min(available, limit - usage + reclaimable)
-    return max(0, available)
-
-
-def _read_integer(path: Path) -> int | None:
-    try:
-        return int(path.read_text(encoding="ascii"))
-    except (OSError, ValueError):  # no such file, or "max": no limit
-        return None
-
-
-def _read_statistic(path: Path, key: str) -> int:
-    try:
-        lines = path.read_text(encoding="ascii").splitlines()
-    except (OSError, ValueError):
-        return 0
-    for line in lines:
-        name, _, value = line.partition(" ")
-        if name == key and value.isdecimal():
-            return int(value)
-    return 0
+    left = memory_left_bytes(control_groups)
+    return max(0, available if left is None else min(available, left))
 
 
 @cache

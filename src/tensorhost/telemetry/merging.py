@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from tensorhost.telemetry.memory import MemoryUsage
 from tensorhost.telemetry.metrics import OTHER, UNKNOWN
+from tensorhost.telemetry.recent_errors import RecentError, newest
 from tensorhost.telemetry.server_view import ServerView, Workers
 from tensorhost.telemetry.versions import VersionMetrics
 
@@ -27,6 +28,7 @@ class Retired:
         self.unattributed = VersionMetrics(UNKNOWN, UNKNOWN)
         self.versions: dict[_Key, VersionMetrics] = {}
         self.loads: dict[str, int] = {}
+        self.recent_errors: Sequence[RecentError] = ()
 
     def add(self, view: ServerView) -> None:
         """Keep the counters of ``view``; what it said of its present is past."""
@@ -35,6 +37,7 @@ class Retired:
         for metrics in view.versions:
             _row(self.versions, metrics).absorb(metrics)
         _add_counts(self.loads, view.loads)
+        self.recent_errors = newest((*self.recent_errors, *view.recent_errors))
 
 
 def merge(
@@ -83,6 +86,7 @@ def merge(
         loads=loads,
         states=min(states, key=lambda counts: counts.get(_SERVING_STATE, 0), default={}),
         workers=workers,
+        recent_errors=newest((*retired.recent_errors, *(error for view in views for error in view.recent_errors))),
     )
 
 

@@ -17,6 +17,7 @@ from tensorhost.core.errors import ErrorCode
 from tensorhost.telemetry import exposition, snapshot
 from tensorhost.telemetry.histograms import Histogram
 from tensorhost.telemetry.memory import process_memory
+from tensorhost.telemetry.recent_errors import RecentErrors
 from tensorhost.telemetry.server_view import ServerView
 from tensorhost.telemetry.versions import VersionMetrics
 
@@ -58,6 +59,7 @@ class MetricsCollector:
     Attributes:
         models_by_state: says how many versions are in each state; called whenever the metrics are read.
         loads: attempts at loading a version, by outcome.
+        recent_errors: what clients were last refused or failed with.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class MetricsCollector:
     ) -> None:
         self.models_by_state: Callable[[], Mapping[str, int]] = dict
         self.loads: dict[str, int] = {"succeeded": 0, "failed": 0}
+        self.recent_errors = RecentErrors()
         self._clock = clock
         self._max_versions = max_versions
         self._retention_s = retention_s
@@ -141,6 +144,7 @@ class MetricsCollector:
             memory=process_memory(),
             loads=dict(self.loads),
             states=dict(self.models_by_state()),
+            recent_errors=self.recent_errors.newest_first(),
         )
 
     def _visible(self, table: _Table) -> list[VersionMetrics]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tensorhost.telemetry.memory import MemoryUsage
+from tensorhost.telemetry.recent_errors import RecentError
 from tensorhost.telemetry.versions import VersionMetrics
 
 
@@ -27,7 +28,7 @@ class ServerView:
     """What a reader of the metrics is shown.
 
     ``totals`` sums every version since the start, visible or not, and ``unattributed``; its gauges describe the
-    present. ``loads`` and ``states`` are counts by outcome and by state.
+    present. ``loads`` and ``states`` are counts by outcome and by state. ``recent_errors`` are the newest first.
     """
 
     versions: Sequence[VersionMetrics]
@@ -38,3 +39,4 @@ class ServerView:
     loads: Mapping[str, int]
     states: Mapping[str, int]
     workers: Workers = Workers()
+    recent_errors: Sequence[RecentError] = ()

@@ -56,6 +56,7 @@ def _version(metrics: VersionMetrics) -> dict[str, Any]:
         "errors": _seen(metrics.errors),
         "inFlight": metrics.in_flight,
         "queueRows": metrics.queued_rows,
+        "queueLimitRows": metrics.queue_limit_rows,
         "batchLimitRows": metrics.most_batch_rows,
         "lateRequests": metrics.late,
         "latency": {stage: _latency(getattr(metrics, stage)) for stage in ("total", *STAGES, "execution")},

@@ -32,7 +32,8 @@ class VersionMetrics:
         batch_rows: rows per model call.
         batches_closed: model calls by why their batch closed.
         queue_rows: rows waiting now, or a function that says so, called from whichever thread reads the metrics.
-        batch_limit_rows: most rows that a call takes now; likewise.
+        queue_limit_rows: most rows that may wait for one signature.
+        batch_limit_rows: most rows that a call takes now, or a function that says so.
         late: requests answered after the latency goal.
         load_s, warmup_s: seconds that loading and warming took.
         weights_bytes, memory_bytes: bytes of the parameters; bytes the loaded version takes in all.
@@ -53,6 +54,7 @@ class VersionMetrics:
         "postprocessing",
         "preprocessing",
         "queue",
+        "queue_limit_rows",
         "queue_rows",
         "requests",
         "total",
@@ -76,6 +78,7 @@ class VersionMetrics:
         self.batch_rows = Histogram(ROWS_BOUNDS)
         self.batches_closed: dict[str, int] = {}
         self.queue_rows: Callable[[], int] | int = 0
+        self.queue_limit_rows = 0
         self.batch_limit_rows: Callable[[], int] | int = 0
         self.late = 0
         self.load_s = 0.0
@@ -143,6 +146,7 @@ class VersionMetrics:
     def clear_gauges(self) -> None:
         """Set what describes the present to zero: the version is no longer loaded."""
         self.queue_rows = 0
+        self.queue_limit_rows = 0
         self.batch_limit_rows = 0
         self.weights_bytes = 0
         self.memory_bytes = 0
@@ -162,6 +166,7 @@ class VersionMetrics:
         """Add another version's present state, for a row that stands for several versions."""
         self.in_flight += other.in_flight
         self.queue_rows = self.queued_rows + other.queued_rows
+        self.queue_limit_rows += other.queue_limit_rows
         self.batch_limit_rows = max(self.most_batch_rows, other.most_batch_rows)
         self.load_s += other.load_s
         self.warmup_s += other.warmup_s

@@ -5,6 +5,7 @@ It carries numbers and decides nothing. What must stay true: reading what was wr
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -12,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from tensorhost.core.errors import ErrorCode
 from tensorhost.telemetry.histograms import ROWS_BOUNDS, SECONDS_BOUNDS, Histogram
 from tensorhost.telemetry.memory import MemoryUsage
+from tensorhost.telemetry.recent_errors import MAX_ERRORS, RecentError
 from tensorhost.telemetry.server_view import ServerView, Workers
 from tensorhost.telemetry.versions import STAGES, VersionMetrics
 
@@ -40,6 +42,7 @@ class _VersionMessage(_Plain):
     errors: dict[ErrorCode, _Count]
     in_flight: int
     queue_rows: _Count
+    queue_limit_rows: _Count
     batch_limit_rows: _Count
     late: _Count
     load_s: _Amount
@@ -65,6 +68,7 @@ class _VersionMessage(_Plain):
             errors={code: count for code, count in metrics.errors.items() if count},
             in_flight=metrics.in_flight,
             queue_rows=metrics.queued_rows,
+            queue_limit_rows=metrics.queue_limit_rows,
             batch_limit_rows=metrics.most_batch_rows,
             late=metrics.late,
             load_s=metrics.load_s,
@@ -81,6 +85,7 @@ class _VersionMessage(_Plain):
         metrics.errors.update(self.errors)
         metrics.in_flight = self.in_flight
         metrics.queue_rows, metrics.batch_limit_rows = self.queue_rows, self.batch_limit_rows
+        metrics.queue_limit_rows = self.queue_limit_rows
         metrics.late = self.late
         metrics.load_s, metrics.warmup_s = self.load_s, self.warmup_s
         metrics.weights_bytes, metrics.memory_bytes = self.weights_bytes, self.memory_bytes
@@ -88,6 +93,29 @@ class _VersionMessage(_Plain):
         for name, bounds in _HISTOGRAMS.items():
             setattr(metrics, name, _histogram(self.histograms[name], bounds))
         return metrics
+
+
+class ErrorMessage(_Plain):
+    """A ``RecentError`` that can be sent."""
+
+    at: _Amount
+    request_id: _Name
+    method: _Name
+    path: _Name
+    status: _Count
+    code: _Name
+    message: _Name
+    model: _Name | None
+    version: _Name | None
+
+    @classmethod
+    def of(cls, error: RecentError) -> Self:
+        """The message about ``error``."""
+        return cls(**asdict(error))
+
+    def error(self) -> RecentError:
+        """The error that was sent."""
+        return RecentError(**self.model_dump())
 
 
 class _WorkersMessage(_Plain):
@@ -108,6 +136,7 @@ class ViewMessage(_Plain):
     loads: dict[_Name, _Count] = Field(max_length=_MAX_WORDS)
     states: dict[_Name, _Count] = Field(max_length=_MAX_WORDS)
     workers: _WorkersMessage
+    recent_errors: tuple[ErrorMessage, ...] = Field(max_length=MAX_ERRORS)
 
     @classmethod
     def of(cls, view: ServerView) -> Self:
@@ -122,6 +151,7 @@ class ViewMessage(_Plain):
             loads=dict(view.loads),
             states=dict(view.states),
             workers=_WorkersMessage(**workers),
+            recent_errors=tuple(map(ErrorMessage.of, view.recent_errors)),
         )
 
     def view(self) -> ServerView:
@@ -135,6 +165,7 @@ class ViewMessage(_Plain):
             loads=self.loads,
             states=self.states,
             workers=Workers(**self.workers.model_dump()),
+            recent_errors=tuple(each.error() for each in self.recent_errors),
         )
 
 

@@ -138,7 +138,7 @@ def test_answers_are_compressed_by_tensorhost_once(ask):
     assert json.loads(gzip.decompress(packed.body))["predictions"] == plain.json["predictions"]
 
 
-@pytest.mark.parametrize("call", ["load", "unload"])
+@pytest.mark.parametrize("call", ["load", "unload", "labels"])
 def test_control_routes_are_closed(ask, call):
     answered = ask("POST", f"/models/digits/{call}", {})
     assert answered.status == 403
@@ -270,6 +270,16 @@ def test_events_are_passed_on_as_they_come(certificate, tmp_path):
             gate.set()
         assert response.read() == b""
         connection.close()
+
+
+def test_the_dashboards_events_come_through(proxied, certificate):
+    connection = connect(proxied[0], certificate)
+    connection.request("GET", "/dashboard/events")
+    response = connection.getresponse()
+    assert response.status == 200
+    assert response.getheader("content-type").startswith("text/event-stream")
+    assert response.readline()
+    connection.close()
 
 
 def test_a_slow_client_does_not_keep_the_server_waiting(certificate, tmp_path):

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from tensorhost.bench.bodies import http_target, request_of
-from tensorhost.client import ClientError
+from tensorhost.client import ClientError, Prediction
 from tensorhost.core.errors import InvalidRequestError
 
 SIGNATURE = {"inputs": [{"name": "x", "dtype": "float32", "shape": [None, 3]}], "outputs": []}
@@ -34,7 +34,7 @@ class FakeClient:
         self.asked.append(inputs)
         if self.columns is not None and inputs.shape[1] != self.columns:
             raise ClientError("wrong columns", code="INVALID_INPUT_SHAPE", http_status=self.status)
-        return {"modelVersion": "7", "predictions": []}
+        return Prediction({"modelVersion": "7", "predictions": []}, {})
 
 
 def request(client, inputs=None, *, version=None, signature=None, rows=1):

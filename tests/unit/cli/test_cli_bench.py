@@ -19,6 +19,7 @@ MODEL = {
     "signatures": {"serving_default": {"inputs": [{"name": "x", "dtype": "float32", "shape": [None, 2]}]}},
     "modelVersion": "3",
     "models": {},
+    "predictions": [[1.0]],
 }
 """What the stub answers to everything: description, answer and metrics in one."""
 

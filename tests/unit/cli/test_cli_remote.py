@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
 
 import numpy as np
 import pytest
@@ -105,7 +107,46 @@ class TestExitCodes:
         assert run("models", "list").exit_code == 0
 
 
+BUSY = b'{"error": {"code": "OVERLOADED", "message": "The queue is full.", "requestId": "r1"}}'
+
+
+class TestRetries:
+    def test_what_passes_is_waited_for_and_said(self, stub, monkeypatch):
+        said = []
+        monkeypatch.setattr("tensorhost.cli.remote.spinner", lambda doing: contextlib.nullcontext(said.append))
+        stub.before = [(503, BUSY, {})]
+        stub.answers({"models": []})
+        assert run("models", "list", "--url", stub.url).exit_code == 0
+        assert len(stub.asked) == 2
+        (sentence,) = said
+        assert sentence.startswith("Asking the server… The queue is full. Trying again in 0.")
+        assert sentence.endswith(" s (1 of 2).")
+
+    def test_nobody_is_kept_waiting_for_long(self, stub):
+        stub.before = [(503, BUSY, {"Retry-After": "6"})]
+        result = run("models", "list", "--url", stub.url)
+        assert (result.exit_code, len(stub.asked)) == (1, 1)
+        assert result.stderr == "Error: The queue is full. (OVERLOADED, request r1)\n"
+
+    def test_a_load_is_asked_for_once(self, stub):
+        stub.before = [(503, BUSY, {})]
+        assert run("models", "load", "m", "--url", stub.url).exit_code == 1
+        assert len(stub.asked) == 1
+
+    def test_time_that_is_up_is_3(self):
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+            result = run("predict", "m", "-i", "[1]", "--timeout-ms", "50", "--url", url)
+        assert (result.exit_code, result.stderr) == (3, "Error: There was no answer within 50 ms.\n")
+
+
 class TestPredict:
+    def test_an_array_that_json_cannot_carry_is_wrong_usage(self, stub, tmp_path):
+        np.save(tmp_path / "rows.npy", np.array([np.nan]))
+        result, _ = predict(stub, "-i", str(tmp_path / "rows.npy"))
+        assert (result.exit_code, stub.asked) == (2, [])
+        assert "JSON cannot carry NaN" in result.stderr
+
     def test_json_text(self, stub):
         stub.answers({"predictions": [[0.5]], "modelVersion": "2", "inferenceTimeMs": 1.25})
         result, inputs = predict(stub, "--input", "[[1, 2]]")
@@ -151,11 +192,12 @@ class TestPredict:
 
     def test_options_are_passed_on(self, stub):
         predict(
-            stub, "-t", "x", "--version", "stable", "--signature", "s", "--top-k", "3", "--timeout-ms", "50",
+            stub, "-t", "x", "--version", "stable", "--signature", "s", "--top-k", "3", "--timeout-ms", "5000",
             "--preprocessing", '{"scale": 2}', "--postprocessing", '{"softmax": true}',
         )  # fmt: skip
         body = stub.asked[0].body
-        assert (body["modelVersion"], body["signatureName"], body["timeoutMs"]) == ("stable", "s", 50)
+        assert (body["modelVersion"], body["signatureName"]) == ("stable", "s")
+        assert 0 < body["timeoutMs"] <= 5000
         assert (body["preprocessing"], body["postprocessing"]) == ({"scale": 2}, {"softmax": True, "topK": 3})
 
     def test_ranked_labels_are_a_table(self, stub):

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from tensorhost.client import InvalidInputTypeError, InvalidRequestError
 from tensorhost.client.encoding import to_json
 from tensorhost.core.dtypes import DType
-from tensorhost.core.errors import InvalidInputTypeError, InvalidRequestError
 
 
 def sent(value):
@@ -65,6 +65,23 @@ def test_arrays_of_strings():
 def test_scalars_and_arrays_inside_lists():
     assert sent([np.float32(0.5), np.array([1]), (1, 2), "x", None]) == [0.5, [1], [1, 2], "x", None]
     assert sent(ml_dtypes.bfloat16(0.5)) == 0.5
+
+
+class Tensor:
+    """What the tensors of other libraries have in common."""
+
+    def __init__(self, array):
+        self.array = array
+
+    def __array__(self, dtype=None, copy=None):
+        return self.array
+
+
+def test_tensors_of_other_libraries_are_their_arrays():
+    assert sent(Tensor(np.ones((2, 1), np.float32))) == [[1], [1]]
+    assert sent({"x": [Tensor(np.array(3))]}) == {"x": [3]}
+    with pytest.raises(InvalidInputTypeError):
+        to_json(Tensor(np.array([np.inf])))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ from pydantic import BaseModel
 from tensorhost.batching import CloseReason
 from tensorhost.codecs.images import Colour, ResizeMethod
 from tensorhost.frontends.native import NativeApp
-from tensorhost.frontends.native.predictions import _BATCH, _BATCH_FIELDS, _INPUTS, _ITEM_FIELDS, _PREDICT_FIELDS
+from tensorhost.frontends.native.openapi.errors import MEANINGS
+from tensorhost.frontends.native.predictions import BATCH, BATCH_FIELDS, INPUTS, ITEM_FIELDS, PREDICT_FIELDS
 from tensorhost.frontends.native.statuses import HTTP_STATUS
 from tensorhost.inference import InferenceEngine
 from tensorhost.models import ModelManager
@@ -92,6 +93,11 @@ def test_the_error_table_is_the_one_in_the_code():
     assert documented == {code.value: status for code, status in HTTP_STATUS.items()}
 
 
+def test_the_error_table_says_what_the_api_description_says():
+    documented = {code_spans(code)[0]: when for code, _, when in first_table(section(HTTP, "Errors"))}
+    assert documented == {code.value: meaning.when for code, meaning in MEANINGS.items()}
+
+
 def test_every_route_is_documented():
     app = NativeApp(InferenceEngine(ModelManager()), Settings.model_construct())
     served = {("POST", path) for path in app._inference}
@@ -101,13 +107,13 @@ def test_every_route_is_documented():
 
 
 def _path_of(pattern: str) -> str:
-    return re.sub(r"\(\?P<(\w+)>[^)]*\)", r"{\1}", pattern).strip("^$")
+    return re.sub(r"\(\?P<(\w+)>[^)]*\)", r"{\1}", pattern).strip("^$").replace(r"\.", ".")
 
 
 def test_every_field_of_a_request_is_documented():
-    assert set(_column(first_table(section(HTTP, "Predict")))) == _PREDICT_FIELDS | _INPUTS
+    assert set(_column(first_table(section(HTTP, "Predict")))) == PREDICT_FIELDS | INPUTS
     form = section(HTTP, "Batch predict").split("`")[1]
-    assert set(re.findall(r'"(\w+)"', form)) == _BATCH_FIELDS | _BATCH | _ITEM_FIELDS | _INPUTS
+    assert set(re.findall(r'"(\w+)"', form)) == BATCH_FIELDS | BATCH | ITEM_FIELDS | INPUTS
 
 
 def test_reasons_for_closing_a_batch_are_documented():
@@ -145,9 +151,9 @@ def test_metrics_in_the_pages_exist():
 
 
 def test_make_targets_are_documented():
-    targets = set(re.findall(r"^(\w+):.*## ", read("Makefile"), re.MULTILINE))
+    targets = set(re.findall(r"^([\w-]+):.*## ", read("Makefile"), re.MULTILINE))
     table = first_table(section(read("CONTRIBUTING.md"), "Set up"))
-    documented = {code_spans(row[0])[0].removeprefix("make ") for row in table} | {"setup", "help"}
+    documented = {span.removeprefix("make ") for row in table for span in code_spans(row[0])} | {"setup", "help"}
     assert documented == targets
 
 

@@ -89,7 +89,14 @@ class EngineBench:
         )
         model_id = ModelId("m", "1")
         self.metrics = self.manager.metrics.version(*model_id)
-        self.servable = Servable(model_id, loaded, self.metrics, dict.fromkeys(dict(names), options), clock)
+        self.servable = Servable(
+            model_id,
+            loaded,
+            self.metrics,
+            dict.fromkeys(dict(names), options),
+            clock,
+            traced=self.manager.settings.tracing,
+        )
         folder = Path("m")
         record = VersionRecord(model_id, VersionOnDisk("1", folder, ModelFormat.SAVED_MODEL, 0, 0.0))
         record.state, record.servable = VersionState.AVAILABLE, self.servable

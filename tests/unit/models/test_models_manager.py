@@ -944,3 +944,64 @@ async def test_a_failed_load_leaves_nothing_of_the_model_in_memory(world, manage
     manager = await managed(load_attempts=1)
     assert manager.version("m", "1").error is not None
     assert [reference() for reference in seen] == [None]
+
+
+# -- labels that operators move ----------------------------------------------------------------------------------
+
+
+async def test_a_label_is_moved_whatever_the_file_says_and_given_back(world, managed):
+    world.write("m/1", 1)
+    world.write("m/2", 2)
+    world.configure("m", 'version_policy = "all"\nversion_labels = { stable = "1" }')
+    manager = await managed()
+    await manager.label_version("m", "stable", "2")
+    await manager.label_version("m", "new", "1")
+    assert await answer(manager, version="stable") == (2.0, "2")
+    assert await answer(manager, version="new") == (1.0, "1")
+    assert manager.model("m").version_labels == {"stable": "2", "new": "1"}
+    await manager.label_version("m", "stable", None)
+    await manager.label_version("m", "new", None)
+    await manager.label_version("m", "new", None)
+    assert await answer(manager, version="stable") == (1.0, "1")
+    assert manager.model("m").version_labels == {"stable": "1"}
+    with pytest.raises(VersionNotFoundError):
+        await manager.lease("m", "new")
+
+
+async def test_a_label_does_not_move_to_what_does_not_serve(world, managed):
+    world.write("m/1", 1)
+    world.write("m/2", 2)
+    world.configure("m", 'version_policy = "latest:1"\nversion_labels = { stable = "2" }')
+    manager = await managed()
+    with pytest.raises(ModelNotReadyError):
+        await manager.label_version("m", "stable", "1")
+    with pytest.raises(VersionNotFoundError, match="versions: 2, 1"):
+        await manager.label_version("m", "stable", "3")
+    with pytest.raises(VersionNotFoundError):
+        await manager.label_version("m", "stable", "stable")
+    with pytest.raises(ModelNotFoundError):
+        await manager.label_version("n", "stable", "1")
+    for label in ("1", "a label", "", "../x"):
+        with pytest.raises(InvalidRequestError):
+            await manager.label_version("m", label, "2")
+    assert manager.model("m").version_labels == {"stable": "2"}
+
+
+async def test_a_version_that_only_a_label_holds_is_unloaded_when_the_label_moves(world, managed):
+    world.write("m/1", 1)
+    world.write("m/2", 2)
+    world.configure("m", 'version_labels = { stable = "1" }')
+    manager = await managed()
+    assert available(manager, "m") == ["2", "1"]
+    await manager.label_version("m", "stable", "2")
+    await until(manager, lambda: available(manager, "m") == ["2"])
+
+
+async def test_labels_have_a_limit(world, managed):
+    world.write("m/1", 1)
+    manager = await managed()
+    for number in range(100):
+        await manager.label_version("m", f"l{number}", "1")
+    await manager.label_version("m", "l7", "1")
+    with pytest.raises(InvalidRequestError, match="100 labels"):
+        await manager.label_version("m", "one-more", "1")

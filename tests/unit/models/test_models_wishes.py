@@ -93,3 +93,23 @@ async def test_every_load_has_its_turn_and_gives_it_back(world, managed):
     assert available(manager) == {"a/1", "b/1"}
     assert sorted(turns.notes) == ["trial", "trial", "turn", "turn"]
     assert turns.open == 0
+
+
+async def test_a_label_moved_earlier_has_its_version_loaded_and_a_bad_one_is_left_out(world, managed):
+    for version in ("m/1", "m/2"):
+        world.write(version)
+    wishes = (
+        Wish(Action.LABEL, "m", "1", label="stable"),
+        Wish(Action.LABEL, "m", "9", label="gone"),
+        Wish(Action.LABEL, "m", None, label="taken-back"),
+    )
+    manager = await managed(wishes=wishes)
+    assert available(manager) == {"m/1", "m/2"}
+    assert manager.model("m").version_labels == {"stable": "1"}
+
+
+async def test_a_label_is_moved_when_another_process_was_asked_to(world, managed):
+    world.write("m/1")
+    manager = await managed(poll_interval_s=0)
+    await manager.carry_out(Wish(Action.LABEL, "m", "1", label="stable"))
+    assert manager.model("m").version_labels == {"stable": "1"}

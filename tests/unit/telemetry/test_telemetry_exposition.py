@@ -27,7 +27,7 @@ def collector():
         metrics.record_batch(count, "full", 0.002)
         metrics.weights_bytes, metrics.memory_bytes, metrics.in_flight = 100, 300, 1
         metrics.queue_rows, metrics.load_s, metrics.warmup_s = 4, 1.5, 0.5
-        metrics.batch_limit_rows, metrics.late = 8, 2
+        metrics.batch_limit_rows, metrics.queue_limit_rows, metrics.late = 8, 4096, 2
     collector.record_unattributed_error(ErrorCode.MODEL_NOT_FOUND)
     collector.models_by_state = lambda: {"AVAILABLE": 2}
     collector.record_load("failed")
@@ -76,6 +76,7 @@ def test_numbers_of_a_version_agree_with_the_json(collector, accept, version):
         assert value(found, "tensorhost_errors_total", **labels, code=code.value) == shown["errors"].get(code, 0)
     assert value(found, "tensorhost_requests_in_flight", **labels) == shown["inFlight"]
     assert value(found, "tensorhost_queue_rows", **labels) == shown["queueRows"]
+    assert value(found, "tensorhost_queue_limit_rows", **labels) == shown["queueLimitRows"] == 4096
     assert value(found, "tensorhost_batch_limit_rows", **labels) == shown["batchLimitRows"] == 8
     assert value(found, "tensorhost_late_requests_total", **labels) == shown["lateRequests"] == 2
     assert value(found, "tensorhost_model_weights_bytes", **labels) == shown["weightsBytes"]

@@ -24,6 +24,13 @@ def prefers_prometheus(accept: bytes) -> bool:
     return text > accepted.get(b"application/json", 0.0)
 
 
+def prefers_html(accept: bytes) -> bool:
+    """Whether whoever asks is a browser that shows pages: those name ``text/html``, and nothing above it."""
+    accepted = _qualities(accept)
+    html = accepted.get(b"text/html", 0.0)
+    return html > 0 and html >= max(accepted.values())
+
+
 def _qualities(header: bytes) -> dict[bytes, float]:
     """The highest ``q`` of each value the header lists, 1 where it gives none, 0 where it cannot be read."""
     found: dict[bytes, float] = {}

@@ -7,12 +7,9 @@ where every error of a request becomes the one error shape, once, with one log r
 from __future__ import annotations
 
 import asyncio
-import re
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Sequence
 
-from starlette.routing import compile_path
 from starlette.types import Receive, Scope, Send
 
 from tensorhost.core.errors import InternalError, MethodNotAllowedError, NotFoundError, TensorhostError
@@ -21,13 +18,14 @@ from tensorhost.frontends.native.accept import prefers_prometheus
 from tensorhost.frontends.native.control import Control
 from tensorhost.frontends.native.descriptions import describe_all, describe_model, describe_version
 from tensorhost.frontends.native.exchange import Exchange, Reply, error_reply, json_reply
+from tensorhost.frontends.native.openapi import ApiPages
 from tensorhost.frontends.native.predictions import Predictions
+from tensorhost.frontends.native.routes import Handler, Route, route
 from tensorhost.frontends.native.statuses import HTTP_STATUS
 from tensorhost.inference import Alone, Group, InferenceEngine, as_tensorhost_error
 from tensorhost.settings import Settings
 from tensorhost.telemetry import exposition, get_logger, snapshot
-
-Handler = Callable[[Exchange], Awaitable[Reply]]
+from tensorhost.telemetry.traces import current_trace
 
 log = get_logger(__name__)
 access = get_logger("tensorhost.access")
@@ -40,9 +38,12 @@ class NativeApp:
         engine: answers inference requests; its manager the others.
         settings: limits and who may control.
         group: all processes of the server; None when this one is alone.
+        more: routes of others.
     """
 
-    def __init__(self, engine: InferenceEngine, settings: Settings, group: Group | None = None) -> None:
+    def __init__(
+        self, engine: InferenceEngine, settings: Settings, group: Group | None = None, more: Sequence[Route] = ()
+    ) -> None:
         self._engine = engine
         self._manager = engine.manager
         self._group = group or Alone(engine.manager)
@@ -51,21 +52,31 @@ class NativeApp:
         self._draining = False
         predictions = Predictions(engine, settings)
         control = Control(engine.manager, settings, self._group)
+        description = ApiPages()
         self._inference: dict[str, Handler] = {
             "/predict": predictions.predict,
             "/batch-predict": predictions.batch_predict,
         }
         self._routes = [
-            _route("GET", "/health", self._health),
-            _route("GET", "/health/ready", self._health),
-            _route("GET", "/health/live", self._live),
-            _route("GET", "/metrics", self._metrics),
-            _route("GET", "/models", self._models),
-            _route("GET", "/models/{name}", self._model),
-            _route("GET", "/models/{name}/versions/{version}", self._version),
-            _route("POST", "/models/{name}/load", control.load),
-            _route("POST", "/models/{name}/unload", control.unload),
+            route("GET", "/health", self._health),
+            route("GET", "/health/ready", self._health),
+            route("GET", "/health/live", self._live),
+            route("GET", "/metrics", self._metrics),
+            route("GET", "/models", self._models),
+            route("GET", "/models/{name}", self._model),
+            route("GET", "/models/{name}/versions/{version}", self._version),
+            route("POST", "/models/{name}/load", control.load),
+            route("POST", "/models/{name}/unload", control.unload),
+            route("POST", "/models/{name}/labels", control.label),
+            route("GET", "/openapi.json", description.document),
+            route("GET", "/docs", description.page),
+            *more,
         ]
+
+    @property
+    def inference_paths(self) -> frozenset[str]:
+        """Paths of the inference routes."""
+        return frozenset(self._inference)
 
     def begin_drain(self) -> None:
         """Readiness says 503 from now on; requests are answered all the same."""
@@ -102,14 +113,14 @@ class NativeApp:
 
     def _match(self, exchange: Exchange) -> Handler:
         allowed: list[str] = []
-        for route in self._routes:
-            match = route.pattern.fullmatch(exchange.path)
+        for known in self._routes:
+            match = known.pattern.fullmatch(exchange.path)
             if match is None:
                 continue
-            if exchange.method in route.methods:
+            if exchange.method in known.methods:
                 exchange.path_values = match.groupdict()
-                return route.handler
-            allowed.extend(route.methods)
+                return known.handler
+            allowed.extend(known.methods)
         if allowed:
             raise _wrong_method(exchange, allowed)
         raise NotFoundError(f"There is no route {exchange.path[:128]}.")
@@ -120,6 +131,20 @@ class NativeApp:
             # The inference routes count their own errors, under the model's version where one is known.
             self._engine.metrics.record_unattributed_error(known.code)
         status = HTTP_STATUS[known.code]
+        model, version = exchange.subject
+        trace = current_trace()
+        if trace is not None:
+            trace.error, trace.subject = known.code, exchange.subject
+        self._engine.metrics.recent_errors.add(
+            request_id=exchange.request_id,
+            method=exchange.method,
+            path=exchange.path,
+            status=status,
+            code=known.code.value,
+            message=known.message,
+            model=model or exchange.path_values.get("name"),
+            version=version or exchange.path_values.get("version"),
+        )
         record = log.error if status >= 500 and status != 503 else log.warning if status == 503 else log.info
         record(
             "request failed",
@@ -163,18 +188,6 @@ class NativeApp:
         name = check_name(exchange.path_values["name"])
         version = check_name(exchange.path_values["version"], "model version")
         return json_reply(describe_version(self._manager.model(name), self._manager.version(name, version)))
-
-
-@dataclass(frozen=True, slots=True)
-class _Route:
-    methods: tuple[str, ...]
-    pattern: re.Pattern[str]
-    handler: Handler
-
-
-def _route(method: str, path: str, handler: Handler) -> _Route:
-    pattern, _, _ = compile_path(path)
-    return _Route(("GET", "HEAD") if method == "GET" else (method,), pattern, handler)
 
 
 def _wrong_method(exchange: Exchange, allowed: list[str]) -> TensorhostError:

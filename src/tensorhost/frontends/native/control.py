@@ -12,11 +12,14 @@ from tensorhost.core.errors import InvalidRequestError, PermissionDeniedError, U
 from tensorhost.core.ids import check_name
 from tensorhost.frontends.native.descriptions import describe_model, describe_version
 from tensorhost.frontends.native.exchange import Exchange, Reply, json_reply
-from tensorhost.frontends.native.fields import optional_text
+from tensorhost.frontends.native.fields import optional_text, required_text
 from tensorhost.inference import Group
 from tensorhost.models.manager import ModelManager, local_path
 from tensorhost.settings import LOOPBACK_HOSTS, Settings
 
+LOAD_FIELDS = frozenset({"version", "path"})
+UNLOAD_FIELDS = frozenset({"version"})
+LABEL_FIELDS = frozenset({"label", "version"})
 _BEARER = b"bearer "
 
 
@@ -38,7 +41,7 @@ class Control:
         """``POST /models/{name}/load``: answers when the version serves, or with why it does not."""
         self._authorise(exchange)
         name = check_name(exchange.path_values["name"])
-        fields = await self._fields(exchange, frozenset({"version", "path"}))
+        fields = await self._fields(exchange, LOAD_FIELDS)
         version, path = optional_text(fields, "version"), optional_text(fields, "path")
         source = None if path is None else self._permitted(path)
         await self._group.load_model(name, source, version)
@@ -51,11 +54,20 @@ class Control:
         """``POST /models/{name}/unload``: answers when the memory is back."""
         self._authorise(exchange)
         name = check_name(exchange.path_values["name"])
-        version = optional_text(await self._fields(exchange, frozenset({"version"})), "version")
+        version = optional_text(await self._fields(exchange, UNLOAD_FIELDS), "version")
         if version is not None:
-            check_name(version, "model version")
+            check_name(version, "version")
         await self._group.unload_model(name, version)
         return json_reply({"name": name, "version": version, "state": "END"})
+
+    async def label(self, exchange: Exchange) -> Reply:
+        """``POST /models/{name}/labels``: makes a label point to a version, or no longer."""
+        self._authorise(exchange)
+        name = check_name(exchange.path_values["name"])
+        fields = await self._fields(exchange, LABEL_FIELDS)
+        label, version = required_text(fields, "label"), optional_text(fields, "version")
+        await self._group.label_version(name, check_name(label, "label"), version)
+        return json_reply(describe_model(self._manager.model(name)))
 
     async def _fields(self, exchange: Exchange, allowed: frozenset[str]) -> dict[str, Any]:
         exchange.check_is_json()

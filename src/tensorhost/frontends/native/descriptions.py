@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 from tensorhost.batching.pace import PaceReport
@@ -28,6 +29,8 @@ def describe_version(model: ModelRecord, record: VersionRecord) -> dict[str, Any
             label for label, version in model.version_labels.items() if version == record.id.version
         ),
         "labels": list(config.labels) or None,
+        "preprocessing": _options(config.preprocessing),
+        "postprocessing": _options(config.postprocessing),
         "error": _error(model, record),
     }
     if record.servable is not None:
@@ -89,7 +92,8 @@ def _describe_servable(servable: Servable) -> dict[str, Any]:
         "outputShape": _shapes(default.outputs),
         "inputs": _specs(default.inputs),
         "outputs": _specs(default.outputs),
-        "loadedAt": servable.loaded_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "loadedAt": _iso(servable.loaded_at),
+        "lastUsedAt": None if servable.last_used_at is None else _iso(servable.last_used_at),
         "warmupComplete": all(plan.warmed for plan in plans.values()),
         "runtime": loaded.runtime.name,
         "memoryBytes": loaded.memory_bytes,
@@ -145,6 +149,15 @@ def _describe_pace(pace: PaceReport) -> dict[str, Any]:
         "spread": round(pace.spread, 3),
         "callTimeMs": _milliseconds(pace.call_s),
     }
+
+
+def _options(table: Mapping[str, Any]) -> dict[str, Any]:
+    """A table of model.toml as a request would write it, so without the custom step, which none may name."""
+    return {key: value for key, value in table.items() if key != "entry_point"}
+
+
+def _iso(instant: datetime) -> str:
+    return instant.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _milliseconds(call_s: Mapping[int, float]) -> dict[str, float]:

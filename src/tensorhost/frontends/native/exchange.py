@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import gzip
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +28,7 @@ from tensorhost.telemetry import accept_request_id
 JSON = b"application/json"
 _WHOLE_RESPONSE = "tensorhost.whole_response"
 """What our own server offers beyond ASGI: the body may come with the start of the response, in one message."""
+_NOT_MODIFIED = 304
 _GZIP_LEVEL = 5
 _GZIP_OFF_LOOP_BYTES = 256 * 2**10
 _WBITS = {b"gzip": 31, b"x-gzip": 31, b"deflate": 15}
@@ -36,12 +38,13 @@ _MAX_GZIP_MEMBERS = 16
 
 @dataclass(slots=True)
 class Reply:
-    """Status, body and headers of a response."""
+    """Status, body and headers of a response; with ``chunks`` its body is those, as they come."""
 
     body: bytes
     status: int = 200
     content_type: bytes = JSON
     headers: Sequence[tuple[bytes, bytes]] = ()
+    chunks: AsyncGenerator[bytes] | None = None
 
 
 def json_reply(value: Any, status: int = 200) -> Reply:
@@ -65,10 +68,11 @@ def error_reply(error: TensorhostError, request_id: str) -> Reply:
 
 
 class Exchange:
-    """A request being answered."""
+    """A request being answered. ``subject`` is the model and version it names, as far as they have been read."""
 
     __slots__ = (
         "_receive",
+        "_scope",
         "_send",
         "_sends_whole",
         "_settings",
@@ -77,9 +81,11 @@ class Exchange:
         "path",
         "path_values",
         "request_id",
+        "subject",
     )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, settings: Settings) -> None:
+        self._scope = scope
         self._receive = receive
         self._send = send
         self._sends_whole = _WHOLE_RESPONSE in scope.get("extensions", ())
@@ -87,9 +93,16 @@ class Exchange:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.path_values: Mapping[str, str] = {}
+        self.subject: tuple[str | None, str | None] = (None, None)
         # The first of repeated headers counts; names arrive in lower case.
         self.headers: dict[bytes, bytes] = dict(reversed(scope["headers"]))
         self.request_id = accept_request_id(self.headers.get(b"x-request-id"))
+
+    @property
+    def query(self) -> bytes:
+        """What follows the path, without its question mark."""
+        query: bytes = self._scope.get("query_string", b"")
+        return query
 
     async def body(self) -> bytes:
         """The whole request body, decompressed.
@@ -136,6 +149,9 @@ class Exchange:
         headers = [(b"content-type", reply.content_type), (b"x-request-id", self.request_id.encode())]
         if reply.headers:
             headers += reply.headers
+        if reply.chunks is not None:
+            await self._send_chunks(reply, reply.chunks, headers)
+            return
         if len(body) >= self._settings.compress_min_bytes:
             headers.append((b"vary", b"accept-encoding"))
             if accepts_gzip(self.headers.get(b"accept-encoding", b"")):
@@ -144,7 +160,8 @@ class Exchange:
                     body = await asyncio.to_thread(gzip.compress, body, _GZIP_LEVEL, mtime=0)
                 else:
                     body = gzip.compress(body, _GZIP_LEVEL, mtime=0)
-        headers.append((b"content-length", b"%d" % len(body)))
+        if reply.status != _NOT_MODIFIED:  # whose length would be that of the body it leaves out
+            headers.append((b"content-length", b"%d" % len(body)))
         start = {"type": "http.response.start", "status": reply.status, "headers": headers}
         if self._sends_whole:
             start["body"] = body
@@ -152,6 +169,15 @@ class Exchange:
         else:
             await self._send(start)
             await self._send({"type": "http.response.body", "body": body})
+
+    async def _send_chunks(
+        self, reply: Reply, chunks: AsyncGenerator[bytes], headers: list[tuple[bytes, bytes]]
+    ) -> None:
+        async with aclosing(chunks):
+            await self._send({"type": "http.response.start", "status": reply.status, "headers": headers})
+            async for chunk in chunks:
+                await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await self._send({"type": "http.response.body", "body": b""})
 
     async def _rest_of_body(self, body: bytearray, limit: int) -> bytearray:
         while len(body) <= limit:

@@ -16,7 +16,7 @@ _KINDS = {
     dict: "an object",
     type(None): "null",
 }
-_LONGEST_TIMEOUT_MS = 24 * 3600 * 1000
+LONGEST_TIMEOUT_MS = 24 * 3600 * 1000
 
 
 def required_text(fields: Mapping[str, Any], key: str) -> str:
@@ -50,8 +50,8 @@ def optional_timeout_s(fields: Mapping[str, Any]) -> float | None:
     value = fields.get("timeoutMs")
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= _LONGEST_TIMEOUT_MS:
-        raise _wrong("timeoutMs", f"a number of milliseconds above 0 and up to {_LONGEST_TIMEOUT_MS}", value)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= LONGEST_TIMEOUT_MS:
+        raise _wrong("timeoutMs", f"a number of milliseconds above 0 and up to {LONGEST_TIMEOUT_MS}", value)
     return value / 1000
 
 

@@ -18,15 +18,16 @@ from tensorhost.frontends.native.statuses import error_object
 from tensorhost.inference import Admission, Call, InferenceEngine, as_tensorhost_error, code_of
 from tensorhost.settings import Settings
 from tensorhost.telemetry import get_logger
+from tensorhost.telemetry.traces import current_trace
 
-_PREDICT_FIELDS = frozenset(
+PREDICT_FIELDS = frozenset(
     {"modelName", "modelVersion", "signatureName", "preprocessing", "postprocessing", "timeoutMs"}
 )
-_BATCH_FIELDS = frozenset({"modelName", "modelVersion", "signatureName", "maxBatchSize", "timeoutMs"})
-_ITEM_FIELDS = frozenset({"preprocessing", "postprocessing"})
-_INPUTS = frozenset({"inputs"})
-_BATCH = frozenset({"batch"})
-_MAX_ITEMS = 100_000
+BATCH_FIELDS = frozenset({"modelName", "modelVersion", "signatureName", "maxBatchSize", "timeoutMs"})
+ITEM_FIELDS = frozenset({"preprocessing", "postprocessing"})
+INPUTS = frozenset({"inputs"})
+BATCH = frozenset({"batch"})
+MAX_ITEMS = 100_000
 _MAX_LOGGED_ITEMS = 100
 """Of one request's failed items; the others are logged as a number, or one request could fill the log."""
 _OFF_LOOP_BYTES = 256 * 2**10
@@ -57,7 +58,7 @@ class Predictions:
 
     async def predict(self, exchange: Exchange) -> Reply:
         """One request, one model call or a share of one."""
-        document, fields, is_large = await self._read(exchange, _PREDICT_FIELDS, _INPUTS)
+        document, fields, is_large = await self._read(exchange, PREDICT_FIELDS, INPUTS)
         target = fields["modelName"], fields.get("modelVersion"), self._engine.deadline(optional_timeout_s(fields))
         with self._engine.admit_at_once(*target) or await self._engine.admit(*target) as admission:
             call = self._engine.prepare(
@@ -79,14 +80,14 @@ class Predictions:
 
     async def batch_predict(self, exchange: Exchange) -> Reply:
         """Many items; each is answered, or told what is wrong with it, at its own place."""
-        document, fields, is_large = await self._read(exchange, _BATCH_FIELDS, _BATCH)
+        document, fields, is_large = await self._read(exchange, BATCH_FIELDS, BATCH)
         target = fields["modelName"], fields.get("modelVersion"), self._engine.deadline(optional_timeout_s(fields))
         with self._engine.admit_at_once(*target) or await self._engine.admit(*target) as admission:
             signature = optional_text(fields, "signatureName")
             most_rows = min(optional_count(fields, "maxBatchSize") or self._max_batch_size, self._max_batch_size)
             # A bad signature concerns every item, so it is the request's own error.
             self._engine.prepare(admission, signature)
-            items = document.items("batch", max_items=_MAX_ITEMS)
+            items = document.items("batch", max_items=MAX_ITEMS)
             prepared = (self._prepare_item(admission, item, signature, most_rows) for item in items)
             results = await self._run_items(admission, prepared, most_rows, exchange.request_id)
         answer = {"results": results, "modelVersion": admission.servable.id.version}
@@ -106,7 +107,7 @@ class Predictions:
                 document = JsonObject.parse(body, max_depth=self._max_depth)
             fields = document.fields(allowed, deferred=deferred)
             required_text(fields, "modelName")
-            optional_text(fields, "modelVersion")
+            exchange.subject = fields["modelName"], optional_text(fields, "modelVersion")
             optional_timeout_s(fields)
         except TensorhostError as error:
             self._engine.metrics.record_unattributed_error(error.code)
@@ -119,7 +120,7 @@ class Predictions:
         if isinstance(item, InvalidRequestError):
             return item
         try:
-            fields = item.fields(_ITEM_FIELDS, deferred=_INPUTS)
+            fields = item.fields(ITEM_FIELDS, deferred=INPUTS)
             call = self._engine.prepare(
                 admission, signature, fields.get("preprocessing"), fields.get("postprocessing"), most_rows
             )
@@ -165,6 +166,9 @@ def _item_error(
     admission: Admission, error: Exception, request_id: str, index: int, *, may_log: bool
 ) -> dict[str, Any]:
     admission.record_failure(code_of(error))
+    trace = current_trace()
+    if trace is not None:
+        trace.failed_items += 1
     known = as_tensorhost_error(error)
     if may_log:
         log.info(

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from tensorhost.core.errors import ModelFailedError, TensorhostError
 from tensorhost.runtimes.base import LoadOptions, Runtime
+from tensorhost.runtimes.cores import usable_cores
 from tensorhost.runtimes.tensorflow.errors import is_out_of_memory, load_error
 from tensorhost.runtimes.tensorflow.graph_freeze import FrozenGraph, import_frozen
 from tensorhost.runtimes.tensorflow.graph_rewrite import stop_fusing_in_calls
@@ -121,7 +122,7 @@ def _sessions(tf: Any, model: FrozenModel, options: LoadOptions, executor: str) 
     with session.graph.as_default():
         import_frozen(tf, model.graph)
     model.initialise(session)
-    if options.intra_op_threads == 0 and model.weights_bytes <= SEQUENTIAL_UP_TO_BYTES:
+    if options.intra_op_threads == 0 and usable_cores() > 1 and model.weights_bytes <= SEQUENTIAL_UP_TO_BYTES:
         sequential = _session(tf, replace(options, intra_op_threads=1), executor, session.graph, frugal=False)
         yield sequential
         model.initialise(sequential)

@@ -19,6 +19,7 @@ from typing import Any
 
 from tensorhost.core.errors import RuntimeMissingError
 from tensorhost.runtimes.base import LoadOptions
+from tensorhost.runtimes.cores import threads_within_quota
 from tensorhost.runtimes.noise import without_noise
 from tensorhost.runtimes.tensorflow.extensions import register_extensions
 
@@ -53,8 +54,8 @@ def _prepare_once(options: LoadOptions) -> None:
             return
         tf = _import_quietly()
         with contextlib.suppress(RuntimeError):  # the host program has used TensorFlow already: its pools stand
-            tf.config.threading.set_intra_op_parallelism_threads(options.intra_op_threads)
-            tf.config.threading.set_inter_op_parallelism_threads(options.inter_op_threads)
+            tf.config.threading.set_intra_op_parallelism_threads(threads_within_quota(options.intra_op_threads))
+            tf.config.threading.set_inter_op_parallelism_threads(threads_within_quota(options.inter_op_threads))
         # Functions, called only where no Session serves, come without our rewrite of the graphs that crash
         # TensorFlow 2.21; without this pass they do not crash. Sessions have their own configuration.
         tf.config.optimizer.set_experimental_options({"remapping": False})
@@ -93,8 +94,8 @@ def session_config(options: LoadOptions, executor: str, *, frugal: bool = False)
     """
     config_pb2 = importlib.import_module("tensorflow.core.protobuf.config_pb2")
     config = config_pb2.ConfigProto(
-        intra_op_parallelism_threads=options.intra_op_threads,
-        inter_op_parallelism_threads=options.inter_op_threads,
+        intra_op_parallelism_threads=threads_within_quota(options.intra_op_threads),
+        inter_op_parallelism_threads=threads_within_quota(options.inter_op_threads),
         allow_soft_placement=True,
     )
     config.experimental.executor_type = executor

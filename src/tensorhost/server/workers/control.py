@@ -84,6 +84,10 @@ class ControlCalls:
         if not failures:
             return None
         if len(failures) == len(outcomes):
+            if wish.action is Action.LABEL:
+                # A version that does not serve now must not have the label because it serves later.
+                for each in undo(wish, earlier, ()):
+                    self.journal.add(each)
             return next(iter(failures.values()))
         if wish.action is Action.UNLOAD:
             return await self._unloaded(failures)
@@ -91,7 +95,7 @@ class ControlCalls:
         for each in undo(wish, earlier, added):
             await self._restore(each)
         worker, failure = next(iter(failures.items()))
-        log.error("a load was taken back", model=wish.name, failed_on=sorted(failures), reason=failure.message)
+        log.error("a control call was taken back", model=wish.name, failed_on=sorted(failures), reason=failure.message)
         taken_back = "; what the others had loaded was unloaded again" if added else ""
         text = f"{failure.message[:_MOST_TEXT]} This happened on worker {worker} of {len(outcomes)}{taken_back}."
         return failure.model_copy(update={"message": text})

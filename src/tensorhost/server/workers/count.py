@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
-from pathlib import Path
 
 from tensorhost.core.errors import InvalidRequestError
 from tensorhost.models.repository import scan
+from tensorhost.runtimes.cores import usable_cores
 from tensorhost.settings import Settings
 from tensorhost.telemetry import available_memory_bytes
 
@@ -18,7 +17,6 @@ SUPPORTED = sys.platform == "linux"
 _SMALL_BYTES = 8 * 2**20
 _PROCESS_BYTES = 768 * 2**20
 _MOST = 8
-_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 def worker_count(settings: Settings) -> int:
@@ -47,17 +45,3 @@ def count_for(cores: int, model_bytes: list[int], available_bytes: int) -> int:
         return 1
     affordable = available_bytes // (_PROCESS_BYTES + 2 * sum(model_bytes))
     return max(min(cores, _MOST, affordable), 1)
-
-
-def usable_cores(quota: Path = _QUOTA) -> int:
-    """Cores that this process may use, a container's quota included.
-
-    Args:
-        quota: the control group's file with the quota and its period, in microseconds.
-    """
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    try:
-        allowed, period = quota.read_text(encoding="ascii").split()
-        return max(min(cores, round(int(allowed) / int(period))), 1)
-    except (OSError, ValueError):  # no such file, or "max": no quota
-        return cores

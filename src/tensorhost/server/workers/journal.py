@@ -8,10 +8,11 @@ grows with the versions there are, not with the calls.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from tensorhost.models.wishes import Action, Wish
 
-_Key = tuple[str, str | None]
+_Key = tuple[str, str | None, str | None]
 
 
 class Journal:
@@ -35,13 +36,16 @@ class Journal:
 
 
 def undo(wish: Wish, earlier: Sequence[Wish], added: Collection[str]) -> list[Wish]:
-    """What takes back a load that failed on some workers only.
+    """What takes back a load, or a label's move, that failed on some workers only.
 
     Args:
-        wish: the load.
+        wish: the load or the move.
         earlier: the journal before it.
         added: versions that serve on some worker and did not before.
     """
+    if wish.action is Action.LABEL:
+        before = [other for other in earlier if _about(other) == _about(wish)]
+        return before or [replace(wish, version=None)]
     same = [other for other in earlier if _about(other) == _about(wish) and other.source is not None]
     if wish.source is not None and same and not added:
         # Other files may have taken the place of those that served.
@@ -50,4 +54,6 @@ def undo(wish: Wish, earlier: Sequence[Wish], added: Collection[str]) -> list[Wi
 
 
 def _about(wish: Wish) -> _Key:
-    return wish.name, wish.version
+    if wish.action is Action.LABEL:
+        return wish.name, None, wish.label or ""
+    return wish.name, wish.version, None

@@ -37,6 +37,8 @@ from tensorhost.server.workers.messages import (
     Message,
     Readiness,
     Ready,
+    Recall,
+    Recalled,
     Release,
     Report,
     Reported,
@@ -46,6 +48,7 @@ from tensorhost.server.workers.messages import (
     read_by_worker,
 )
 from tensorhost.telemetry import get_logger
+from tensorhost.telemetry.history import Past
 from tensorhost.telemetry.server_view import ServerView
 from tensorhost.telemetry.view_message import ViewMessage
 
@@ -71,6 +74,7 @@ class Member:
         self._numbers = itertools.count()
         self._answers: dict[int, asyncio.Future[Answered]] = {}
         self._views: dict[int, asyncio.Future[Collected]] = {}
+        self._pasts: dict[int, asyncio.Future[Recalled]] = {}
         self._grants: dict[int, asyncio.Future[Granted]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -83,6 +87,16 @@ class Member:
     async def unload_model(self, name: str, version: str | None = None) -> None:
         """Have every worker unload it."""
         await self._ask(Wish(Action.UNLOAD, name, version))
+
+    async def label_version(self, name: str, label: str, version: str | None) -> None:
+        """Have every worker do it."""
+        await self._ask(Wish(Action.LABEL, name, version, label=label))
+
+    async def past(self, fine_after: int = -1, coarse_after: int = -1) -> Past:
+        """What happened lately in all workers together."""
+        number = next(self._numbers)
+        question = Recall(id=number, fine_after=fine_after, coarse_after=coarse_after)
+        return (await self._answer_to(question, self._pasts, number)).past()
 
     async def view(self) -> ServerView:
         """The metrics of all workers together."""
@@ -163,6 +177,8 @@ class Member:
                 _settle(self._answers, message.id, message)
             case Collected():
                 _settle(self._views, message.id, message)
+            case Recalled():
+                _settle(self._pasts, message.id, message)
             case Granted():
                 _settle(self._grants, message.id, message)
             case Stop():

@@ -16,16 +16,19 @@ from tensorhost.models.probe_messages import Failed
 from tensorhost.models.wishes import Action, Wish
 from tensorhost.server.workers.claims import ClaimKind
 from tensorhost.settings import Settings
-from tensorhost.telemetry.view_message import ViewMessage
+from tensorhost.telemetry.history import Past, Sample
+from tensorhost.telemetry.view_message import ErrorMessage, ViewMessage
 
 MAX_LINE_BYTES = 64 * 2**20
 """Longest message: the metrics of a thousand versions make some megabytes."""
 
 _MAX_TEXT = 8192
 _MAX_SETTINGS = 2**20
+_MAX_SAMPLE = 2**20
 
 _Id = Annotated[int, Field(ge=0, lt=2**62)]
 _Text = Annotated[str, Field(max_length=_MAX_TEXT)]
+_SampleText = Annotated[str, Field(max_length=_MAX_SAMPLE)]
 _M = TypeVar("_M")
 
 
@@ -46,16 +49,18 @@ class WishMessage(Message):
     name: _Text
     version: _Text | None = None
     source: _Text | None = None
+    label: _Text | None = None
 
     @classmethod
     def of(cls, wish: Wish) -> Self:
         """The message about ``wish``."""
         source = None if wish.source is None else str(wish.source)
-        return cls(action=wish.action, name=wish.name, version=wish.version, source=source)
+        return cls(action=wish.action, name=wish.name, version=wish.version, source=source, label=wish.label)
 
     def wish(self) -> Wish:
         """The wish that was sent."""
-        return Wish(self.action, self.name, self.version, None if self.source is None else Path(self.source))
+        source = None if self.source is None else Path(self.source)
+        return Wish(self.action, self.name, self.version, source, self.label)
 
 
 # -- to a worker ---------------------------------------------------------------------------------------------------
@@ -126,6 +131,50 @@ class Collected(Message):
     view: ViewMessage
 
 
+class SampleMessage(Message):
+    """A ``Sample`` that can be sent."""
+
+    sequence: _Id
+    json_text: _SampleText
+
+    @classmethod
+    def of(cls, sample: Sample) -> Self:
+        """The message about ``sample``."""
+        return cls(sequence=sample.sequence, json_text=sample.json.decode())
+
+    def sample(self) -> Sample:
+        """The sample that was sent."""
+        return Sample(self.sequence, self.json_text.encode())
+
+
+class Recalled(Message):
+    """What happened lately in the whole server; answers ``Recall``."""
+
+    type: Literal["recalled"] = "recalled"
+    id: _Id
+    fine: tuple[SampleMessage, ...]
+    coarse: tuple[SampleMessage, ...]
+    errors: tuple[ErrorMessage, ...]
+
+    @classmethod
+    def of(cls, number: int, past: Past) -> Self:
+        """The message about ``past``."""
+        return cls(
+            id=number,
+            fine=tuple(map(SampleMessage.of, past.fine)),
+            coarse=tuple(map(SampleMessage.of, past.coarse)),
+            errors=tuple(map(ErrorMessage.of, past.errors)),
+        )
+
+    def past(self) -> Past:
+        """What was sent."""
+        return Past(
+            tuple(each.sample() for each in self.fine),
+            tuple(each.sample() for each in self.coarse),
+            tuple(each.error() for each in self.errors),
+        )
+
+
 class Granted(Message):
     """A claim is granted."""
 
@@ -139,7 +188,7 @@ class Stop(Message):
     type: Literal["stop"] = "stop"
 
 
-ToWorker = Accept | Readiness | CarryOut | Report | Answered | Collected | Granted | Stop
+ToWorker = Accept | Readiness | CarryOut | Report | Answered | Collected | Recalled | Granted | Stop
 
 # -- to the supervisor ---------------------------------------------------------------------------------------------
 
@@ -182,6 +231,15 @@ class Collect(Message):
     id: _Id
 
 
+class Recall(Message):
+    """Somebody watches the server; to be answered by ``Recalled`` with the samples above these numbers."""
+
+    type: Literal["recall"] = "recall"
+    id: _Id
+    fine_after: Annotated[int, Field(ge=-1)] = -1
+    coarse_after: Annotated[int, Field(ge=-1)] = -1
+
+
 class Reported(Message):
     """The metrics of this worker; answers ``Report``."""
 
@@ -205,7 +263,7 @@ class Release(Message):
     id: _Id
 
 
-ToSupervisor = Hello | Ready | Done | Ask | Collect | Reported | Claim | Release
+ToSupervisor = Hello | Ready | Done | Ask | Collect | Recall | Reported | Claim | Release
 
 
 class Reader(Generic[_M]):

@@ -20,6 +20,7 @@ from tensorhost.core.errors import InternalError
 from tensorhost.core.version import __version__
 from tensorhost.server.http import base_url
 from tensorhost.server.listener import listen_together
+from tensorhost.server.sampling import sample
 from tensorhost.server.stop import hung_stop_s, stop_on_signal
 from tensorhost.server.tls import tls_context
 from tensorhost.server.workers.claims import ClaimId, Claims
@@ -38,6 +39,8 @@ from tensorhost.server.workers.messages import (
     Hello,
     Readiness,
     Ready,
+    Recall,
+    Recalled,
     Release,
     Reported,
     Stop,
@@ -48,6 +51,7 @@ from tensorhost.server.workers.shares import scratch_folder, worker_settings
 from tensorhost.server.workers.slots import Phase, Slot, assign, is_hopeless, is_ready
 from tensorhost.settings import Settings
 from tensorhost.telemetry import get_logger
+from tensorhost.telemetry.history import History
 from tensorhost.telemetry.view_message import ViewMessage
 
 log = get_logger(__name__)
@@ -70,6 +74,7 @@ class Supervisor:
         self._listeners: list[list[socket.socket]] = []
         self._control = ControlCalls(self._workers)
         self._figures = Figures(self._slots, self._workers)
+        self._history = History()
         self._claims = Claims(settings.load_threads)
         self._accepting: dict[int, frozenset[int]] = {}
         self._stop = asyncio.Event()
@@ -108,6 +113,8 @@ class Supervisor:
                     self._tasks.create_task(self._stop_when_told(), name="stop workers")
                     for index in range(count):
                         self._tasks.create_task(self._keep(index), name=f"worker {index}")
+                    if self._settings.dashboard:
+                        self._tasks.create_task(self._sample(), name="sample metrics")
         finally:
             for worker in self._workers.values():
                 worker.kill()
@@ -181,6 +188,14 @@ class Supervisor:
         # Closed by the workers only, from now on: each when it has taken the last connection from it.
         self._close_listeners()
 
+    async def _sample(self) -> None:
+        """Take samples until told to stop."""
+        sampling = asyncio.create_task(sample(self._history, self._figures.collect))
+        try:
+            await self._stop.wait()
+        finally:
+            sampling.cancel()
+
     async def _told_to_stop_within(self, timeout_s: float) -> bool:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
@@ -211,6 +226,9 @@ class Supervisor:
                 self._control.done(index, message)
             case Collect():
                 self._tasks.create_task(self._answer_collect(worker, message), name="collect metrics")
+            case Recall():
+                past = self._history.past(message.fine_after, message.coarse_after)
+                worker.send(Recalled.of(message.id, past))
             case Reported():
                 self._figures.reported(index, message)
             case Claim():

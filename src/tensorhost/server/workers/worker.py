@@ -35,6 +35,7 @@ async def _serve(settings: Settings, begin: Begin, line: socket.socket, listener
         wishes=tuple(each.wish() for each in begin.wishes),
         listeners=listeners,
         stop=member.stop,
+        worker=begin.worker,
     )
     try:
         return await serve_models(settings, part)

@@ -14,6 +14,8 @@ OPEN = {
     ("GET", "/models"),
     ("GET", "/models/one"),
     ("GET", "/models/one/versions/one"),
+    ("GET", "/openapi.json"),
+    ("GET", "/docs"),
     ("POST", "/predict"),
     ("POST", "/batch-predict"),
 }
@@ -26,7 +28,7 @@ def every_route(app):
     """Method and an example path of each route, HEAD left out."""
     routes = [("POST", path) for path in app._inference]
     for route in app._routes:
-        path = re.sub(r"\(\?P<\w+>[^)]*\)", "one", route.pattern.pattern).strip("^$")
+        path = re.sub(r"\(\?P<\w+>[^)]*\)", "one", route.pattern.pattern).strip("^$").replace(r"\.", ".")
         assert route.pattern.fullmatch(path)
         routes += [(method, path) for method in route.methods if method != "HEAD"]
     return routes

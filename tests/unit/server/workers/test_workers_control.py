@@ -146,3 +146,45 @@ async def test_too_many_calls_are_refused():
     call = group.ask(LOAD)
     await group.answer(0)
     assert await call is None
+
+
+MOVE = Wish(Action.LABEL, "m", "2", label="stable")
+EARLIER = Wish(Action.LABEL, "m", "1", label="stable")
+TAKE_BACK = Wish(Action.LABEL, "m", None, label="stable")
+NOT_READY = Failed.of(ModelFailedError("It does not serve."))
+
+
+async def test_a_label_that_only_some_could_move_goes_back_to_where_it_was():
+    group = Group()
+    call = group.ask(EARLIER)
+    await group.answer(0)
+    await group.answer(1)
+    await call
+    call = group.ask(MOVE)
+    await group.answer(0)
+    await group.answer(1, NOT_READY)
+    await group.answer(0)
+    await group.answer(1)
+    assert (await call).message.startswith("It does not serve.")
+    assert group.wishes(0) == group.wishes(1) == [EARLIER, MOVE, EARLIER]
+    assert group.calls.journal.wishes() == (EARLIER,)
+    assert not any(worker.killed for worker in group.workers.values())
+
+
+async def test_a_label_that_none_could_move_is_not_moved_by_a_later_worker_either():
+    group = Group()
+    call = group.ask(MOVE)
+    await group.answer(0, NOT_READY)
+    await group.answer(1, NOT_READY)
+    assert (await call).message == "It does not serve."
+    assert group.wishes(0) == [MOVE]
+    assert group.calls.journal.wishes() == (TAKE_BACK,)
+
+
+async def test_wishes_about_labels_and_about_versions_do_not_replace_one_another():
+    group = Group(1)
+    for wish in (LOAD, EARLIER, Wish(Action.LABEL, "m", "1", label="canary"), MOVE):
+        call = group.ask(wish)
+        await group.answer(0)
+        await call
+    assert group.calls.journal.wishes() == (LOAD, Wish(Action.LABEL, "m", "1", label="canary"), MOVE)

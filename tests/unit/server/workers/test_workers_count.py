@@ -4,7 +4,7 @@ import pytest
 
 from tensorhost.core.errors import InvalidRequestError
 from tensorhost.server.workers import count
-from tensorhost.server.workers.count import count_for, usable_cores, worker_count
+from tensorhost.server.workers.count import count_for, worker_count
 from tensorhost.settings import Settings
 
 GIB, MIB = 2**30, 2**20
@@ -24,18 +24,6 @@ GIB, MIB = 2**30, 2**20
 )
 def test_auto_is_a_worker_per_core_for_small_models_as_far_as_memory_allows(cores, sizes, available, expected):
     assert count_for(cores, sizes, available) == expected
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [("50000 100000", 1), ("100000 100000", 1), ("max 100000", None), ("", None), ("nonsense", None)],
-)
-def test_a_quota_counts(tmp_path, text, expected):
-    quota = tmp_path / "cpu.max"
-    everything = usable_cores(tmp_path / "none")
-    assert everything >= 1
-    quota.write_text(text)
-    assert usable_cores(quota) == (expected or everything)
 
 
 def test_a_number_is_that_number_and_auto_looks_at_the_models(tmp_path, monkeypatch):
