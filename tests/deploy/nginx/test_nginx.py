@@ -21,6 +21,8 @@ from tensorhost.settings import Settings
 
 TIMEOUT_S = 60
 MIB = 2**20
+# Quick to start: what loading tries out first is tested elsewhere.
+QUICK = {"TENSORHOST_PROBE": "false", "WARMUP_ITERATIONS": "1", "LOG_LEVEL": "info"}
 DIGIT = samples()["digits"][0]
 REQUEST = {"modelName": "digits", "inputs": [DIGIT["input"]]}
 
@@ -39,7 +41,7 @@ def certificate(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def tensorhost(models):
-    with RunningServer(models, TENSORHOST_DRAIN_WINDOW_S="0", LOG_LEVEL="info") as running:
+    with RunningServer(models, TENSORHOST_DRAIN_WINDOW_S="0", **QUICK) as running:
         running.wait_for("ready")
         yield running
         assert running.stop() == 0
@@ -302,7 +304,7 @@ def test_a_slow_client_does_not_keep_the_server_waiting(certificate, tmp_path):
 class Load:
     """Clients that predict without pause, each on a connection of its own; ``statuses`` is what they saw."""
 
-    def __init__(self, port, certificate, clients=4) -> None:
+    def __init__(self, port, certificate, clients=2) -> None:
         self.statuses: Counter[int] = Counter()
         self._over = threading.Event()
         self._news = threading.Condition()
@@ -337,10 +339,11 @@ class Load:
         connection.close()
 
 
+@pytest.mark.timeout(300)  # three servers start, one of them under load
 def test_stopping_and_starting_one_of_two_servers_is_not_noticed(tensorhost, models, certificate, tmp_path):
     port, other_port = free_ports(2)
     changes = shipped_changes(port, certificate, [other_port, tensorhost.port])
-    served = {"TENSORHOST_DRAIN_WINDOW_S": "0.5"}
+    served = QUICK | {"TENSORHOST_DRAIN_WINDOW_S": "0.5"}
     with Nginx(tmp_path, changes), RunningServer(models, port=other_port, **served) as old:
         old.wait_for("ready")
         with Load(port, certificate) as load:
