@@ -14,8 +14,8 @@ from tests.integration.native_server import RunningServer
 from tensorhost.demo import demo_models_path, samples
 
 BIN = Path(sys.executable).parent
-# Ports and folders of a test; a drain window that nobody needs.
-HERE = {"HOST": "127.0.0.1", "PORT": "0", "TENSORHOST_DRAIN_WINDOW_S": "0"}
+# A port of the test; a drain window and a trial that nobody needs.
+HERE = {"HOST": "127.0.0.1", "PORT": "0", "TENSORHOST_DRAIN_WINDOW_S": "0", "TENSORHOST_PROBE": "false"}
 
 
 class KServePod(RunningServer):
