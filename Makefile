@@ -39,7 +39,8 @@ test: $(STAMP) ## Run the tests (PYTEST_ARGS are passed on)
 test-browser: $(STAMP) ## Run the dashboard's tests in Chromium (needs chromium)
 	@$(BIN)/python -m pytest tests/browser $(PYTEST_ARGS)
 
-test-deploy: $(STAMP) ## Run the tests of deploy/ (needs prometheus, nginx)
+test-deploy: $(STAMP) ## Run the tests of deploy/ (needs prometheus, nginx, systemd)
+	@$(BIN)/python scripts/deploy_tools.py
 	@$(BIN)/python -m pytest tests/deploy $(PYTEST_ARGS)
 
 image: ## Build the images tensorhost:latest and tensorhost:slim with docker, podman or buildah
@@ -58,6 +59,7 @@ check: $(STAMP) ## Check format, lint, types, import contracts, generated docs, 
 	$(BIN)/python scripts/cli_reference.py --check
 	$(BIN)/python scripts/error_reference.py --check
 	$(BIN)/python scripts/model_toml_reference.py --check
+	$(BIN)/python scripts/chart_schema.py --check
 	$(BIN)/python scripts/benchmark_page.py --check
 	$(BIN)/python scripts/hot_path_page.py --check
 	$(BIN)/python scripts/tracing_costs.py --check
@@ -69,8 +71,9 @@ format: $(STAMP) ## Format the code and fix what the linter can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-settings: $(STAMP) ## Write docs/settings.md from the settings
+settings: $(STAMP) ## Write docs/settings.md and the schema of the chart from the settings
 	$(BIN)/python scripts/settings_reference.py
+	$(BIN)/python scripts/chart_schema.py
 
 reference: settings ## Write the other pages and tables that come from the code: metrics, commands, errors, model.toml
 	$(BIN)/python scripts/metrics_reference.py

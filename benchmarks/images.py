@@ -148,8 +148,9 @@ def measure(containers: Containers, served: dict[str, Path], rounds: int) -> lis
 def table(saved: dict[str, Any]) -> str:
     """The figures as docs/container.md shows them."""
     where = f"{saved['date']}, {saved['machine']['cpu']}, {saved['machine']['cores']} cores, {saved['engine']}"
+    rounds = "One round" if saved["rounds"] == 1 else f"Medians of {saved['rounds']} rounds"
     lines = [
-        f"{where}, load average before that {saved['load_average']}. Medians of {saved['rounds']} rounds.",
+        f"{where}, load average before that {saved['load_average']}. {rounds}.",
         "",
         "| Image | MB on disk | MB compressed |",
         "|---|--:|--:|",

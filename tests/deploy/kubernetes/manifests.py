@@ -82,7 +82,7 @@ def server(manifests: list[Manifest]) -> Manifest:
 
 
 def environment(manifests: list[Manifest]) -> dict[str, str]:
-    """The server's variables: of the ConfigMap, and those of its own, with the places they come from in angle brackets."""
+    """The server's variables: of the ConfigMap, and its own; in angle brackets where the value comes from elsewhere."""
     variables: dict[str, str] = dict(find(manifests, "ConfigMap")["data"])
     for variable in server(manifests).get("env", ()):
         variables[variable["name"]] = variable.get("value") or f"<{next(iter(variable['valueFrom']))}>"

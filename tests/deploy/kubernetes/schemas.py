@@ -98,7 +98,7 @@ def _check_in_a_pod(value: dict[str, Any], kind: str) -> None:
 
 @cache
 def _kserve_type(kind: str) -> tuple[dict[str, str], dict[str, str], set[str]]:
-    """Types and keys by Python name, and the names that are required, read from the generated class without running it."""
+    """Types and keys by Python name, and the names that are required, read from the class without running it."""
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", kind).lower()
     source = (KSERVE_TYPES / f"{words}.py").read_text(encoding="utf-8")
     (definition,) = (node for node in ast.parse(source).body if isinstance(node, ast.ClassDef))
@@ -107,9 +107,7 @@ def _kserve_type(kind: str) -> tuple[dict[str, str], dict[str, str], set[str]]:
         for node in definition.body
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and isinstance(node.value, ast.Dict)
     }
-    (constructor,) = (
-        node for node in definition.body if isinstance(node, ast.FunctionDef) and node.name == "__init__"
-    )
+    (constructor,) = (node for node in definition.body if isinstance(node, ast.FunctionDef) and node.name == "__init__")
     # What may be missing is set under a condition; what is required, at once.
     required = {
         node.targets[0].attr

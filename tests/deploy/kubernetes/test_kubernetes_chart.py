@@ -5,7 +5,10 @@ from __future__ import annotations
 import copy
 
 import pytest
-from manifests import EVERYTHING, IN_A_SERVICE, OVERLAYS, charted, find, kinds, kustomized, pod, server
+import yaml
+from manifests import CHART, EVERYTHING, IN_A_SERVICE, OVERLAYS, charted, find, kinds, kustomized, pod, server
+
+from tensorhost.core.version import __version__
 
 ALWAYS = {"ServiceAccount", "ConfigMap", "Service", "Deployment", "PodDisruptionBudget", "Pod"}
 
@@ -19,7 +22,9 @@ def _essence(manifests):
         metadata = manifest.pop("metadata")
         assert metadata["labels"]["app.kubernetes.io/name"] == "tensorhost"
         assert metadata["labels"]["app.kubernetes.io/instance"] == "tensorhost"
-        essence[manifest["kind"]] = manifest | {"name": metadata["name"].rpartition("-settings-")[0] or metadata["name"]}
+        essence[manifest["kind"]] = manifest | {
+            "name": metadata["name"].rpartition("-settings-")[0] or metadata["name"]
+        }
     template = essence["Deployment"]["spec"]["template"]
     template["metadata"]["annotations"].pop("checksum/settings", None)
     (container,) = template["spec"]["containers"]
@@ -59,6 +64,13 @@ def test_a_part_is_there_when_asked_for(values, kind):
 def test_a_part_is_gone_when_turned_off(value, kind):
     assert kinds(charted()) == ALWAYS
     assert kinds(charted({value: False})) == ALWAYS - {kind}
+
+
+def test_the_chart_installs_this_version():
+    assert yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"] == __version__
+    assert server(charted())["image"] == f"tensorhost:{__version__}"
+    digest = "sha256:" + "a" * 64
+    assert server(charted({"image.digest": digest}))["image"] == f"tensorhost@{digest}"
 
 
 def test_the_autoscaler_alone_owns_the_number_of_pods():

@@ -9,24 +9,26 @@ from pathlib import Path
 import pytest
 import yaml
 from manifests import KUSTOMIZE, OVERLAYS, environment, kustomized, server
-
-from tensorhost.demo import demo_models_path, samples
 from tests.integration.native_server import RunningServer
 
+from tensorhost.demo import demo_models_path, samples
+
 BIN = Path(sys.executable).parent
-# Ports and folders of a test; a drain window that nobody needs.
-HERE = {"HOST": "127.0.0.1", "PORT": "0", "TENSORHOST_DRAIN_WINDOW_S": "0"}
+# A port of the test; a drain window and a trial that nobody needs.
+HERE = {"HOST": "127.0.0.1", "PORT": "0", "TENSORHOST_DRAIN_WINDOW_S": "0", "TENSORHOST_PROBE": "false"}
 
 
 class KServePod(RunningServer):
-    """The container as KServe starts it: the name filled in, a model's files where its storage initializer puts them."""
+    """The container as KServe starts it: the name filled in, a model where its storage initializer puts it."""
 
     def __init__(self, name: str, files: Path, folder: Path) -> None:
         runtime = yaml.safe_load((KUSTOMIZE / "kserve" / "serving-runtime.yaml").read_text())
         (container,) = runtime["spec"]["containers"]
         self._files, self._folder = files, folder
         self._container = container
-        variables = {entry["name"]: entry["value"].replace("{{.Name}}", name) for entry in container["env"]}
+        variables = {
+            entry["name"]: entry["value"].replace("{{.Name}}", name) for entry in container["env"] if "value" in entry
+        }
         here = HERE | {"TENSORHOST_CACHE_DIR": str(folder / "cache"), "PATH": f"{BIN}:{os.environ['PATH']}"}
         super().__init__(**variables | here)
 
@@ -66,9 +68,7 @@ def test_a_pod_is_alive_before_it_is_ready_and_ready_when_its_models_serve(tmp_p
         "TENSORHOST_INTRA_OP_THREADS": container["resources"]["requests"]["cpu"],
         "TENSORHOST_ADMIN_TOKEN": "of the secret",
     }
-    probes = {
-        name: container[name]["httpGet"]["path"] for name in ("startupProbe", "readinessProbe", "livenessProbe")
-    }
+    probes = {name: container[name]["httpGet"]["path"] for name in ("startupProbe", "readinessProbe", "livenessProbe")}
     with RunningServer(**variables | HERE) as running:
         running.wait_for("listening")
         assert running.get(probes["startupProbe"]).status == 200

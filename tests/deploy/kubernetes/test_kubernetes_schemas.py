@@ -99,7 +99,9 @@ def test_models_in_an_image_volume_are_valid_where_kubernetes_has_them(tmp_path)
     for manifests in (charted({"models.source": "image"}), kustomized(tmp_path)):
         for manifest in manifests:
             check(manifest, "1.35")
-        volumes = {volume["name"]: volume for volume in find(manifests, "Deployment")["spec"]["template"]["spec"]["volumes"]}
+        volumes = {
+            volume["name"]: volume for volume in find(manifests, "Deployment")["spec"]["template"]["spec"]["volumes"]
+        }
         assert set(volumes["models"]) == {"name", "image"}
 
 

@@ -6,6 +6,7 @@ import json
 
 import pytest
 import yaml
+from chart_schema import LEFT_OUT
 from manifests import (
     CHART,
     EVERYTHING,
@@ -28,11 +29,6 @@ from tensorhost.server.stop import hung_stop_s
 from tensorhost.settings import Settings, environment_variable, setting_fields
 from tensorhost.telemetry import MetricsCollector, definitions
 
-NOT_IN_THE_CHART = {
-    "host", "port", "model_path", "cache_dir",  # the chart's own
-    "admin_token",  # a Secret
-    "tls_client_ca",  # probes have no certificate to show
-}  # fmt: skip
 SPARE_S = 5
 """Between the end of a stop that hangs and the kill."""
 
@@ -134,7 +130,7 @@ def test_monitors_and_autoscalers_name_what_exists(routes):
 
 def test_the_chart_takes_every_setting_by_its_own_name():
     schema = json.loads((CHART / "values.schema.json").read_text())["properties"]["settings"]["properties"]
-    assert set(schema) == set(setting_fields()) - NOT_IN_THE_CHART
+    assert set(schema) == set(setting_fields()) - LEFT_OUT
     for field, described in schema.items():
         assert described["description"] == setting_fields()[field].description
 
@@ -142,7 +138,7 @@ def test_the_chart_takes_every_setting_by_its_own_name():
 def test_every_setting_of_the_chart_arrives_as_its_variable():
     values = {
         field: value
-        for field, value in Settings().model_dump(mode="json", exclude=NOT_IN_THE_CHART).items()
+        for field, value in Settings().model_dump(mode="json", exclude=LEFT_OUT).items()
         if value is not None and value != []
     } | {"max_body_bytes": 33554432, "workers": "auto", "target_latency_ms": 12.5, "probe_memory": "1GiB"}
     manifests = charted({f"settings.{field}": value for field, value in values.items()})

@@ -1,4 +1,4 @@
-"""nginx with the files of deploy/nginx, as a process: addresses and folders are a test's, all else is as it is shipped."""
+"""nginx with the files of deploy/nginx, as a process: addresses and folders are a test's, all else is as shipped."""
 
 from __future__ import annotations
 

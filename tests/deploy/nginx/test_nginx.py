@@ -12,15 +12,17 @@ from collections import Counter
 import pytest
 from certificates import write_certificate
 from nginx_process import SHIPPED, Nginx, free_ports
+from tests.integration.native_server import RunningServer, exchange
 from upstreams import Upstream, answer
 
 from tensorhost.client import Client
 from tensorhost.demo import demo_models_path, samples
 from tensorhost.settings import Settings
-from tests.integration.native_server import RunningServer, exchange
 
 TIMEOUT_S = 60
 MIB = 2**20
+# Quick to start: what loading tries out first is tested elsewhere.
+QUICK = {"TENSORHOST_PROBE": "false", "WARMUP_ITERATIONS": "1", "LOG_LEVEL": "info"}
 DIGIT = samples()["digits"][0]
 REQUEST = {"modelName": "digits", "inputs": [DIGIT["input"]]}
 
@@ -39,7 +41,7 @@ def certificate(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def tensorhost(models):
-    with RunningServer(models, TENSORHOST_DRAIN_WINDOW_S="0", LOG_LEVEL="info") as running:
+    with RunningServer(models, TENSORHOST_DRAIN_WINDOW_S="0", **QUICK) as running:
         running.wait_for("ready")
         yield running
         assert running.stop() == 0
@@ -138,7 +140,7 @@ def test_answers_are_compressed_by_tensorhost_once(ask):
     assert json.loads(gzip.decompress(packed.body))["predictions"] == plain.json["predictions"]
 
 
-@pytest.mark.parametrize("call", ["load", "unload"])
+@pytest.mark.parametrize("call", ["load", "unload", "labels"])
 def test_control_routes_are_closed(ask, call):
     answered = ask("POST", f"/models/digits/{call}", {})
     assert answered.status == 403
@@ -272,6 +274,16 @@ def test_events_are_passed_on_as_they_come(certificate, tmp_path):
         connection.close()
 
 
+def test_the_dashboards_events_come_through(proxied, certificate):
+    connection = connect(proxied[0], certificate)
+    connection.request("GET", "/dashboard/events")
+    response = connection.getresponse()
+    assert response.status == 200
+    assert response.getheader("content-type").startswith("text/event-stream")
+    assert response.readline()
+    connection.close()
+
+
 def test_a_slow_client_does_not_keep_the_server_waiting(certificate, tmp_path):
     upstreams, port, nginx = with_upstreams([accept], certificate, tmp_path)
     with upstreams[0], nginx:
@@ -290,9 +302,9 @@ def test_a_slow_client_does_not_keep_the_server_waiting(certificate, tmp_path):
 
 
 class Load:
-    """Clients that predict without pause through nginx, each on a connection of its own; ``statuses`` is what they saw."""
+    """Clients that predict without pause, each on a connection of its own; ``statuses`` is what they saw."""
 
-    def __init__(self, port, certificate, clients=4) -> None:
+    def __init__(self, port, certificate, clients=2) -> None:
         self.statuses: Counter[int] = Counter()
         self._over = threading.Event()
         self._news = threading.Condition()
@@ -327,10 +339,11 @@ class Load:
         connection.close()
 
 
+@pytest.mark.timeout(300)  # three servers start, one of them under load
 def test_stopping_and_starting_one_of_two_servers_is_not_noticed(tensorhost, models, certificate, tmp_path):
     port, other_port = free_ports(2)
     changes = shipped_changes(port, certificate, [other_port, tensorhost.port])
-    served = {"TENSORHOST_DRAIN_WINDOW_S": "0.5"}
+    served = QUICK | {"TENSORHOST_DRAIN_WINDOW_S": "0.5"}
     with Nginx(tmp_path, changes), RunningServer(models, port=other_port, **served) as old:
         old.wait_for("ready")
         with Load(port, certificate) as load:

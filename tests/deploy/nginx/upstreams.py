@@ -20,12 +20,13 @@ class Upstream:
         class Answer(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
-            def _answer(self) -> None:
+            def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers.get("content-length", 0)))
                 requests.append(self.path)
                 handle(self, body)
 
-            do_GET = do_POST = _answer
+            def do_GET(self) -> None:
+                self.do_POST()
 
             def log_message(self, *_arguments: object) -> None:
                 pass
@@ -52,7 +53,11 @@ def answer(
 ) -> None:
     """A whole answer."""
     request.send_response(status)
-    for name, value in {"Content-Type": "application/json", "Content-Length": str(len(body)), **(headers or {})}.items():
+    for name, value in {
+        "Content-Type": "application/json",
+        "Content-Length": str(len(body)),
+        **(headers or {}),
+    }.items():
         request.send_header(name, value)
     request.end_headers()
     request.wfile.write(body)
