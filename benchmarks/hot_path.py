@@ -24,7 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.counted:
         name, folder = arguments.counted
-        uvloop.run(answer_counted(Load(CASES[name]), CASES[name], Path(folder)))
+        uvloop.run(answer_counted(lambda: Load(CASES[name]), CASES[name], Path(folder)))
         return
     models = ensure(("tiny", "mlp"), arguments.cache / "models")
     cases = {}
@@ -134,8 +134,9 @@ def count_instructions(name: str, module: str = "benchmarks.hot_path", options: 
     }
 
 
-async def answer_counted(requests: Load, case: Case, folder: Path) -> None:
+async def answer_counted(make_load: Callable[[], Load], case: Case, folder: Path) -> None:
     """In the child: warm up, wait to be counted, answer, and wait until the counting is over."""
+    requests = make_load()
     await requests.run(max(case.counted_requests // 10, 2))
     (folder / "ready").touch()
     while not (folder / "go").exists():  # noqa: ASYNC110 - another process says so

@@ -53,7 +53,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.counted:
         name, folder = arguments.counted
-        uvloop.run(_count(name, arguments.kind, Path(folder)))
+        uvloop.run(answer_counted(lambda: _load(name, arguments.kind), CASES[name], Path(folder)))
         return
     kinds: dict[str, dict[str, Any]] = {}
     for kind in KINDS:
@@ -75,10 +75,6 @@ def _trace() -> Callable[[Any], Any]:
     processor = BatchSpanProcessor(_Dropped(), max_queue_size=2**20)
     tracing = Tracing(processor, Resource.create({}))
     return functools.partial(wrap_tracing, tracing=tracing, paths={"/predict"})
-
-
-async def _count(name: str, kind: str, folder: Path) -> None:
-    await answer_counted(_load(name, kind), CASES[name], folder)
 
 
 async def _time(name: str, kind: str) -> float:
