@@ -128,6 +128,12 @@ def test_every_chart_says_in_words_what_it_shows(visitor):
         expect(summary).to_have_text(re.compile(r"From \d\d:\d\d:\d\d to \d\d:\d\d:\d\d\. "))
 
 
+def test_the_page_of_the_api_is_a_link_away(visitor):
+    page = visitor.open()
+    visitor.go("API")
+    expect(page).to_have_url(f"{visitor.url}/docs")
+
+
 def test_only_browsers_get_the_page(server):
     assert server.get("/", Accept="*/*").headers["content-type"] == "application/json"
     page = server.get("/", Accept="text/html,application/xhtml+xml,*/*;q=0.8")
