@@ -55,11 +55,11 @@ check: $(STAMP) ## Check format, lint, types, import contracts, generated docs, 
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/settings_reference.py --check
-	$(BIN)/python scripts/chart_schema.py --check
 	$(BIN)/python scripts/metrics_reference.py --check
 	$(BIN)/python scripts/cli_reference.py --check
 	$(BIN)/python scripts/error_reference.py --check
 	$(BIN)/python scripts/model_toml_reference.py --check
+	$(BIN)/python scripts/chart_schema.py --check
 	$(BIN)/python scripts/benchmark_page.py --check
 	$(BIN)/python scripts/hot_path_page.py --check
 	$(BIN)/python scripts/tracing_costs.py --check

@@ -34,6 +34,7 @@ suppress_warnings = ["misc.highlighting_failure"]  # excerpts of JSON have an el
 
 myst_heading_anchors = 4
 myst_enable_extensions = ["colon_fence"]
+napoleon_custom_sections = [("Keys", "params_style")]  # of a typed dict
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_class_signature = "mixed"

@@ -12,7 +12,6 @@ RESULT = ROOT / "benchmarks" / "results" / "tracing.json"
 TARGET = ROOT / "docs" / "tracing.md"
 _BEGIN = "<!-- Written by scripts/tracing_costs.py from benchmarks/results/tracing.json: -->\n"
 _END = "<!-- end of the written part -->\n"
-_CONNECTIONS = {"tiny": 1, "tiny32": 32}
 
 
 def render(page: str, saved: dict[str, Any]) -> str:
@@ -29,16 +28,15 @@ def render(page: str, saved: dict[str, Any]) -> str:
 
 def _table(saved: dict[str, Any]) -> str:
     lines = [
-        "| connections | tracing | instructions | more than off | processor time, µs |",
-        "|--:|---|--:|--:|--:|",
+        "| tracing | instructions | more than off | blocks of memory | processor time, µs |",
+        "|---|--:|--:|--:|--:|",
     ]
-    for name, kinds in saved["cases"].items():
-        off = kinds["off"]["instructions"]
-        for kind, figures in kinds.items():
-            said = "off" if kind == "off" else f"on, {kind}"
-            more = "" if kind == "off" else f"{(figures['instructions'] / off - 1) * 100:.0f}%"
-            count = f"{figures['instructions']:,}"
-            lines.append(f"| {_CONNECTIONS[name]} | {said} | {count} | {more} | {figures['cpu_us']:.0f} |")
+    off = saved["kinds"]["off"]["instructions"]
+    for kind, figures in saved["kinds"].items():
+        said = "off" if kind == "off" else f"on, {kind}"
+        more = "" if kind == "off" else f"{(figures['instructions'] / off - 1) * 100:.0f}%"
+        count = f"{figures['instructions']:,}"
+        lines.append(f"| {said} | {count} | {more} | {figures['allocations']:,} | {figures['cpu_us']:.0f} |")
     cpu, cores = saved["machine"]["cpu"], saved["machine"]["cores"]
     machine = f"{saved['date']}, {cpu}, {cores} cores, Python {saved['versions']['python']}."
     return "\n".join([*lines, "", machine]) + "\n"

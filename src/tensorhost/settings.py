@@ -82,7 +82,7 @@ class Settings(BaseSettings):
     access_log: bool = Field(False, description="Log one line per HTTP request.")
     tracing: bool = Field(
         False,
-        description="Send OpenTelemetry traces to where the standard OTEL_* variables say; needs tensorhost[otel].",
+        description="Send OpenTelemetry traces to where the standard OTEL_* variables say; needs the extra otel.",
     )
 
     admin_token: SecretStr | None = Field(

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from native_server import RunningServer
 from playwright.sync_api import Browser, expect, sync_playwright
+from tests.integration.native_server import RunningServer
 from visitor import Visitor, url_of
 
 from tensorhost.demo import demo_models_path, samples
@@ -41,7 +41,7 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def repository(tmp_path_factory) -> Path:
-    """The demo models, and one whose every text is markup."""
+    """The demo models, one whose every text is markup, and one that its first request loads."""
     root = tmp_path_factory.mktemp("browser") / "models"
     shutil.copytree(demo_models_path(), root)
     shutil.copytree(root / "wine", root / "hostile")
@@ -49,6 +49,8 @@ def repository(tmp_path_factory) -> Path:
     (root / "hostile" / "model.toml").write_text(
         f"description = {json.dumps(MARKUP)}\nlabels = {json.dumps(labels)}\n", encoding="utf-8"
     )
+    shutil.copytree(root / "digits" / "1", root / "lazy" / "1")
+    (root / "lazy" / "model.toml").write_text('loading = "lazy"\n', encoding="utf-8")
     (root / "no model <b>here<b>").mkdir()
     return root
 

@@ -15,7 +15,8 @@ OUTSIDE = """
 REACHABLE = """
 () => {
   const radios = new Set();
-  return [...document.querySelectorAll('a[href], button, select, input, textarea, summary, [tabindex="0"]')]
+  const fields = "a[href], button, select, input, textarea, summary, [role=slider], [role=application]";
+  return [...document.querySelectorAll(`${fields}, pre, [role=region].table-box`)]
     .filter((one) => !one.disabled && one.checkVisibility({ visibilityProperty: true }))
     .filter((one) => {
       if (one.type !== "radio") return true;

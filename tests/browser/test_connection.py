@@ -3,8 +3,8 @@ import signal
 import socket
 
 import pytest
-from native_server import RunningServer
 from playwright.sync_api import expect
+from tests.integration.native_server import RunningServer
 from visitor import url_of
 
 HIDE = """

@@ -1,8 +1,8 @@
 import re
 
 import pytest
-from native_server import RunningServer
 from playwright.sync_api import expect
+from tests.integration.native_server import RunningServer
 
 TOKEN = "correct horse battery staple"
 

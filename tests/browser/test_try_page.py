@@ -207,6 +207,31 @@ def test_a_model_that_is_not_there_is_said_to_be_missing(visitor):
     expect(page.get_by_role("button", name="Predict")).to_be_disabled()
 
 
+def test_a_model_that_its_first_request_loads_is_asked_as_json_and_then_by_its_form(visitor):
+    page = visitor.open("try/lazy")
+    expect(page.get_by_text("the first request loads it")).to_be_visible()
+    page.get_by_label("inputs as JSON").fill(json.dumps([[[[0]] * 8] * 8]))
+    answer = visitor.predict()
+    expect(answer.get_by_text("lazy version 1")).to_be_visible()
+    expect(page.locator("canvas.pad")).to_be_visible()
+    # The answer stays while the form becomes another.
+    expect(answer.get_by_text("lazy version 1")).to_be_visible()
+
+
+def test_what_was_entered_survives_a_reload_of_the_model(visitor, server):
+    page = visitor.open("try/digits?version=1")
+    visitor.choose("JSON", "How to enter image")
+    page.get_by_label("image as JSON").fill("[[1]]")
+    try:
+        server.request("POST", "/models/digits/unload", {"version": "1"})
+        expect(page.get_by_text("it answers nothing")).to_be_visible()
+        expect(page.get_by_role("button", name="Predict")).to_be_disabled()
+    finally:
+        server.request("POST", "/models/digits/load", {"version": "1"})
+    expect(page.get_by_label("image as JSON")).to_have_value("[[1]]")
+    expect(page.get_by_role("button", name="Predict")).to_be_enabled()
+
+
 def test_the_request_is_copied_as_commands_that_work(visitor):
     page = visitor.open("try/langid?version=1")
     # Quotes, a backslash, an emoji, and what a shell would run.

@@ -6,8 +6,8 @@ import re
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-from native_server import RunningServer
 from playwright.sync_api import Browser, Locator, Page, expect
+from tests.integration.native_server import RunningServer
 
 _NOTE_VIOLATIONS = """
 addEventListener("securitypolicyviolation", (event) =>

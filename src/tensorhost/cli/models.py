@@ -1,4 +1,4 @@
-"""``tensorhost models``: list, load and unload the models of a running server."""
+"""``tensorhost models``: list, load, unload and label the models of a running server."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tensorhost.cli.output import JsonOption, console, plain, print_json, size_t
 from tensorhost.cli.remote import TokenOption, UrlOption, connected
 
 models_app = typer.Typer(
-    name="models", help="List, load and unload the models of a running server.", no_args_is_help=True
+    name="models", help="List, load, unload and label the models of a running server.", no_args_is_help=True
 )
 
 NameArgument = Annotated[str, typer.Argument(metavar="MODEL", help="The model's name.", show_default=False)]
@@ -71,6 +71,26 @@ def unload(
     with connected(url, token, f"Unloading {name}…") as client:
         answer = client.unload(name, version)
     _finish(answer, f"Unloaded {name}{f' version {version}' if version else ''}.", as_json=as_json)
+
+
+@models_app.command()
+@reports_errors
+def label(
+    name: NameArgument,
+    label: Annotated[str, typer.Argument(help="The label.", show_default=False)],
+    version: Annotated[
+        str | None,
+        typer.Argument(help="The version it shall point to; what model.toml says when not given.", show_default=False),
+    ] = None,
+    url: UrlOption = None,
+    token: TokenOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a label of a model point to a version that serves."""
+    with connected(url, token, f"Moving {label}…") as client:
+        answer = client.label_version(name, label, version)
+    points_to = answer.get("allVersionLabels", {}).get(label)
+    _finish(answer, f"{label} of {name} is {points_to or 'no label any more'}.", as_json=as_json)
 
 
 def _finish(answer: dict[str, Any], sentence: str, *, as_json: bool) -> None:

@@ -16,6 +16,8 @@ import numpy as np
 from tensorhost.core.dtypes import DType
 from tensorhost.core.tensors import Array
 
+_BEYOND_INT64 = 2.0**63
+
 
 def as_array(value: Any, dtype: DType | None) -> Array | None:
     """An array of what the server sent.
@@ -36,9 +38,21 @@ def as_array(value: Any, dtype: DType | None) -> Array | None:
         return array if dtype is None else array.astype(dtype.numpy)
     if array.dtype.kind in "OU":
         return _of_objects(value, dtype)
+    if array.dtype.kind == "f" and bool((np.abs(array) >= _BEYOND_INT64).any()):
+        elements = np.asarray(value, dtype=object)
+        if all(isinstance(element, int) for element in elements.ravel()):
+            return _of_large_integers(elements)
     if dtype is not None and _is_of_kind(array, dtype):
         return _converted(array, dtype)
     return array
+
+
+def _of_large_integers(elements: Array) -> Array | None:
+    """uint64, where numpy would make floating-point numbers of large and small integers; None for what is no uint64."""
+    try:
+        return elements.astype(np.uint64)
+    except OverflowError:
+        return None
 
 
 def _is_of_kind(array: Array, dtype: DType) -> bool:

@@ -64,6 +64,12 @@ class AsyncClient(BaseClient):
         """As ``Client.unload``."""
         return await self._driver.run(self._methods.unload(name, version, timeout_ms))
 
+    async def label_version(
+        self, name: str, label: str, version: str | None, *, timeout_ms: float | None = None
+    ) -> dict[str, Any]:
+        """As ``Client.label_version``."""
+        return await self._driver.run(self._methods.label_version(name, label, version, timeout_ms))
+
     async def predict(
         self,
         model: str,

@@ -74,6 +74,21 @@ class Client(BaseClient):
         """
         return self._driver.run(self._methods.unload(name, version, timeout_ms))
 
+    def label_version(
+        self, name: str, label: str, version: str | None, *, timeout_ms: float | None = None
+    ) -> dict[str, Any]:
+        """Make a label point to a version that serves, until the server ends. Returns the model's description.
+
+        Args:
+            name: the model.
+            label: a label it has, or a new one.
+            version: the version; None for what ``model.toml`` says of the label, which may be nothing.
+            timeout_ms: time the call may take, in milliseconds.
+
+        Made again only where no connection could be made.
+        """
+        return self._driver.run(self._methods.label_version(name, label, version, timeout_ms))
+
     def predict(
         self,
         model: str,

@@ -1,4 +1,4 @@
-"""What each method of a client does, step by step, without doing it. Pure.
+"""What each method of a client does, step by step, without doing it. No I/O; of the world it knows the clock.
 
 A method is a generator: it yields what is to be written as JSON and what is to be asked, is sent what came of it (an
 error is thrown into it), and returns the method's result. ``Client`` and ``AsyncClient`` carry the steps out, one
@@ -84,6 +84,12 @@ class Methods:
     def unload(self, name: str, version: str | None, timeout_ms: float | None) -> Steps[dict[str, Any]]:
         """Unload a version, or all."""
         return (yield from self._control("unload", name, {"version": version}, timeout_ms))
+
+    def label_version(
+        self, name: str, label: str, version: str | None, timeout_ms: float | None
+    ) -> Steps[dict[str, Any]]:
+        """Move a label, or take back that it was moved."""
+        return (yield from self._control("labels", name, {"label": label, "version": version}, timeout_ms))
 
     def _control(
         self, verb: str, name: str, fields: Mapping[str, object], timeout_ms: float | None

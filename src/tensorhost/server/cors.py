@@ -21,7 +21,14 @@ def wrap_cors(app: ASGIApp, settings: Settings) -> ASGIApp:
         app,
         allow_origins=settings.cors_origins,
         allow_methods=("GET", "POST", "HEAD", "OPTIONS"),
-        allow_headers=("Authorization", "Content-Encoding", "Content-Type", "X-Request-Id"),
+        allow_headers=(
+            "Authorization",
+            "Content-Encoding",
+            "Content-Type",
+            "Traceparent",
+            "Tracestate",
+            "X-Request-Id",
+        ),
         expose_headers=("Retry-After", "X-Request-Id"),
         max_age=_PREFLIGHT_MAX_AGE_S,
     )

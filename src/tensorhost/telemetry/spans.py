@@ -15,7 +15,7 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
-from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Decision, ParentBased
 from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode, Tracer, format_trace_id, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
@@ -46,13 +46,13 @@ class Tracing:
     """
 
     def __init__(self, processor: SpanProcessor, resource: Resource) -> None:
-        # The sampler is what OTEL_TRACES_SAMPLER says. Model calls follow the requests in them instead.
+        # The sampler is what OTEL_TRACES_SAMPLER says. It decides about requests; stages and model calls follow those.
         self._ids = _PreparedIds()
         requests = TracerProvider(resource=resource, id_generator=self._ids, shutdown_on_exit=False)
         self._sampler = requests.sampler
         self._follows_parents = isinstance(self._sampler, ParentBased)
         self._requests = _tracer(requests, processor)
-        self._calls = _tracer(TracerProvider(ALWAYS_ON, resource, shutdown_on_exit=False), processor)
+        self._followers = _tracer(TracerProvider(ALWAYS_ON, resource, shutdown_on_exit=False), processor)
         self._propagator = TraceContextTextMapPropagator()
 
     def begin(self, name: str, headers: _Headers) -> tuple[str, Span | None]:
@@ -73,7 +73,7 @@ class Tracing:
             parent = self._propagator.extract(_trace_headers(headers), Context())
         if not parent:
             trace_id = self._ids.prepare()
-            if not self._sampler.should_sample(parent, trace_id, name).decision.is_sampled():
+            if self._sampler.should_sample(parent, trace_id, name).decision is Decision.DROP:
                 return format_trace_id(trace_id), None
         span = self._requests.start_span(name, parent, SpanKind.SERVER)
         return format_trace_id(span.get_span_context().trace_id), span if span.is_recording() else None
@@ -109,7 +109,7 @@ class Tracing:
         ``attributes`` with ``error.type`` mark it as failed. Instants are on the monotonic clock.
         """
         first = requests[0]
-        span = self._calls.start_span(
+        span = self._followers.start_span(
             "batch",
             attributes=attributes,
             links=[Link(request.span.get_span_context()) for request in requests],
@@ -121,7 +121,7 @@ class Tracing:
         return CallTrace(span.get_span_context(), started_at, ended_at)
 
     def _add_stage(self, trace: RequestTrace, stage: Stage, context: Context) -> None:
-        span = self._requests.start_span(
+        span = self._followers.start_span(
             stage.name,
             context,
             links=[Link(call) for call in stage.calls],

@@ -69,6 +69,14 @@ class TestModels:
         assert (result.exit_code, result.stdout) == (0, "Loaded m version 3.\n")
         assert (stub.asked[0].path, stub.asked[0].body) == ("/models/m/load", {"version": "3", "path": "/srv/m"})
 
+    def test_label_says_where_the_label_points(self, stub):
+        stub.answers({"allVersionLabels": {"stable": "2"}})
+        assert run("models", "label", "m", "stable", "2", "--url", stub.url).stdout == "stable of m is 2.\n"
+        stub.answers({"allVersionLabels": {}})
+        result = run("models", "label", "m", "stable", "--url", stub.url)
+        assert result.stdout == "stable of m is no label any more.\n"
+        assert [asked.path for asked in stub.asked] == ["/models/m/labels"] * 2
+
     def test_unload_sends_the_token_of_the_environment(self, stub, monkeypatch):
         monkeypatch.setenv("TENSORHOST_ADMIN_TOKEN", "secret")
         stub.answers({"unloaded": ["1"]})

@@ -31,9 +31,18 @@ def test_both_clients_have_the_same_methods():
         return {name: list(inspect.signature(getattr(kind, name)).parameters.values()) for name in names}
 
     sync, asynchronous = public(Client), public(AsyncClient)
-    assert {"health", "models", "model", "predict", "batch_predict", "predict_many", "load", "unload", "metrics"} < set(
-        sync
-    )
+    assert {
+        "health",
+        "models",
+        "model",
+        "predict",
+        "batch_predict",
+        "predict_many",
+        "load",
+        "unload",
+        "label_version",
+        "metrics",
+    } < set(sync)
     assert sync.keys() == asynchronous.keys()
     for name, parameters in sync.items():
         shape = [(one.name, one.kind, one.default) for one in parameters]
@@ -83,6 +92,11 @@ def test_predict_passes_every_option(server, client):
         (lambda client: client.load("m"), "POST", "/models/m/load", {}),
         (lambda client: client.load("m", "2", "/srv/m"), "POST", "/models/m/load", {"version": "2", "path": "/srv/m"}),
         (lambda client: client.unload("m", "2", timeout_ms=5000), "POST", "/models/m/unload", {"version": "2"}),
+        (
+            lambda client: client.label_version("m", "stable", "2"),
+            *("POST", "/models/m/labels", {"label": "stable", "version": "2"}),
+        ),
+        (lambda client: client.label_version("m", "stable", None), "POST", "/models/m/labels", {"label": "stable"}),
     ],
 )
 def test_each_call_has_its_route(server, client, call, method, path, body):

@@ -85,6 +85,10 @@ def test_what_the_signatures_dtype_cannot_hold_is_not_forced_into_it(value, dtyp
 def test_without_a_signature_numbers_lose_nothing():
     assert_same(predicted([[1, 2]], None).array, np.int64, [[1, 2]])
     assert_same(predicted([2**63], None).array, np.uint64, [2**63])
+    assert predicted([0, 2**63 + 1], None).array.tolist() == [0, 2**63 + 1]
+    assert predicted([0, 2**64 - 1], DType.UINT64).array.tolist() == [0, 2**64 - 1]
+    assert_same(predicted([1e300, 1.0], DType.FLOAT64).array, np.float64, [1e300, 1.0])
+    assert predicted([-1, 2**63], DType.INT64).outputs["y"] == [-1, 2**63]
     assert_same(predicted([0.1], None).array, np.float64, [0.1])
 
 

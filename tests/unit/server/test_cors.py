@@ -23,7 +23,11 @@ def test_without_origins_the_application_is_not_wrapped():
 
 
 def test_a_preflight_from_an_allowed_origin_is_answered():
-    answer = preflight(client("https://a.example"), "https://a.example", "authorization, content-type, x-request-id")
+    answer = preflight(
+        client("https://a.example"),
+        "https://a.example",
+        "authorization, content-type, traceparent, tracestate, x-request-id",
+    )
     assert answer.status_code == 200
     assert answer.headers["access-control-allow-origin"] == "https://a.example"
     assert "POST" in answer.headers["access-control-allow-methods"]

@@ -361,6 +361,24 @@ async def test_without_tracing_requests_get_what_they_always_got():
     leave_trace(token)
 
 
+@pytest.mark.parametrize("tracing", [False, True])
+async def test_without_tracing_no_function_of_it_is_called(tracing):
+    app = TracedApp()
+    if not tracing:
+        app.bench = EngineBench()
+        app.app = NativeApp(app.bench.engine, app.bench.manager.settings)
+    called = set()
+    sys.setprofile(lambda frame, event, _: called.add(frame.f_code.co_filename) if event == "call" else None)
+    try:
+        await app.predict(SAMPLED)
+    finally:
+        sys.setprofile(None)
+    assert app.statuses == [200]
+    modules = ("/traced.py", "/traces.py", "/tracing.py", "/stages.py", "/spans.py")
+    ours = {name for name in called if "/tensorhost/" in name and name.endswith(modules)}
+    assert bool(ours) is tracing, ours
+
+
 async def test_from_inside_the_process_a_traced_engine_serves_without_a_trace():
     bench = EngineBench(tracing=True)
     assert (await bench.ask()).predictions.tolist() == [[2.0, 4.0]]

@@ -115,3 +115,8 @@ async def test_what_is_not_the_token(given):
 async def test_the_scheme_has_no_case(given):
     sent = await call(app_of(admin_token=TOKEN), "POST", "/models/one/load", headers={"Authorization": given})
     assert sent.status == 404
+
+
+async def test_a_version_that_is_no_name_is_refused_under_its_own_name():
+    sent = await call(app_of(), "POST", "/models/one/unload", b'{"version": "a b"}')
+    assert (sent.status, sent.json["error"]["details"]["field"]) == (400, "version")

@@ -106,7 +106,7 @@ export function ago(iso, now) {
 }
 
 export function shape(dimensions) {
-  return dimensions === null ? "any rank" : `[${dimensions.map((size) => size ?? "?").join(", ")}]`;
+  return dimensions === null ? "of any shape" : `[${dimensions.map((size) => size ?? "?").join(", ")}]`;
 }
 
 // Units of chart axes: `base` picks the factor ticks are counted in for a largest value, `text` writes a value.

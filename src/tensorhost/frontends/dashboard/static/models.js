@@ -184,7 +184,7 @@ class ModelCard {
       autocomplete: "off",
       pattern: "[A-Za-z0-9._\\-]+",
       title: "Letters, digits, '.', '_' and '-'",
-      value: known[0] ?? "",
+      placeholder: known[0] ?? "stable",
     });
     const target = h(
       "select",

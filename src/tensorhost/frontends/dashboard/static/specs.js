@@ -37,9 +37,12 @@ export function isInteger(dtype) {
 
 /** Example values of the right shape and type: one row, open dimensions of 1. */
 export function example({ dtype, shape }) {
-  const sizes = (shape ?? []).map((size) => size ?? 1);
   const value = dtype === "string" ? "some text" : dtype === "bool" ? true : isInteger(dtype) ? 1 : 0.5;
-  return fill(sizes, value);
+  if (shape === null) return [[value]];
+  return fill(
+    shape.map((size) => size ?? 1),
+    value,
+  );
 }
 
 function fill(sizes, value) {

@@ -15,6 +15,7 @@ export class Try {
   #choice = { model: "", version: "", signature: "" };
   #editors = [];
   #built = "";
+  #met = null;
   #sent = 0;
 
   constructor(feed) {
@@ -49,7 +50,7 @@ export class Try {
     });
     this.signatureField = field("Signature", this.signature);
     this.notice = h("p", { class: "notice", hidden: true });
-    this.inputs = h("div");
+    this.inputs = h("div", { hidden: true });
     const option = (placeholder) =>
       h("input", {
         type: "text",
@@ -122,11 +123,11 @@ export class Try {
     );
     const wanted = this.#choice.model || models.find((model) => model.version)?.name || "";
     if (wanted && !models.some(({ name }) => name === wanted)) {
-      this.#refuse(models.length || this.feed.models ? `There is no model '${wanted}'.` : "Waiting for the server…");
+      this.#refuse(this.feed.models ? `There is no model '${wanted}'.` : "Waiting for the server…", wanted);
       return;
     }
     if (!wanted) {
-      this.#refuse(this.feed.models ? "There is no model to try." : "Waiting for the server…");
+      this.#refuse(this.feed.models ? "There is no model to try." : "Waiting for the server…", "");
       return;
     }
     this.model.value = wanted;
@@ -148,16 +149,19 @@ export class Try {
     this.version.value = [...this.version.options].some(({ value }) => value === chosen) ? chosen : "";
     const number = (model.allVersionLabels ?? {})[chosen] ?? (chosen || model.version);
     const version = model.versions.find((one) => one.version === number);
-    if (!version?.signatures) {
-      const missing = version
-        ? `Version ${version.version} is ${version.state.toLowerCase()}: it answers nothing.`
-        : "No version of this model answers.";
-      this.#refuse(
-        missing + (model.loading === "lazy" ? " The first request loads it; its signature is known after that." : ""),
-      );
+    if (version?.signatures) {
+      this.#drawSignature(version);
       return;
     }
-    this.#drawSignature(version);
+    const waiting = version ?? model.versions[0];
+    if (model.loading === "lazy" && waiting && !waiting.error) this.#drawUnknown(waiting);
+    else
+      this.#refuse(
+        waiting
+          ? `Version ${waiting.version} is ${waiting.state.toLowerCase()}: it answers nothing.`
+          : "No version of this model answers.",
+        model.name,
+      );
   }
 
   #drawSignature(version) {
@@ -172,28 +176,52 @@ export class Try {
     );
     this.signature.value = name;
     this.signatureField.hidden = names.length < 2;
+    this.notice.hidden = true;
+    this.#drawForm(version, inputsOf(version.signatures[name], version.preprocessing));
+  }
+
+  /** A model that is loaded by its first request has no signature before that. */
+  #drawUnknown(version) {
+    say(
+      this.notice,
+      "Not loaded yet: the first request loads it. What it takes is known after that; until then, as JSON.",
+    );
+    this.notice.hidden = false;
+    this.signatureField.hidden = true;
+    this.#drawForm(version, [{ name: "inputs", dtype: "of unknown type", shape: null }]);
+  }
+
+  #drawForm(version, specs) {
     this.target = version;
-    const specs = inputsOf(version.signatures[name], version.preprocessing);
-    // The form keeps what was entered for as long as the signature is the same.
+    this.#meet(version.name);
+    // The form keeps what was entered for as long as the model takes the same.
     const key = JSON.stringify([version.name, specs, version.preprocessing]);
     if (key !== this.#built) {
       this.#built = key;
       this.#editors = specs.map((spec) => new InputEditor(spec, version.preprocessing));
       this.inputs.replaceChildren(...this.#editors.map(({ element }) => element));
-      this.#clearAnswer();
     }
-    this.notice.hidden = true;
+    this.inputs.hidden = false;
     this.button.disabled = false;
     const own = ["postprocessing", "preprocessing"].filter((kind) => Object.keys(version[kind] ?? {}).length);
-    say(
-      this.defaults,
-      own.length ? `The model's own: ${own.map((kind) => `${kind} ${JSON.stringify(version[kind])}`).join(", ")}` : "",
-    );
+    const defaults = own.map((kind) => `${kind} ${JSON.stringify(version[kind])}`).join(", ");
+    say(this.defaults, defaults && `The model's own: ${defaults}`);
     this.#drawCopies();
   }
 
-  /** What was answered to another form must not stand beside this one. */
-  #clearAnswer() {
+  /** Say why nothing can be sent. What was entered is kept: a version may be back in a moment. */
+  #refuse(text, name) {
+    this.#meet(name);
+    say(this.notice, text);
+    this.notice.hidden = false;
+    this.button.disabled = true;
+    this.inputs.hidden = true;
+  }
+
+  /** What one model answered must not stand beside another's form. */
+  #meet(name) {
+    if (name === this.#met) return;
+    this.#met = name;
     this.#sent += 1;
     this.button.removeAttribute("aria-busy");
     this.result.classList.remove("waiting");
@@ -201,16 +229,6 @@ export class Try {
     this.snippet.hidden = true;
     say(this.copyNote, "");
     say(this.problem, "");
-  }
-
-  #refuse(text) {
-    say(this.notice, text);
-    this.notice.hidden = false;
-    this.button.disabled = true;
-    this.inputs.replaceChildren();
-    this.#editors = [];
-    this.#built = "";
-    this.#clearAnswer();
   }
 
   #drawCopies() {
@@ -236,7 +254,7 @@ export class Try {
   /** The request the form describes; an Error says what is wrong with it. */
   async #request() {
     say(this.problem, "");
-    if (!this.#editors.length) throw new Error("There is nothing to send.");
+    if (this.inputs.hidden) throw new Error("There is nothing to send.");
     const inputs = [];
     for (const editor of this.#editors) inputs.push([editor.spec.name, await editor.read()]);
     const needed = this.#editors.map(({ needs }) => needs).filter(Boolean);

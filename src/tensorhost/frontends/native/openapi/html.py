@@ -107,7 +107,7 @@ def _operation(document: dict[str, Any], path: str, method: str, operation: dict
     if "requestBody" in operation:
         parts.append(_body(operation["requestBody"]))
     parts.append(_form(path, method, operation, parameters))
-    parts.append(element("h4", "Answers"))
+    parts.append(element("h3", "Answers"))
     parts += [_response(document, status, response) for status, response in operation["responses"].items()]
     return element("details", title, *parts, id=operation["operationId"], cls="operation")
 
@@ -122,12 +122,12 @@ def _parameters(parameters: list[dict[str, Any]]) -> Markup:
         )
         for parameter in parameters
     ]
-    return joined(element("h4", "Parameters"), table(("Name", "In", "Type", "Meaning"), rows))
+    return joined(element("h3", "Parameters"), table(("Name", "In", "Type", "Meaning"), rows))
 
 
 def _body(body: dict[str, Any]) -> Markup:
     words = "" if body["required"] else " (may be left out)"
-    return joined(element("h4", "Body"), element("p", kind(body["content"][_JSON]["schema"]), words))
+    return joined(element("h3", "Body"), element("p", kind(body["content"][_JSON]["schema"]), words))
 
 
 def _response(document: dict[str, Any], status: str, response: dict[str, Any]) -> Markup:
@@ -145,11 +145,13 @@ def _response(document: dict[str, Any], status: str, response: dict[str, Any]) -
 
 
 def _example(value: Any) -> Markup:
-    return element("pre", value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False))
+    return element(
+        "pre", value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False), tabindex="0"
+    )
 
 
 def _form(path: str, method: str, operation: dict[str, Any], parameters: list[dict[str, Any]]) -> Markup:
-    parts: list[Markup] = [element("h4", "Try it")]
+    parts: list[Markup] = [element("h3", "Try it")]
     parts += [
         element("label", parameter["name"], " ", void("input", name=parameter["name"], value=parameter["example"]))
         for parameter in parameters
@@ -162,8 +164,8 @@ def _form(path: str, method: str, operation: dict[str, Any], parameters: list[di
     if "requestBody" in operation:
         parts += _body_fields(operation["requestBody"]["content"][_JSON]["examples"])
     parts.append(element("button", "Send", type="submit"))
-    parts.append(element("pre", cls="command", aria_label="The same with curl"))
-    parts.append(element("pre", cls="result", aria_live="polite", hidden=True))
+    parts.append(element("pre", cls="command", tabindex="0", aria_label="The same with curl"))
+    parts.append(element("pre", cls="result", tabindex="0", aria_live="polite", hidden=True))
     secured = "security" in operation
     return element("form", *parts, data_method=method.upper(), data_path=path, data_secured=secured)
 

@@ -54,4 +54,4 @@ def table(headings: tuple[str, ...], rows: list[tuple[str, ...]]) -> Markup:
         element("tr", element("th", first, scope="row"), *(element("td", cell) for cell in rest))
         for first, *rest in rows
     ]
-    return element("div", element("table", element("thead", head), element("tbody", *body)), cls="wide")
+    return element("div", element("table", element("thead", head), element("tbody", *body)), cls="wide", tabindex="0")
