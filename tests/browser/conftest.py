@@ -1,4 +1,7 @@
-"""One Chromium and a few server processes for all tests of the dashboard."""
+"""One Chromium and a few server processes for all tests of the dashboard.
+
+Playwright keeps an event loop of its own running, so these tests are run by themselves, not beside asynchronous ones.
+"""
 
 from __future__ import annotations
 

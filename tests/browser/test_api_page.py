@@ -9,8 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from native_server import RunningServer
 from playwright.sync_api import Page, expect
+from tests.integration.native_server import RunningServer
 
 from tensorhost.frontends.native.openapi.operations import OPERATIONS
 

@@ -60,7 +60,7 @@ export function asPython(request, url = serverUrl()) {
     `inputs = ${inputs}`,
     `with Client(${toPython(JSON.stringify(url))}) as client:`,
     `    answer = client.predict(${given.join(", ")})`,
-    'print(answer["predictions"])',
+    "print(answer.outputs)",
     "",
   ].join("\n");
 }
