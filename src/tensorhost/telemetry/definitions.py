@@ -40,10 +40,14 @@ MEMORY_WEIGHTS = Metric(
     "tensorhost_memory_weights_bytes", "gauge", "bytes", (), "Parameters of all loaded versions together."
 )
 SERVER_REQUESTS = Metric(
-    "tensorhost_server_requests_total", "counter", "", (), "Finished inference requests since the start, good and bad."
+    "tensorhost_server_requests_total",
+    "counter",
+    "",
+    (),
+    "Finished inference requests since the start, good and bad, and other requests that failed.",
 )
 SERVER_ERRORS = Metric(
-    "tensorhost_server_errors_total", "counter", "", ("code",), "Failed inference requests since the start, by code."
+    "tensorhost_server_errors_total", "counter", "", ("code",), "Failed requests since the start, by code."
 )
 SERVER_INFERENCE = Metric(
     "tensorhost_server_inference_seconds",

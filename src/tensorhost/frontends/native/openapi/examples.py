@@ -189,6 +189,7 @@ METRICS: dict[str, Any] = {
                     "errors": {"INVALID_INPUT_SHAPE": 1},
                     "inFlight": 0,
                     "queueRows": 0,
+                    "queueLimitRows": 4096,
                     "batchLimitRows": 32,
                     "lateRequests": 0,
                     "latency": {

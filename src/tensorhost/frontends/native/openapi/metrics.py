@@ -26,6 +26,7 @@ _VERSION: dict[str, Schema] = {
     "errors": _ERRORS,
     "inFlight": COUNT,
     "queueRows": COUNT,
+    "queueLimitRows": COUNT,
     "batchLimitRows": COUNT,
     "lateRequests": COUNT,
     "latency": answered({stage: ref("Latency") for stage in ("total", *STAGES, "execution")}),
