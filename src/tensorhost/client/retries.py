@@ -20,12 +20,15 @@ from tensorhost.client.calls import Call, Repeat
 from tensorhost.client.errors import (
     ClientError,
     ConnectionBrokenError,
+    ModelNotReadyError,
     ServerUnreachableError,
     TlsError,
     UnavailableError,
 )
 
 _TRANSIENT_STATUSES = frozenset({429, 503})
+_FINAL_STATES = frozenset({"UNLOADING", "END"})
+"""Of a version that nobody is about to load: it was unloaded, or given up on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +109,8 @@ def may_repeat(repeat: Repeat, error: BaseException | None) -> bool:
     if isinstance(error, ServerUnreachableError):
         return repeat is Repeat.IF_TRANSIENT or not isinstance(error, ConnectionBrokenError)
     is_transient = error.http_status in _TRANSIENT_STATUSES or isinstance(error, UnavailableError)
+    if isinstance(error, ModelNotReadyError) and error.details.get("state") in _FINAL_STATES:
+        return False
     return repeat is Repeat.IF_TRANSIENT and is_transient
 
 

@@ -23,6 +23,8 @@ from tensorhost.client.streams import Chunker, Result, StreamPlan, settled
 from tensorhost.client.sync_pool import SyncPool
 from tensorhost.client.transport import Content, httpx_errors_translated
 
+_THREAD_NAME = "predict-many"
+
 T = TypeVar("T")
 
 
@@ -69,7 +71,8 @@ class SyncDriver:
                     advance()
                     yield result
 
-        with closing(pool), ThreadPoolExecutor(plan.concurrency) as threads, progress_bar(plan.title, items) as advance:
+        executor = ThreadPoolExecutor(plan.concurrency, _THREAD_NAME)
+        with closing(pool), executor as threads, progress_bar(plan.title, items) as advance:
             try:
                 for chunk in self._chunks(methods, items, options, plan.chunk_size, failures):
                     waiting.append(threads.submit(self.run, plan.ask(methods, model, chunk, options), pool))

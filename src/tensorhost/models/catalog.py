@@ -39,6 +39,7 @@ class Catalog:
         self.problems: dict[str, str] = {}
         self._settings = settings
         self._serving: dict[str, dict[str | None, Servable]] = {}
+        self._moved_labels: dict[str, dict[str, str]] = {}
 
     def find(self, name: str, version: str | None) -> Servable | None:
         """The servable for a version, a label or (None) the newest, if it can be lent now. Two dictionary reads."""
@@ -89,6 +90,8 @@ class Catalog:
                 self._absorb_versions(model, None)
                 if not model.versions:
                     del self.models[name]
+                    if model.moved_labels:
+                        self._moved_labels[name] = model.moved_labels
         return list(known.difference(record.id for record in self.records()))
 
     def _absorb_model(self, on_disk: ModelOnDisk) -> None:
@@ -96,7 +99,7 @@ class Catalog:
         if model is not None and model.explicit:
             return
         if model is None:
-            model = self.models[on_disk.name] = ModelRecord(on_disk.name, on_disk.folder)
+            model = self.models[on_disk.name] = self._new_model(on_disk.name, on_disk.folder)
         if on_disk.problem and on_disk.problem != model.problem:
             log.warning("model has a problem", model=on_disk.name, reason=on_disk.problem)
         model.problem = on_disk.problem
@@ -130,6 +133,10 @@ class Catalog:
                 if not record.busy and record.servable is None:
                     del model.versions[version]
 
+    def _new_model(self, name: str, folder: Path, *, explicit: bool = False) -> ModelRecord:
+        # Labels that an operator has moved outlast a folder that is away for a while.
+        return ModelRecord(name, folder, explicit=explicit, moved_labels=self._moved_labels.pop(name, {}))
+
     def add_explicit(self, name: str, version: str | None, found: ModelOnDisk) -> VersionRecord:
         """Take in a model that an operator named by path.
 
@@ -151,7 +158,7 @@ class Catalog:
         if files.problem:
             raise ModelFailedError(f"Model '{name}': {files.problem}")
         if model is None:
-            model = self.models[name] = ModelRecord(name, found.folder, explicit=True)
+            model = self.models[name] = self._new_model(name, found.folder, explicit=True)
         model.config, model.folder = found.config, found.folder
         version = version or files.version
         record = model.versions.setdefault(version, VersionRecord(ModelId(name, version), files))

@@ -90,6 +90,7 @@ class ModelManager:
         self._seen: Sightings[ModelOnDisk] = Sightings()
         self._settled = repository is None
         self._settle_by: float | None = None
+        self._has_looked = False
         self._closing = False
 
     async def __aenter__(self) -> Self:
@@ -141,7 +142,7 @@ class ModelManager:
         while (servable := self._catalog.find(name, version)) is None:
             if name not in self._catalog.models and self._before_first_look:
                 # "There is no such model" would be final, and wrong.
-                raise ModelNotReadyError("The server is starting.", retry_after_s=RETRY_AFTER_S)
+                raise ModelNotReadyError("The server has not seen its models yet.", retry_after_s=RETRY_AFTER_S)
             record = self._catalog.version(name, version)
             if record is asked:
                 raise self._catalog.not_ready(record)
@@ -174,7 +175,7 @@ class ModelManager:
 
     @property
     def _before_first_look(self) -> bool:
-        return self._reconciler is not None and self._settle_by is None
+        return self._reconciler is not None and not self._has_looked
 
     # -- what operators ask ----------------------------------------------------------------------------------------
 
@@ -221,7 +222,7 @@ class ModelManager:
             ModelNotReadyError: the version does not serve.
         """
         await self._look()
-        self._check_label(name, label, version, must_serve=True)
+        self._check_label(name, label, version)
         self._move_label(name, label, version)
         log.info("label moved", model=name, label=label, version=version)
         self._kick()
@@ -237,6 +238,10 @@ class ModelManager:
             await self.load_model(wish.name, wish.source, wish.version)
         elif wish.action is Action.LABEL:
             await self.label_version(wish.name, wish.label or "", wish.version)
+        elif wish.action is Action.RELABEL:
+            await self._look()
+            self._move_label(wish.name, wish.label or "", wish.version)
+            self._kick()
         else:
             await self._look()
             await self.unload_model(wish.name, wish.version)
@@ -298,7 +303,7 @@ class ModelManager:
             record.pinned = False
         return records
 
-    def _check_label(self, name: str, label: str, version: str | None, *, must_serve: bool) -> None:
+    def _check_label(self, name: str, label: str, version: str | None) -> None:
         model = self._catalog.model(name)
         check_name(label, "label")
         if label in model.versions:
@@ -310,7 +315,7 @@ class ModelManager:
             raise self._catalog.unknown_version(model, version)
         if len({*model.version_labels, label}) > _MOST_LABELS:
             raise InvalidRequestError(f"Model '{name}' has {_MOST_LABELS} labels, the most it may.")
-        if must_serve and not (record.available or model.lazy):
+        if not (record.available or model.lazy):
             raise self._catalog.not_ready(record)
 
     def _move_label(self, name: str, label: str, version: str | None) -> None:
@@ -327,11 +332,9 @@ class ModelManager:
             try:
                 if wish.action is Action.LOAD:
                     await self._want(wish.name, wish.source, wish.version)
-                elif wish.action is Action.LABEL:
-                    label = wish.label or ""
-                    # It will serve: a version with a label is loaded.
-                    self._check_label(wish.name, label, wish.version, must_serve=False)
-                    self._move_label(wish.name, label, wish.version)
+                elif wish.action in (Action.LABEL, Action.RELABEL):
+                    # Its version will serve: one with a label is loaded.
+                    self._move_label(wish.name, wish.label or "", wish.version)
                 else:
                     self._stop_wanting(wish.name, wish.version)
             except TensorhostError as error:
@@ -405,6 +408,7 @@ class ModelManager:
                 return
             for gone in self._catalog.absorb(found):
                 self.metrics.forget(*gone)
+            self._has_looked = True
 
     def _kick(self) -> None:
         """Act on a changed wish now, whether or not a reconciler runs."""

@@ -13,6 +13,8 @@ class Action(StrEnum):
     LOAD = "load"
     UNLOAD = "unload"
     LABEL = "label"
+    RELABEL = "relabel"
+    """As LABEL, whatever the version is doing: for what has been decided already."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,9 +28,16 @@ FINE_IN_COARSE = 10
 COARSE_SAMPLES = 180
 """An hour."""
 
-_LATENCIES = ("total", *STAGES, "execution")
+_LATENCIES = ("total", *STAGES)
+_MAX_KNOWN = 10_000
+"""Versions whose last counters are remembered, also of those that nobody shows any more."""
 _MAX_VERSIONS = 32
 """Versions shown by themselves in one sample, the busiest; what happened in others is summed up."""
+
+LATEST = -2
+"""Instead of a number: only the newest sample."""
+NOTHING = 2**62 - 1
+"""Instead of a number: no sample at all."""
 
 _Key = tuple[str, str]
 _Fields = dict[str, Any]
@@ -73,6 +80,8 @@ class _Ring:
         self.next_sequence += 1
 
     def after(self, sequence: int) -> tuple[Sample, ...]:
+        if sequence == LATEST:
+            return (self.samples[-1],) if self.samples else ()
         return tuple(sample for sample in self.samples if sample.sequence > sequence)
 
 
@@ -89,14 +98,15 @@ class History:
     def difference(self, view: ServerView, *, at: float, seconds: float) -> _Fields:
         """What happened since the last call, ``seconds`` ago; ``at`` is Unix time. One call at a time."""
         rows: list[_Fields] = []
-        seen: dict[_Key, _Counters] = {}
+        # Of several processes, those that count a version come and go; what is known of it must not.
+        seen = dict(list(self._before.items())[-_MAX_KNOWN:])
         for metrics in (*view.versions, view.unattributed):
             key = metrics.model, metrics.version
             before = self._before.get(key)
             happened = before is None or metrics.requests != before.requests or metrics.in_flight or metrics.queued_rows
             if before is not None and not happened:
-                seen[key] = before
                 continue
+            seen.pop(key, None)
             now = seen[key] = _counters(metrics)
             row = _row(metrics, now, before)
             if row["requests"] or row["batchRows"]["sum"] or row["inFlight"] or row["queueRows"]:
@@ -128,7 +138,7 @@ class History:
             self._pending = []
 
     def past(self, fine_after: int = -1, coarse_after: int = -1) -> Past:
-        """The samples kept whose numbers are above those given."""
+        """The samples kept whose numbers are above those given; LATEST and NOTHING stand for numbers."""
         return Past(self._fine.after(fine_after), self._coarse.after(coarse_after), self._errors)
 
 
@@ -150,9 +160,11 @@ def _histogram(metrics: VersionMetrics, name: str) -> Histogram:
 
 
 def _row(metrics: VersionMetrics, now: _Counters, before: _Counters | None) -> _Fields:
-    if before is None or now.requests < before.requests:
-        # A version that was forgotten and came back counts from zero again.
+    if before is None:
         before = _Counters(0, {}, {})
+    elif now.requests < before.requests:
+        # Somebody who counted is gone. What the others had counted before is not new, so nothing is.
+        before = now
     latency = {name: _happened(now.histograms[name], before.histograms.get(name)) for name in _LATENCIES}
     errors = {code: count - before.errors.get(code, 0) for code, count in now.errors.items()}
     return {
@@ -162,7 +174,6 @@ def _row(metrics: VersionMetrics, now: _Counters, before: _Counters | None) -> _
         "errors": {code: count for code, count in errors.items() if count},
         "inFlight": metrics.in_flight,
         "queueRows": metrics.queued_rows,
-        "memoryBytes": metrics.memory_bytes,
         "latency": latency,
         "batchRows": _happened(now.histograms["batch_rows"], before.histograms.get("batch_rows")),
     }
@@ -208,7 +219,6 @@ def _sum_rows(rows: Sequence[_Fields], *, latest: Sequence[_Fields]) -> _Fields:
         "errors": _add_counts(row["errors"] for row in rows),
         "inFlight": sum(row["inFlight"] for row in latest),
         "queueRows": sum(row["queueRows"] for row in latest),
-        "memoryBytes": sum(row["memoryBytes"] for row in latest),
         "latency": {name: _add_histograms([row["latency"][name] for row in rows]) for name in _LATENCIES},
         "batchRows": _add_histograms([row["batchRows"] for row in rows]),
     }

@@ -225,7 +225,7 @@ class TestStream:
         next(many)
         many.close()
         before = len(echo.asked)
-        assert not any(thread.name.startswith("ThreadPoolExecutor") for thread in threading.enumerate())
+        assert not any(thread.name.startswith("predict-many") for thread in threading.enumerate())
         assert len(echo.asked) == before
 
 
@@ -361,7 +361,7 @@ def test_leaving_a_stream_breaks_off_requests_that_are_never_answered(server, is
         else:
             assert values([next(many)]) == [0]
             many.close()
-        assert not any(thread.name.startswith("ThreadPoolExecutor") for thread in threading.enumerate())
+        assert not any(thread.name.startswith("predict-many") for thread in threading.enumerate())
         assert not others[0].free.is_set()
         for one in held:
             one.free.set()

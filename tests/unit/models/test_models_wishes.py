@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 
 import pytest
+from model_fakes import until
 
 from tensorhost.core.errors import ModelNotFoundError, VersionNotFoundError
 from tensorhost.models.states import VersionState
@@ -99,9 +100,9 @@ async def test_a_label_moved_earlier_has_its_version_loaded_and_a_bad_one_is_lef
     for version in ("m/1", "m/2"):
         world.write(version)
     wishes = (
-        Wish(Action.LABEL, "m", "1", label="stable"),
-        Wish(Action.LABEL, "m", "9", label="gone"),
-        Wish(Action.LABEL, "m", None, label="taken-back"),
+        Wish(Action.RELABEL, "m", "1", label="stable"),
+        Wish(Action.RELABEL, "gone", "9", label="gone"),
+        Wish(Action.RELABEL, "m", None, label="taken-back"),
     )
     manager = await managed(wishes=wishes)
     assert available(manager) == {"m/1", "m/2"}
@@ -112,4 +113,18 @@ async def test_a_label_is_moved_when_another_process_was_asked_to(world, managed
     world.write("m/1")
     manager = await managed(poll_interval_s=0)
     await manager.carry_out(Wish(Action.LABEL, "m", "1", label="stable"))
+    assert manager.model("m").version_labels == {"stable": "1"}
+    await manager.unload_model("m")
+    await manager.carry_out(Wish(Action.RELABEL, "m", "1", label="other"))
+    assert manager.model("m").version_labels == {"stable": "1", "other": "1"}
+
+
+async def test_a_moved_label_outlasts_a_folder_that_is_away_for_a_while(world, managed):
+    world.write("m/1")
+    manager = await managed()
+    await manager.label_version("m", "stable", "1")
+    (world.root / "m").rename(world.root / ".away")
+    await until(manager, lambda: "m" not in manager.models())
+    (world.root / ".away").rename(world.root / "m")
+    await until(manager, lambda: available(manager) == {"m/1"})
     assert manager.model("m").version_labels == {"stable": "1"}

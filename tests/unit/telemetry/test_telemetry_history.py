@@ -7,7 +7,16 @@ import pytest
 from tensorhost.core.errors import ErrorCode
 from tensorhost.core.requests import Timings
 from tensorhost.telemetry import history as module
-from tensorhost.telemetry.history import COARSE_SAMPLES, FINE_IN_COARSE, FINE_S, FINE_SAMPLES, History
+from tensorhost.telemetry.history import (
+    COARSE_SAMPLES,
+    FINE_IN_COARSE,
+    FINE_S,
+    FINE_SAMPLES,
+    LATEST,
+    NOTHING,
+    History,
+    Past,
+)
 from tensorhost.telemetry.metrics import OTHER, UNKNOWN, MetricsCollector
 
 
@@ -62,7 +71,7 @@ def test_a_sample_holds_what_happened_since_the_one_before(server):
     assert (row["inFlight"], row["queueRows"]) == (4, 7)
     assert row["latency"]["total"] == {"buckets": {"6": 2}, "sum": pytest.approx(0.006)}
     assert row["latency"]["queue"]["buckets"] == {"4": 2}
-    assert row["latency"]["execution"]["sum"] == pytest.approx(0.004)
+    assert row["latency"]["inference"]["sum"] == pytest.approx(0.004)
     assert row["batchRows"] == {"buckets": {"1": 2}, "sum": 4.0}
 
 
@@ -89,13 +98,30 @@ def test_failures_without_a_version_are_shown(server):
     assert (row["model"], row["requests"], row["errors"]) == (UNKNOWN, 1, {"MODEL_NOT_FOUND": 1})
 
 
-def test_a_version_that_counts_from_zero_again_never_shows_less_than_nothing(server):
-    server.answer(count=5)
+def asked(server):
+    return [sum(row["requests"] for row in sample["versions"]) for sample in server.fine()]
+
+
+def test_counters_that_shrink_show_neither_less_than_nothing_nor_what_was_counted_before(server):
+    server.answer(count=500)
     server.tick()
-    server.collector = MetricsCollector()
+    server.collector = MetricsCollector()  # as when one of several processes is gone
+    server.answer(count=200)
+    server.tick()
     server.answer(count=2)
     server.tick()
-    assert server.fine()[1]["versions"][0]["requests"] == 2
+    assert asked(server) == [500, 0, 2]
+
+
+def test_a_version_that_is_away_for_a_while_does_not_come_back_as_news(server):
+    server.answer(count=500)
+    server.tick()
+    counted, server.collector = server.collector, MetricsCollector()
+    server.tick()
+    server.collector = counted
+    server.answer()
+    server.tick()
+    assert asked(server) == [500, 0, 1]
 
 
 def test_ten_samples_make_a_coarse_one(server):
@@ -125,8 +151,10 @@ def test_a_reader_gets_what_is_new_and_an_hour_is_all_there_is(server):
     past = server.history.past()
     assert (len(past.fine), len(past.coarse)) == (FINE_SAMPLES, COARSE_SAMPLES)
     last = past.fine[-1].sequence
-    assert [sample.sequence for sample in server.history.past(last - 2, 10**9).fine] == [last - 1, last]
-    assert server.history.past(last, 10**9).coarse == ()
+    assert [sample.sequence for sample in server.history.past(last - 2, NOTHING).fine] == [last - 1, last]
+    assert server.history.past(last, NOTHING).coarse == ()
+    assert [sample.sequence for sample in server.history.past(LATEST, LATEST).fine] == [last]
+    assert History().past(LATEST, LATEST) == Past((), (), ())
     assert [sample.sequence for sample in past.fine] == list(range(last - FINE_SAMPLES + 1, last + 1))
 
 

@@ -13,7 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from tensorhost.core.errors import NotFoundError
-from tensorhost.frontends.native.exchange import Exchange, Reply
+from tensorhost.frontends.native.exchange import Exchange, Reply, static_reply
 
 INDEX = "index.html"
 
@@ -28,7 +28,6 @@ _POLICY = (
     b"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 _HEADERS = (
-    (b"cache-control", b"no-cache"),
     (b"content-security-policy", _POLICY),
     (b"referrer-policy", b"no-referrer"),
     (b"x-content-type-options", b"nosniff"),
@@ -53,19 +52,14 @@ class Assets:
             if file.suffix in _TYPES and file.is_file()
         }
 
-    def reply(self, exchange: Exchange, name: str) -> Reply:
-        """The file, or 304 where the client has it already. Raises NotFoundError."""
+    def reply(self, exchange: Exchange, name: str, *more: tuple[bytes, bytes]) -> Reply:
+        """The file with ``more`` headers, or 304 where the client has it already. Raises NotFoundError."""
         asset = self._assets.get(name)
         if asset is None:
             raise NotFoundError(f"The dashboard has no file {name[:128]}.")
-        headers = (*_HEADERS, (b"etag", asset.etag))
-        # The server marks compressed answers as the same: they are, for a reader.
-        known = [tag.strip().removeprefix(b"W/") for tag in exchange.headers.get(b"if-none-match", b"").split(b",")]
-        if asset.etag in known:
-            return Reply(b"", 304, asset.content_type, headers)
-        return Reply(asset.body, 200, asset.content_type, headers)
+        return static_reply(exchange, asset.body, asset.etag, asset.content_type, *_HEADERS, *more)
 
 
 def _read(file: Path) -> _Asset:
     body = file.read_bytes()
-    return _Asset(body, _TYPES[file.suffix], b'"%b"' % hashlib.sha256(body).hexdigest()[:20].encode())
+    return _Asset(body, _TYPES[file.suffix], hashlib.sha256(body).hexdigest()[:32].encode())

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from urllib.parse import parse_qs
 
 from tensorhost.core.errors import InvalidRequestError
 from tensorhost.core.version import __version__
 from tensorhost.frontends.dashboard.assets import INDEX, Assets
 from tensorhost.frontends.dashboard.events import Events
-from tensorhost.frontends.dashboard.state import describe_server, errors_json, models_json, samples_json
+from tensorhost.frontends.dashboard.state import describe_server, errors_json, samples_json
 from tensorhost.frontends.native.accept import prefers_html
 from tensorhost.frontends.native.exchange import Exchange, Reply, json_reply
 from tensorhost.frontends.native.routes import Route, route
 from tensorhost.inference import Group
 from tensorhost.models.manager import ModelManager
 from tensorhost.settings import Settings
+from tensorhost.telemetry.history import NOTHING, Past
 
 _STREAM_HEADERS = (
     (b"cache-control", b"no-store"),
@@ -22,6 +24,8 @@ _STREAM_HEADERS = (
     (b"x-accel-buffering", b"no"),
 )
 _NOT_STORED = ((b"cache-control", b"no-store"),)
+_BY_ACCEPT = ((b"vary", b"accept"),)
+_MOST_QUESTIONS = 2
 
 
 class Dashboard:
@@ -38,6 +42,7 @@ class Dashboard:
         self._settings = settings
         self._group = group
         self._assets = Assets()
+        self._asking = asyncio.Semaphore(_MOST_QUESTIONS)
         self._events = Events(manager, group)
 
     def routes(self) -> list[Route]:
@@ -58,8 +63,10 @@ class Dashboard:
 
     async def _index(self, exchange: Exchange) -> Reply:
         if prefers_html(exchange.headers.get(b"accept", b"")):
-            return self._assets.reply(exchange, INDEX)
-        return json_reply({"name": "tensorhost", "version": __version__})
+            return self._assets.reply(exchange, INDEX, *_BY_ACCEPT)
+        reply = json_reply({"name": "tensorhost", "version": __version__})
+        reply.headers = _BY_ACCEPT
+        return reply
 
     async def _file(self, exchange: Exchange) -> Reply:
         return self._assets.reply(exchange, exchange.path_values["file"])
@@ -68,15 +75,23 @@ class Dashboard:
         return _fresh(json_reply(describe_server(self._settings, await self._group.view())))
 
     async def _models(self, _exchange: Exchange) -> Reply:
-        return _fresh(Reply(await models_json(self._manager)))
+        return _fresh(Reply(await self._events.models.current(max_age_s=0)))
 
     async def _errors(self, _exchange: Exchange) -> Reply:
-        return _fresh(Reply(errors_json(await self._group.past())))
+        return _fresh(Reply(errors_json(await self._past(NOTHING, NOTHING))))
 
     async def _history(self, exchange: Exchange) -> Reply:
         resolution = _resolution(exchange)
-        past = await self._group.past()
-        return _fresh(Reply(samples_json(resolution, past.fine if resolution == "fine" else past.coarse)))
+        if resolution == "fine":
+            samples = (await self._past(-1, NOTHING)).fine
+        else:
+            samples = (await self._past(NOTHING, -1)).coarse
+        return _fresh(Reply(samples_json(resolution, samples)))
+
+    async def _past(self, fine_after: int, coarse_after: int) -> Past:
+        # With several workers an answer may take megabytes on its way.
+        async with self._asking:
+            return await self._group.past(fine_after, coarse_after)
 
     async def _stream(self, exchange: Exchange) -> Reply:
         if exchange.method == "HEAD":

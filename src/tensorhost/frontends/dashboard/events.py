@@ -8,18 +8,40 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 
 from tensorhost.core.errors import OverloadedError
 from tensorhost.frontends.dashboard.state import errors_json, models_json, models_signature
 from tensorhost.inference import Group
 from tensorhost.models.manager import ModelManager
-from tensorhost.telemetry.history import FINE_S
+from tensorhost.telemetry.history import FINE_S, LATEST
+from tensorhost.telemetry.recent_errors import RecentError
 
 MAX_STREAMS = 64
 _RETRY_MS = 2000
-_MODELS_EVERY = 5
-"""Rounds after which models are looked at though no state changed: their times and sizes may have."""
+MODELS_AGE_S = 10.0
+"""How old the models' description may be while no state changes: their times and sizes may have."""
+
+
+class SharedModels:
+    """The description of all models, made once for all pages that are open."""
+
+    def __init__(self, manager: ModelManager) -> None:
+        self._manager = manager
+        self._making = asyncio.Lock()
+        self._signature: int | None = None
+        self._made_at = float("-inf")
+        self._models = b""
+
+    async def current(self, max_age_s: float = MODELS_AGE_S) -> bytes:
+        """The description: as it is now where a state or label has changed, else at most that old."""
+        async with self._making:
+            now = asyncio.get_running_loop().time()
+            signature = models_signature(self._manager)
+            if signature != self._signature or now - self._made_at >= max_age_s:
+                self._models = await models_json(self._manager)
+                self._signature, self._made_at = signature, now
+            return self._models
 
 
 class Events:
@@ -28,10 +50,13 @@ class Events:
     Args:
         manager: knows the models.
         group: knows what happens.
+
+    Attributes:
+        models: what all pages are told of the models.
     """
 
     def __init__(self, manager: ModelManager, group: Group) -> None:
-        self._manager = manager
+        self.models = SharedModels(manager)
         self._group = group
         self._draining = asyncio.Event()
         self._streams = 0
@@ -50,7 +75,7 @@ class Events:
         self._streams += 1
         try:
             yield b"retry: %d\n\n" % _RETRY_MS
-            watch = _Watch(self._manager, self._group)
+            watch = _Watch(self.models, self._group)
             while not self._draining.is_set():
                 yield await watch.news()
                 with contextlib.suppress(TimeoutError):
@@ -62,45 +87,32 @@ class Events:
 
 
 class _Watch:
-    """What one page has been told."""
+    """What one page has been told: at first the present only, as it asks for the past itself."""
 
-    def __init__(self, manager: ModelManager, group: Group) -> None:
-        self._manager = manager
+    def __init__(self, models: SharedModels, group: Group) -> None:
+        self._shared_models = models
         self._group = group
-        self._fine = self._coarse = -1
-        self._signature: int | None = None
-        self._rounds = 0
-        self._models = self._errors = b""
+        self._fine = self._coarse = LATEST
+        self._models = b""
+        self._errors: Sequence[RecentError] | None = None
 
     async def news(self) -> bytes:
-        """The events since the last call; at the first the present only, as the page asks for the past itself."""
-        parts = [*await self._models_news()]
+        """The events since the last call."""
+        parts: list[bytes] = []
+        models = await self._shared_models.current()
+        if models != self._models:
+            self._models = models
+            parts.append(_event("models", models))
         past = await self._group.past(self._fine, self._coarse)
-        first = self._fine < 0
-        for name, samples in (("coarse", past.coarse), ("sample", past.fine)):
-            told = samples[-1:] if first else samples
-            parts.extend(_event(name, sample.json, sample.sequence) for sample in told)
+        parts.extend(_event("coarse", sample.json, sample.sequence) for sample in past.coarse)
+        parts.extend(_event("sample", sample.json, sample.sequence) for sample in past.fine)
         self._fine = past.fine[-1].sequence if past.fine else self._fine
         self._coarse = past.coarse[-1].sequence if past.coarse else self._coarse
-        errors = errors_json(past)
-        if errors != self._errors:
-            self._errors = errors
-            parts.append(_event("errors", errors))
+        if past.errors != self._errors:
+            self._errors = past.errors
+            parts.append(_event("errors", errors_json(past)))
         # A comment keeps proxies from taking a quiet stream for a dead one.
         return b"".join(parts) or b": \n\n"
-
-    async def _models_news(self) -> list[bytes]:
-        signature = models_signature(self._manager)
-        due = self._rounds % _MODELS_EVERY == 0
-        self._rounds += 1
-        if signature == self._signature and not due:
-            return []
-        self._signature = signature
-        models = await models_json(self._manager)
-        if models == self._models:
-            return []
-        self._models = models
-        return [_event("models", models)]
 
 
 def _event(name: str, data: bytes, number: int | None = None) -> bytes:

@@ -1,4 +1,4 @@
-"""Loading and unloading over HTTP: who may, and from where."""
+"""Loading, unloading and labelling over HTTP: who may, and from where."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ LOAD_FIELDS = frozenset({"version", "path"})
 UNLOAD_FIELDS = frozenset({"version"})
 LABEL_FIELDS = frozenset({"label", "version"})
 _BEARER = b"bearer "
+_OF_PROXIES = frozenset({b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-real-ip"})
 
 
 class Control:
@@ -90,7 +91,13 @@ class Control:
             raise PermissionDeniedError(
                 "Control routes are off: the server listens beyond this machine and TENSORHOST_ADMIN_TOKEN is not set."
             )
+        self._refuse_what_was_passed_on(exchange)
         self._refuse_foreign_pages(exchange)
+
+    def _refuse_what_was_passed_on(self, exchange: Exchange) -> None:
+        # A proxy on this machine speaks for others, who may be anywhere; what it adds gives it away.
+        if not exchange.headers.keys().isdisjoint(_OF_PROXIES):
+            raise PermissionDeniedError("Control routes need a token behind a proxy: set TENSORHOST_ADMIN_TOKEN.")
 
     def _refuse_foreign_pages(self, exchange: Exchange) -> None:
         # A page on another site can make its visitor's browser post to localhost. Browsers name the page's origin;

@@ -67,6 +67,26 @@ def error_reply(error: TensorhostError, request_id: str) -> Reply:
     return Reply(dumps({"error": error_object(error, request_id)}), status, headers=headers)
 
 
+def static_reply(
+    exchange: Exchange, body: bytes, etag: bytes, content_type: bytes, *headers: tuple[bytes, bytes]
+) -> Reply:
+    """What stays the same for a version of the server: the body, or 304 to a client that names its ETag.
+
+    Args:
+        exchange: the request.
+        body: what there is.
+        etag: without quotes; it is sent as a weak one, since the body may be compressed on its way.
+        content_type: of the body.
+        headers: more of them.
+    """
+    tag = b'W/"%b"' % etag
+    kept = ((b"etag", tag), (b"cache-control", b"no-cache"), *headers)
+    known = {name.strip() for name in exchange.headers.get(b"if-none-match", b"").split(b",")}
+    if tag in known or b"*" in known:
+        return Reply(b"", 304, content_type, kept)
+    return Reply(body, 200, content_type, kept)
+
+
 class Exchange:
     """A request being answered. ``subject`` is the model and version it names, as far as they have been read."""
 

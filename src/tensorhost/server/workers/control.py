@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from weakref import WeakValueDictionary
 
 from tensorhost.core.errors import ModelFailedError, ModelNotFoundError, OverloadedError, VersionNotFoundError
@@ -41,11 +41,15 @@ class ControlCalls:
 
     Args:
         workers: the running workers by slot, as they are whenever this is read.
+        serves: whether a slot's worker has loaded what it is to serve.
     """
 
-    def __init__(self, workers: Mapping[int, WorkerProcess]) -> None:
+    def __init__(
+        self, workers: Mapping[int, WorkerProcess], serves: Callable[[int], bool] = lambda _slot: True
+    ) -> None:
         self.journal = Journal()
         self._workers = workers
+        self._serves = serves
         self._numbers = itertools.count()
         self._expected: dict[tuple[int, int], asyncio.Future[Outcome]] = {}
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -85,9 +89,9 @@ class ControlCalls:
             return None
         if len(failures) == len(outcomes):
             if wish.action is Action.LABEL:
-                # A version that does not serve now must not have the label because it serves later.
+                # A worker that started meanwhile has it from the journal.
                 for each in undo(wish, earlier, ()):
-                    self.journal.add(each)
+                    await self._restore(each)
             return next(iter(failures.values()))
         if wish.action is Action.UNLOAD:
             return await self._unloaded(failures)
@@ -122,9 +126,14 @@ class ControlCalls:
         """Tell all workers, and wait for all. One that starts later finds the wish in the journal."""
         self.journal.add(wish)
         number = next(self._numbers)
-        message = CarryOut(id=number, wish=WishMessage.of(wish))
         expected: dict[int, asyncio.Future[Outcome]] = {}
         for slot, worker in self._workers.items():
             expected[slot] = self._expected[slot, number] = asyncio.get_running_loop().create_future()
-            worker.send(message)
+            worker.send(CarryOut(id=number, wish=WishMessage.of(self._wish_for(slot, wish))))
         return {slot: await future for slot, future in expected.items()}
+
+    def _wish_for(self, slot: int, wish: Wish) -> Wish:
+        """What the worker is told: one that still loads will serve what has a label before it is sent requests."""
+        if wish.action is Action.LABEL and not self._serves(slot):
+            return replace(wish, action=Action.RELABEL)
+        return wish

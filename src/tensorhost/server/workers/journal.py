@@ -1,8 +1,8 @@
 """What operators have asked for since the start, and how to take back what only some workers could do. Pure.
 
 A worker that takes another's place is given the journal, so that it comes to the same state. Of several wishes about
-the same version only the last matters, and the last that named a path, which says what the version is; so the journal
-grows with the versions there are, not with the calls.
+the same version or label only the last matters, and the last that named a path, which says what the version is; so the
+journal grows with the versions and labels there are, not with the calls.
 """
 
 from __future__ import annotations
@@ -12,27 +12,36 @@ from dataclasses import replace
 
 from tensorhost.models.wishes import Action, Wish
 
-_Key = tuple[str, str | None, str | None]
+_LABELLING = frozenset({Action.LABEL, Action.RELABEL})
+
+_Key = tuple[str, str | None]
 
 
 class Journal:
-    """Wishes in the order in which they were last expressed."""
+    """Wishes in the order in which they were last expressed; those about labels after all about versions."""
 
     def __init__(self) -> None:
         self._wishes: list[Wish] = []
+        self._labels: dict[_Key, Wish] = {}
 
     def add(self, wish: Wish) -> None:
         """Note a wish that workers are about to carry out."""
+        if wish.action in _LABELLING:
+            self._labels.pop(_label(wish), None)
+            if wish.version is not None:
+                # A worker takes it up before it has loaded anything.
+                self._labels[_label(wish)] = replace(wish, action=Action.RELABEL)
+            return
         self._wishes = [
             other
             for other in self._wishes
-            if _about(other) != _about(wish) or (other.source is not None and wish.source is None)
+            if _version(other) != _version(wish) or (other.source is not None and wish.source is None)
         ]
         self._wishes.append(wish)
 
     def wishes(self) -> tuple[Wish, ...]:
         """What a new worker is to take up, in this order."""
-        return tuple(self._wishes)
+        return (*self._wishes, *self._labels.values())
 
 
 def undo(wish: Wish, earlier: Sequence[Wish], added: Collection[str]) -> list[Wish]:
@@ -43,17 +52,20 @@ def undo(wish: Wish, earlier: Sequence[Wish], added: Collection[str]) -> list[Wi
         earlier: the journal before it.
         added: versions that serve on some worker and did not before.
     """
-    if wish.action is Action.LABEL:
-        before = [other for other in earlier if _about(other) == _about(wish)]
-        return before or [replace(wish, version=None)]
-    same = [other for other in earlier if _about(other) == _about(wish) and other.source is not None]
+    if wish.action in _LABELLING:
+        before = [other for other in earlier if other.action in _LABELLING and _label(other) == _label(wish)]
+        return before or [replace(wish, action=Action.RELABEL, version=None)]
+    versions = [other for other in earlier if other.action not in _LABELLING]
+    same = [other for other in versions if _version(other) == _version(wish) and other.source is not None]
     if wish.source is not None and same and not added:
         # Other files may have taken the place of those that served.
         return same
     return [Wish(Action.UNLOAD, wish.name, version) for version in sorted(added)]
 
 
-def _about(wish: Wish) -> _Key:
-    if wish.action is Action.LABEL:
-        return wish.name, None, wish.label or ""
-    return wish.name, wish.version, None
+def _version(wish: Wish) -> _Key:
+    return wish.name, wish.version
+
+
+def _label(wish: Wish) -> _Key:
+    return wish.name, wish.label

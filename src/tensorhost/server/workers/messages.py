@@ -16,7 +16,7 @@ from tensorhost.models.probe_messages import Failed
 from tensorhost.models.wishes import Action, Wish
 from tensorhost.server.workers.claims import ClaimKind
 from tensorhost.settings import Settings
-from tensorhost.telemetry.history import Past, Sample
+from tensorhost.telemetry.history import LATEST, Past, Sample
 from tensorhost.telemetry.view_message import ErrorMessage, ViewMessage
 
 MAX_LINE_BYTES = 64 * 2**20
@@ -236,8 +236,8 @@ class Recall(Message):
 
     type: Literal["recall"] = "recall"
     id: _Id
-    fine_after: Annotated[int, Field(ge=-1)] = -1
-    coarse_after: Annotated[int, Field(ge=-1)] = -1
+    fine_after: Annotated[int, Field(ge=LATEST)] = -1
+    coarse_after: Annotated[int, Field(ge=LATEST)] = -1
 
 
 class Reported(Message):

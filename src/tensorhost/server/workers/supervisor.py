@@ -72,7 +72,7 @@ class Supervisor:
         self._slots = [Slot() for _ in range(count)]
         self._workers: dict[int, WorkerProcess] = {}
         self._listeners: list[list[socket.socket]] = []
-        self._control = ControlCalls(self._workers)
+        self._control = ControlCalls(self._workers, lambda slot: self._slots[slot].phase is Phase.READY)
         self._figures = Figures(self._slots, self._workers)
         self._history = History()
         self._claims = Claims(settings.load_threads)
@@ -190,11 +190,12 @@ class Supervisor:
 
     async def _sample(self) -> None:
         """Take samples until told to stop."""
-        sampling = asyncio.create_task(sample(self._history, self._figures.collect))
+        sampling = asyncio.create_task(sample(self._history, self._figures.collect), name="sample until told to stop")
         try:
             await self._stop.wait()
         finally:
             sampling.cancel()
+            await asyncio.wait([sampling])
 
     async def _told_to_stop_within(self, timeout_s: float) -> bool:
         with contextlib.suppress(TimeoutError):

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from tensorhost.core.errors import ModelFailedError, ModelNotFoundError
+from tensorhost.core.errors import ModelFailedError, ModelNotFoundError, ModelNotReadyError
 from tensorhost.models.probe_messages import Failed
 from tensorhost.models.wishes import Action, Wish
 from tensorhost.server.workers.control import ControlCalls
@@ -26,9 +26,9 @@ class NotedWorker:
 
 
 class Group:
-    def __init__(self, count=2):
+    def __init__(self, count=2, **options):
         self.workers = {number: NotedWorker() for number in range(count)}
-        self.calls = ControlCalls(self.workers)
+        self.calls = ControlCalls(self.workers, **options)
 
     def ask(self, wish):
         return asyncio.create_task(self.calls.carry_out(wish))
@@ -150,41 +150,61 @@ async def test_too_many_calls_are_refused():
 
 MOVE = Wish(Action.LABEL, "m", "2", label="stable")
 EARLIER = Wish(Action.LABEL, "m", "1", label="stable")
-TAKE_BACK = Wish(Action.LABEL, "m", None, label="stable")
-NOT_READY = Failed.of(ModelFailedError("It does not serve."))
+BACK, KEPT, TAKE_BACK = (Wish(Action.RELABEL, "m", version, label="stable") for version in ("1", "2", None))
+NOT_READY = Failed.of(ModelNotReadyError("It does not serve."))
+
+
+async def carried_out(group, wish):
+    call = group.ask(wish)
+    for number in group.workers:
+        await group.answer(number)
+    assert await call is None
 
 
 async def test_a_label_that_only_some_could_move_goes_back_to_where_it_was():
     group = Group()
-    call = group.ask(EARLIER)
-    await group.answer(0)
-    await group.answer(1)
-    await call
+    await carried_out(group, EARLIER)
     call = group.ask(MOVE)
     await group.answer(0)
     await group.answer(1, NOT_READY)
+    # Whether or not that version serves any more: it did when it got the label.
     await group.answer(0)
     await group.answer(1)
     assert (await call).message.startswith("It does not serve.")
-    assert group.wishes(0) == group.wishes(1) == [EARLIER, MOVE, EARLIER]
-    assert group.calls.journal.wishes() == (EARLIER,)
+    assert group.wishes(0) == group.wishes(1) == [EARLIER, MOVE, BACK]
+    assert group.calls.journal.wishes() == (BACK,)
     assert not any(worker.killed for worker in group.workers.values())
 
 
-async def test_a_label_that_none_could_move_is_not_moved_by_a_later_worker_either():
-    group = Group()
-    call = group.ask(MOVE)
-    await group.answer(0, NOT_READY)
-    await group.answer(1, NOT_READY)
-    assert (await call).message == "It does not serve."
-    assert group.wishes(0) == [MOVE]
-    assert group.calls.journal.wishes() == (TAKE_BACK,)
-
-
-async def test_wishes_about_labels_and_about_versions_do_not_replace_one_another():
+async def test_a_label_that_none_could_move_is_not_moved_by_a_worker_that_started_meanwhile():
     group = Group(1)
-    for wish in (LOAD, EARLIER, Wish(Action.LABEL, "m", "1", label="canary"), MOVE):
-        call = group.ask(wish)
-        await group.answer(0)
-        await call
-    assert group.calls.journal.wishes() == (LOAD, Wish(Action.LABEL, "m", "1", label="canary"), MOVE)
+    call = group.ask(MOVE)
+    await turn()
+    assert group.calls.journal.wishes() == (KEPT,)
+    group.workers[1] = NotedWorker()  # has the journal
+    await group.answer(0, NOT_READY)
+    await group.answer(0)
+    await group.answer(1)
+    assert (await call).message == "It does not serve."
+    assert group.wishes(0) == [MOVE, TAKE_BACK]
+    assert group.wishes(1) == [TAKE_BACK]
+    assert group.calls.journal.wishes() == ()
+
+
+async def test_a_worker_that_still_loads_is_told_to_have_the_label_not_asked_whether_its_version_serves():
+    group = Group(serves=lambda slot: slot == 0)
+    await carried_out(group, MOVE)
+    assert (group.wishes(0), group.wishes(1)) == ([MOVE], [KEPT])
+
+
+async def test_labels_come_after_versions_in_the_journal_and_leave_no_trace_when_taken_back():
+    group = Group(1)
+    canary = Wish(Action.LABEL, "m", "1", label="canary")
+    for wish in (LOAD, EARLIER, canary, MOVE, LOAD):
+        await carried_out(group, wish)
+    kept = Wish(Action.RELABEL, "m", "1", label="canary")
+    assert group.calls.journal.wishes() == (LOAD, kept, KEPT)
+    for number in range(100):
+        for version in ("1", None):
+            await carried_out(group, Wish(Action.LABEL, "m", version, label=f"l{number}"))
+    assert group.calls.journal.wishes() == (LOAD, kept, KEPT)

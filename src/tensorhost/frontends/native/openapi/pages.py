@@ -8,7 +8,7 @@ from functools import cache
 from typing import NamedTuple
 
 from tensorhost.codecs import dumps
-from tensorhost.frontends.native.exchange import JSON, Exchange, Reply
+from tensorhost.frontends.native.exchange import JSON, Exchange, Reply, static_reply
 from tensorhost.frontends.native.openapi.document import build
 from tensorhost.frontends.native.openapi.html import render
 
@@ -17,19 +17,12 @@ _HTML = b"text/html; charset=utf-8"
 
 class _Static(NamedTuple):
     body: bytes
+    etag: bytes
     content_type: bytes
     headers: tuple[tuple[bytes, bytes], ...]
 
-    @property
-    def etag(self) -> bytes:
-        return self.headers[0][1]
-
     def reply(self, exchange: Exchange) -> Reply:
-        """The body, or 304 to a client that names its ETag."""
-        known = {tag.strip() for tag in exchange.headers.get(b"if-none-match", b"").split(b",")}
-        if self.etag in known or b"*" in known:
-            return Reply(b"", 304, self.content_type, self.headers)
-        return Reply(self.body, content_type=self.content_type, headers=self.headers)
+        return static_reply(exchange, self.body, self.etag, self.content_type, *self.headers)
 
 
 class ApiPages:
@@ -65,6 +58,4 @@ def _page() -> _Static:
 
 
 def _static(body: bytes, content_type: bytes, *headers: tuple[bytes, bytes]) -> _Static:
-    # Weak, since the body may be compressed on its way.
-    etag = b'W/"%s"' % hashlib.sha256(body).hexdigest()[:32].encode()
-    return _Static(body, content_type, ((b"etag", etag), (b"cache-control", b"no-cache"), *headers))
+    return _Static(body, hashlib.sha256(body).hexdigest()[:32].encode(), content_type, headers)
