@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -84,6 +85,15 @@ def test_what_stays_is_not(server, client, naps, code, status):
     with pytest.raises(ClientError, match=code) as caught:
         predict(client)
     assert (caught.value.http_status, len(server.asked), naps) == (status, 1, [])
+
+
+@pytest.mark.parametrize(("state", "attempts"), [("NEW", 4), ("LOADING", 4), ("UNLOADING", 1), ("END", 1)])
+def test_a_version_is_waited_for_only_while_it_may_come(server, client, state, attempts):
+    error = {"code": "MODEL_NOT_READY", "message": "No.", "details": {"state": state}, "requestId": "r"}
+    server.will(*[reply(json.dumps({"error": error}).encode(), 503, Retry_After="0")] * 4)
+    with pytest.raises(ModelNotReadyError):
+        predict(client)
+    assert len(server.asked) == attempts
 
 
 @pytest.mark.parametrize("call", [lambda client: client.load("m"), lambda client: client.unload("m")])

@@ -96,6 +96,16 @@ async def test_pages_of_other_origins_may_not_control(origin, status):
         assert (await call(app, "POST", f"/models/one/{action}", b"{}", headers={"Origin": origin})).status == status
 
 
+@pytest.mark.parametrize("header", ["Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP"])
+async def test_what_a_proxy_passes_on_needs_the_token(header):
+    for action, body in {"load": b"{}", "unload": b"{}", "labels": b'{"label": "l"}'}.items():
+        passed_on = {header: "203.0.113.7"}
+        path = f"/models/one/{action}"
+        assert (await call(app_of(), "POST", path, body, headers=passed_on)).status == 403
+        allowed = passed_on | {"Authorization": f"Bearer {TOKEN}"}
+        assert (await call(app_of(admin_token=TOKEN), "POST", path, body, headers=allowed)).status == 404
+
+
 async def test_the_token_is_for_pages_too():
     app = app_of(admin_token=TOKEN)
     headers = {"Origin": "http://evil.example", "Authorization": f"Bearer {TOKEN}"}

@@ -31,6 +31,7 @@ export class Feed extends EventTarget {
     document.addEventListener("visibilitychange", () => this.#visibility());
     addEventListener("online", () => this.#retryNow());
     this.#connect();
+    this.#visibility();
   }
 
   /** The server's time now, in Unix seconds, by its newest sample. */
@@ -126,7 +127,7 @@ export class Feed extends EventTarget {
   }
 
   #retryNow() {
-    if (this.#source) return;
+    if (this.#source || document.hidden) return;
     this.#connect();
   }
 

@@ -45,7 +45,9 @@ const PYTHON = { true: "True", false: "False", null: "None" };
 /** The same value as a Python literal. */
 export function toPython(text) {
   const spaced = { ",": ", ", ":": ": " };
-  return (text.match(TOKEN) ?? []).map((token) => PYTHON[token] ?? spaced[token] ?? token).join("");
+  // Escapes mean other things in Python: what they stand for means the same.
+  const plain = (token) => (token.startsWith('"') ? JSON.stringify(JSON.parse(token)) : token);
+  return (text.match(TOKEN) ?? []).map((token) => PYTHON[token] ?? spaced[token] ?? plain(token)).join("");
 }
 
 /** Check that a text is JSON; an Error says where it is not. */

@@ -192,7 +192,7 @@ class ModelCard {
       versions.map(({ version, state }) =>
         h("option", { value: version }, `version ${version} (${state.toLowerCase()})`),
       ),
-      h("option", { value: "" }, "nothing: remove the label"),
+      h("option", { value: "" }, "what model.toml says, or nothing"),
     );
     const meet = () => {
       const current = (allVersionLabels ?? {})[label.value];

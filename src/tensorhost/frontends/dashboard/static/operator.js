@@ -50,16 +50,19 @@ export class Operator extends EventTarget {
   }
 
   load(name, version) {
-    return this.#call(name, "load", { version }, `${name} ${version} is loaded.`);
+    return this.#call(name, "load", { version }, () => `${name} ${version} is loaded.`);
   }
 
   unload(name, version) {
-    return this.#call(name, "unload", { version }, `${name} ${version} is unloaded.`);
+    return this.#call(name, "unload", { version }, () => `${name} ${version} is unloaded.`);
   }
 
   /** Make a label point to a version, or nowhere (null). */
   label(name, label, version) {
-    const done = version === null ? `${label} of ${name} is removed.` : `${label} of ${name} is version ${version}.`;
+    const done = ({ allVersionLabels }) => {
+      const target = allVersionLabels[label];
+      return target === undefined ? `${label} of ${name} is removed.` : `${label} of ${name} is version ${target}.`;
+    };
     return this.#call(name, "labels", { label, version }, done);
   }
 
@@ -83,7 +86,7 @@ export class Operator extends EventTarget {
       if (answer instanceof Error) throw answer;
       if (answer === null) return null;
     }
-    announce(done);
+    announce(done(answer));
     return answer;
   }
 

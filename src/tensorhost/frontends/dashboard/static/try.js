@@ -321,8 +321,9 @@ export class Try {
       const { text, requestId } = await post("predict", predictBody(request));
       parts = showAnswer({ text, requestId, tookMs: performance.now() - started, classes });
     } catch (error) {
-      if (!(error instanceof ApiError)) throw error;
-      parts = showError(error);
+      // A proxy may answer 200 with a page of its own.
+      const known = error instanceof ApiError ? error : new ApiError({ code: "INVALID_ANSWER", message: error.message });
+      parts = showError(known);
     }
     // Of several requests under way, the last one's answer is shown.
     if (mine !== this.#sent) return;
