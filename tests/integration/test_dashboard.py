@@ -56,6 +56,11 @@ class Stream:
     def __exit__(self, *exception):
         self.connection.close()
 
+    def wait_for_quiet(self, model):
+        """Return when what other tests have asked of a model has been told."""
+        self.next("sample")  # ended before the page was opened
+        self.next("sample", lambda sample: not rows(sample, model))
+
     def next(self, name, condition=lambda data: True):
         """The data of the next event of that name that fits."""
         event = None
@@ -104,8 +109,7 @@ def test_a_page_is_told_what_happens(server):
             "1": "AVAILABLE",
             "2": "AVAILABLE",
         }
-        # What other tests asked has been told by then.
-        stream.next("sample", lambda sample: not rows(sample, "two"))
+        stream.wait_for_quiet("two")
         for _ in range(3):
             server.predict("two", [0.0])
         sample = stream.next("sample", lambda sample: rows(sample, "two"))
@@ -205,6 +209,7 @@ def test_the_page_is_told_whether_it_may_control(models, host, token, needs):
 
 def test_several_workers_have_one_past_and_move_labels_together(pair):
     with Stream(pair) as stream:
+        stream.wait_for_quiet("two")
         for number in range(20):
             pair.predict("two", [0.0], timeoutMs=60_000 + number)
         counted = 0
