@@ -218,11 +218,14 @@ def test_a_prediction_goes_to_the_other_server_when_one_cannot(fault, path, cert
 
 def test_a_machine_that_has_vanished_costs_a_second_and_no_prediction(certificate, tmp_path):
     port = free_ports(1)[0]
-    with Vanished() as gone, Upstream(accept) as there:
-        with Nginx(tmp_path, shipped_changes(port, certificate, [gone.port, there.port])) as nginx:
-            connection = connect(port, certificate)
-            answers = [exchange(connection, "POST", "/predict", b'{"a":1}') for _ in range(2)]
-            connection.close()
+    with (
+        Vanished() as gone,
+        Upstream(accept) as there,
+        Nginx(tmp_path, shipped_changes(port, certificate, [gone.port, there.port])) as nginx,
+    ):
+        connection = connect(port, certificate)
+        answers = [exchange(connection, "POST", "/predict", b'{"a":1}') for _ in range(2)]
+        connection.close()
     assert [(one.status, one.body) for one in answers] == [(200, b'{"a":1}')] * 2
     assert "timed out" in nginx.log
 
