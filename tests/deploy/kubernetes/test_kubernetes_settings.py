@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 import yaml
@@ -13,6 +14,7 @@ from manifests import (
     IN_A_SERVICE,
     KUSTOMIZE,
     OVERLAYS,
+    ROOT,
     charted,
     environment,
     find,
@@ -126,6 +128,14 @@ def test_monitors_and_autoscalers_name_what_exists(routes):
     )
     (rule,) = adapter["rules"]["custom"]
     assert rule["seriesQuery"].partition("{")[0] == rule["name"]["as"] == definitions.QUEUE_ROWS.name
+
+
+def test_the_job_of_a_monitor_is_the_one_that_alerts_expect():
+    alerts = (ROOT / "deploy" / "prometheus" / "rules" / "alerts.yml").read_text(encoding="utf-8")
+    jobs = set(re.findall(r'job="([^"]+)"', alerts))
+    for manifests in (RENDERED["overlay pvc"], charted(EVERYTHING, release="digits")):
+        label = find(manifests, "ServiceMonitor")["spec"]["jobLabel"]
+        assert {find(manifests, "Service")["metadata"]["labels"][label]} == jobs
 
 
 def test_the_chart_takes_every_setting_by_its_own_name():
