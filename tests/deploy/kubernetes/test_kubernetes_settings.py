@@ -91,6 +91,12 @@ def test_what_is_written_has_a_place(name):
     cache = volumes[mounts[str(settings.cache_dir.parent)]["name"]]
     assert cache["emptyDir"]["sizeLimit"] == "3Gi"
     assert settings.cache_size < 3 * 2**30
+    assert volumes[mounts["/tmp"]["name"]]["emptyDir"]["sizeLimit"] == "10Gi"
+
+
+def test_the_room_for_unpacking_can_be_changed():
+    (volume,) = (volume for volume in pod(charted({"tmp.sizeLimit": "50Gi"}))["volumes"] if volume["name"] == "tmp")
+    assert volume["emptyDir"]["sizeLimit"] == "50Gi"
 
 
 @pytest.mark.parametrize("name", RENDERED)
@@ -170,6 +176,7 @@ def test_every_setting_of_the_chart_arrives_as_its_variable():
         ({"models.source": "s3"}, "source"),
         ({"replica": 2}, "replica"),
         ({"image.digest": "latest"}, "digest"),
+        ({"tmp.sizeLimit": "much"}, "sizeLimit"),
         ({"autoscaling.enabled": True, "autoscaling.cpu.enabled": False}, "autoscaling.queue.enabled"),
     ],
 )
