@@ -24,6 +24,7 @@ MIB = 2**20
 # Quick to start: what loading tries out first is tested elsewhere.
 QUICK = {"TENSORHOST_PROBE": "false", "WARMUP_ITERATIONS": "1", "LOG_LEVEL": "info"}
 DIGIT = samples()["digits"][0]
+UNDER_A_PATH = [("GET", "/ml/models"), ("POST", "/ml/predict"), ("POST", "/ml/batch-predict")]
 REQUEST = {"modelName": "digits", "inputs": [DIGIT["input"]]}
 
 
@@ -51,10 +52,14 @@ def tensorhost(models):
 def proxied(tensorhost, certificate, tmp_path_factory):
     """Ports of the shipped host and of one with tensorhost under a path, before one tensorhost."""
     port, sub_path_port = free_ports(2)
-    sub_path = f"server {{ listen 127.0.0.1:{sub_path_port}; include {SHIPPED}/sub-path.conf; }}"
     changes = shipped_changes(port, certificate, [tensorhost.port])
-    with Nginx(tmp_path_factory.mktemp("nginx"), changes, {"sub-path.conf": sub_path}):
+    with Nginx(tmp_path_factory.mktemp("nginx"), changes, under_a_path(sub_path_port)):
         yield port, sub_path_port
+
+
+def under_a_path(port):
+    """A host that has tensorhost under a path, as a file of nginx's."""
+    return {"sub-path.conf": f"server {{ listen 127.0.0.1:{port}; include {SHIPPED}/sub-path.conf; }}"}
 
 
 def shipped_changes(port, certificate, upstreams):
@@ -163,6 +168,22 @@ def test_under_a_path_routes_are_the_same(proxied):
         assert exchange(connection, "GET", "/models").status == 404
     finally:
         connection.close()
+
+
+def test_under_a_path_errors_of_nginx_have_the_one_shape(certificate, tmp_path):
+    port, sub_path_port, *nobody = free_ports(4)
+    with Nginx(tmp_path, shipped_changes(port, certificate, nobody), under_a_path(sub_path_port)):
+        connection = http.client.HTTPConnection("127.0.0.1", sub_path_port, timeout=TIMEOUT_S)
+        away = [exchange(connection, method, path, b"{}") for method, path in UNDER_A_PATH]
+        large = exchange(connection, "POST", "/ml/predict", b" " * (32 * MIB + 1), {"X-Request-Id": "too-large"})
+        elsewhere = exchange(connection, "GET", "/nowhere")
+        connection.close()
+    for answered in away:
+        assert (answered.status, answered.headers["retry-after"]) == (503, "1")
+        assert answered.error["code"] == "OVERLOADED"
+    assert (large.status, large.error["code"]) == (413, "PAYLOAD_TOO_LARGE")
+    assert large.error["requestId"] == "too-large"
+    assert elsewhere.headers["content-type"] == "text/html"
 
 
 def test_the_client_and_a_path_go_together(proxied):
