@@ -87,6 +87,15 @@ def test_the_dashboard_can_be_imported():
     assert used == set(variables) - {"datasource"}
 
 
+def test_all_jobs_and_instances_are_those_of_tensorhost():
+    # Without a value of its own, "All" is what the variable's query found: ".*" would match other targets.
+    variables = {variable["name"]: variable for variable in DASHBOARD["templating"]["list"]}
+    for name in ("job", "instance"):
+        assert variables[name]["includeAll"]
+        assert "allValue" not in variables[name]
+        assert variables[name]["query"]["query"].startswith("label_values(tensorhost_uptime_seconds")
+
+
 def test_panels_do_not_overlap():
     taken: set[tuple[int, int]] = set()
     for panel in DASHBOARD["panels"]:

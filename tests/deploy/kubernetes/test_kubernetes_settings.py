@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 import yaml
@@ -13,6 +14,7 @@ from manifests import (
     IN_A_SERVICE,
     KUSTOMIZE,
     OVERLAYS,
+    ROOT,
     charted,
     environment,
     find,
@@ -89,6 +91,12 @@ def test_what_is_written_has_a_place(name):
     cache = volumes[mounts[str(settings.cache_dir.parent)]["name"]]
     assert cache["emptyDir"]["sizeLimit"] == "3Gi"
     assert settings.cache_size < 3 * 2**30
+    assert volumes[mounts["/tmp"]["name"]]["emptyDir"]["sizeLimit"] == "10Gi"
+
+
+def test_the_room_for_unpacking_can_be_changed():
+    (volume,) = (volume for volume in pod(charted({"tmp.sizeLimit": "50Gi"}))["volumes"] if volume["name"] == "tmp")
+    assert volume["emptyDir"]["sizeLimit"] == "50Gi"
 
 
 @pytest.mark.parametrize("name", RENDERED)
@@ -128,6 +136,14 @@ def test_monitors_and_autoscalers_name_what_exists(routes):
     assert rule["seriesQuery"].partition("{")[0] == rule["name"]["as"] == definitions.QUEUE_ROWS.name
 
 
+def test_the_job_of_a_monitor_is_the_one_that_alerts_expect():
+    alerts = (ROOT / "deploy" / "prometheus" / "rules" / "alerts.yml").read_text(encoding="utf-8")
+    jobs = set(re.findall(r'job="([^"]+)"', alerts))
+    for manifests in (RENDERED["overlay pvc"], charted(EVERYTHING, release="digits")):
+        label = find(manifests, "ServiceMonitor")["spec"]["jobLabel"]
+        assert {find(manifests, "Service")["metadata"]["labels"][label]} == jobs
+
+
 def test_the_chart_takes_every_setting_by_its_own_name():
     schema = json.loads((CHART / "values.schema.json").read_text())["properties"]["settings"]["properties"]
     assert set(schema) == set(setting_fields()) - LEFT_OUT
@@ -160,6 +176,7 @@ def test_every_setting_of_the_chart_arrives_as_its_variable():
         ({"models.source": "s3"}, "source"),
         ({"replica": 2}, "replica"),
         ({"image.digest": "latest"}, "digest"),
+        ({"tmp.sizeLimit": "much"}, "sizeLimit"),
         ({"autoscaling.enabled": True, "autoscaling.cpu.enabled": False}, "autoscaling.queue.enabled"),
     ],
 )

@@ -42,6 +42,14 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
+def _replace(folder: Path, shipped: str, here: str) -> None:
+    """Put ``here`` where the files in ``folder`` say ``shipped``."""
+    files = [path for path in folder.glob("*/*.conf") if shipped in path.read_text()]
+    assert files, f"no shipped file has {shipped!r}"
+    for path in files:
+        path.write_text(path.read_text().replace(shipped, here))
+
+
 class Nginx:
     """A running nginx. Use as a context manager.
 
@@ -55,11 +63,10 @@ class Nginx:
         self._folder = folder
         shutil.copytree(SHIPPED / "snippets", folder / "snippets")
         (folder / "conf.d").mkdir()
-        text = (SHIPPED / "tensorhost.conf").read_text()
+        shutil.copy(SHIPPED / "tensorhost.conf", folder / "conf.d")
         for shipped, here in changes.items():
-            assert shipped in text, f"tensorhost.conf has no {shipped!r}"
-            text = text.replace(shipped, here)
-        for name, content in {"tensorhost.conf": text, **(more or {})}.items():
+            _replace(folder, shipped, here)
+        for name, content in (more or {}).items():
             (folder / "conf.d" / name).write_text(content)
         (folder / "nginx.conf").write_text(_MAIN.format(folder=folder))
         self._command = ["nginx", "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", str(folder / "error.log")]

@@ -13,7 +13,7 @@ import pytest
 from certificates import write_certificate
 from nginx_process import SHIPPED, Nginx, free_ports
 from tests.integration.native_server import RunningServer, exchange
-from upstreams import Upstream, answer
+from upstreams import Upstream, Vanished, answer
 
 from tensorhost.client import Client
 from tensorhost.demo import demo_models_path, samples
@@ -24,6 +24,7 @@ MIB = 2**20
 # Quick to start: what loading tries out first is tested elsewhere.
 QUICK = {"TENSORHOST_PROBE": "false", "WARMUP_ITERATIONS": "1", "LOG_LEVEL": "info"}
 DIGIT = samples()["digits"][0]
+UNDER_A_PATH = [("GET", "/ml/models"), ("POST", "/ml/predict"), ("POST", "/ml/batch-predict")]
 REQUEST = {"modelName": "digits", "inputs": [DIGIT["input"]]}
 
 
@@ -51,10 +52,14 @@ def tensorhost(models):
 def proxied(tensorhost, certificate, tmp_path_factory):
     """Ports of the shipped host and of one with tensorhost under a path, before one tensorhost."""
     port, sub_path_port = free_ports(2)
-    sub_path = f"server {{ listen 127.0.0.1:{sub_path_port}; include {SHIPPED}/sub-path.conf; }}"
     changes = shipped_changes(port, certificate, [tensorhost.port])
-    with Nginx(tmp_path_factory.mktemp("nginx"), changes, {"sub-path.conf": sub_path}):
+    with Nginx(tmp_path_factory.mktemp("nginx"), changes, under_a_path(sub_path_port)):
         yield port, sub_path_port
+
+
+def under_a_path(port):
+    """A host that has tensorhost under a path, as a file of nginx's."""
+    return {"sub-path.conf": f"server {{ listen 127.0.0.1:{port}; include {SHIPPED}/sub-path.conf; }}"}
 
 
 def shipped_changes(port, certificate, upstreams):
@@ -86,13 +91,6 @@ def test_predictions_come_through_over_tls(ask):
     answered = ask("POST", "/predict", REQUEST)
     assert answered.status == 200
     assert answered.json["predictions"][0][0]["label"] == DIGIT["expected"]
-
-
-def test_one_connection_to_tensorhost_serves_many_clients(ask, tensorhost):
-    for _ in range(20):
-        assert ask("GET", "/health/ready").status == 200
-    metrics = tensorhost.get("/metrics", Accept="text/plain").body.decode()
-    assert ask("GET", "/metrics", Accept="text/plain").body.decode().splitlines()[0] == metrics.splitlines()[0]
 
 
 def test_the_request_id_goes_through_both_ways(ask, tensorhost):
@@ -172,6 +170,22 @@ def test_under_a_path_routes_are_the_same(proxied):
         connection.close()
 
 
+def test_under_a_path_errors_of_nginx_have_the_one_shape(certificate, tmp_path):
+    port, sub_path_port, *nobody = free_ports(4)
+    with Nginx(tmp_path, shipped_changes(port, certificate, nobody), under_a_path(sub_path_port)):
+        connection = http.client.HTTPConnection("127.0.0.1", sub_path_port, timeout=TIMEOUT_S)
+        away = [exchange(connection, method, path, b"{}") for method, path in UNDER_A_PATH]
+        large = exchange(connection, "POST", "/ml/predict", b" " * (32 * MIB + 1), {"X-Request-Id": "too-large"})
+        elsewhere = exchange(connection, "GET", "/nowhere")
+        connection.close()
+    for answered in away:
+        assert (answered.status, answered.headers["retry-after"]) == (503, "1")
+        assert answered.error["code"] == "OVERLOADED"
+    assert (large.status, large.error["code"]) == (413, "PAYLOAD_TOO_LARGE")
+    assert large.error["requestId"] == "too-large"
+    assert elsewhere.headers["content-type"] == "text/html"
+
+
 def test_the_client_and_a_path_go_together(proxied):
     with Client(f"http://127.0.0.1:{proxied[1]}/ml") as client:
         assert {model["name"] for model in client.models()} == {"digits"}
@@ -183,11 +197,12 @@ def test_idle_connections_are_closed_by_nginx_first():
     assert Settings().keep_alive_timeout_s > 60
 
 
-def with_upstreams(handlers, certificate, folder):
+def with_upstreams(handlers, certificate, folder, **changes):
     """An nginx before servers of the test's; give both to ``ExitStack``."""
     upstreams = [Upstream(handler) for handler in handlers]
     port = free_ports(1)[0]
-    return upstreams, port, Nginx(folder, shipped_changes(port, certificate, [one.port for one in upstreams]))
+    shipped = shipped_changes(port, certificate, [one.port for one in upstreams])
+    return upstreams, port, Nginx(folder, shipped | changes)
 
 
 def hang_up(request, _body):
@@ -203,9 +218,9 @@ def accept(request, body):
     answer(request, 200, body or b"{}")
 
 
-def asked(handlers, certificate, folder, method, path, count=4):
+def asked(handlers, certificate, folder, method, path, count=4, **changes):
     """Answers to ``count`` requests, and how many requests came to each server."""
-    upstreams, port, nginx = with_upstreams(handlers, certificate, folder)
+    upstreams, port, nginx = with_upstreams(handlers, certificate, folder, **changes)
     with upstreams[0], upstreams[-1] if len(upstreams) > 1 else upstreams[0] as _, nginx:
         connection = connect(port, certificate)
         answers = [exchange(connection, method, path, b'{"a":1}' if method == "POST" else None) for _ in range(count)]
@@ -220,6 +235,46 @@ def test_a_prediction_goes_to_the_other_server_when_one_cannot(fault, path, cert
     assert [(one.status, one.body) for one in answers] == [(200, b'{"a":1}')] * 4
     assert counts[0] >= 1
     assert counts[1] == 4
+
+
+def test_a_machine_that_has_vanished_costs_a_second_and_no_prediction(certificate, tmp_path):
+    port = free_ports(1)[0]
+    with (
+        Vanished() as gone,
+        Upstream(accept) as there,
+        Nginx(tmp_path, shipped_changes(port, certificate, [gone.port, there.port])) as nginx,
+    ):
+        connection = connect(port, certificate)
+        answers = [exchange(connection, "POST", "/predict", b'{"a":1}') for _ in range(2)]
+        connection.close()
+    assert [(one.status, one.body) for one in answers] == [(200, b'{"a":1}')] * 2
+    assert "timed out" in nginx.log
+
+
+def test_what_takes_too_long_is_not_asked_for_twice(certificate, tmp_path):
+    over = threading.Event()
+
+    def wait(request, _body):
+        over.wait(TIMEOUT_S)
+        request.close_connection = True
+
+    # Both times are shorter by the same factor, which keeps the order that the shipped ones have.
+    changes = {"proxy_read_timeout 60s;": "proxy_read_timeout 2s;", "upstream_timeout 3s;": "upstream_timeout 100ms;"}
+    answers, counts = asked([wait, wait], certificate, tmp_path, "POST", "/predict", count=1, **changes)
+    over.set()
+    assert (answers[0].status, answers[0].error["code"]) == (504, "DEADLINE_EXCEEDED")
+    assert sum(counts) == 1
+
+
+def test_one_connection_to_a_server_serves_many_clients(certificate, tmp_path):
+    upstreams, port, nginx = with_upstreams([accept], certificate, tmp_path)
+    with upstreams[0], nginx:
+        for _ in range(20):
+            connection = connect(port, certificate)
+            assert exchange(connection, "GET", "/health/ready").status == 200
+            connection.close()
+    assert len(upstreams[0].requests) == 20
+    assert len(upstreams[0].clients) == 1
 
 
 def test_only_predictions_are_repeated(certificate, tmp_path):

@@ -87,6 +87,10 @@ def test_the_service_outlives_the_longest_stop(unit, settings):
     assert (unit["KillSignal"], unit["KillMode"]) == (["SIGTERM"], ["mixed"])
 
 
+def test_the_end_of_a_trial_does_not_end_the_service(unit):
+    assert unit["OOMPolicy"] == ["continue"]
+
+
 def test_the_server_writes_only_where_the_service_may(unit, settings):
     assert settings.cache_dir == Path("/var/cache") / unit["CacheDirectory"][0]
     assert Path("/var/lib") / unit["StateDirectory"][0] == Path(unit["WorkingDirectory"][0])
