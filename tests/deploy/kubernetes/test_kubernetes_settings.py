@@ -94,6 +94,12 @@ def test_what_is_written_has_a_place(name):
     assert volumes[mounts["/tmp"]["name"]]["emptyDir"]["sizeLimit"] == "10Gi"
 
 
+def test_a_pod_of_kserve_has_the_same_room_for_unpacking():
+    runtime = yaml.safe_load((KUSTOMIZE / "kserve" / "serving-runtime.yaml").read_text())
+    (volume,) = (volume for volume in runtime["spec"]["volumes"] if volume["name"] == "tmp")
+    assert volume in pod(RENDERED["chart"])["volumes"]
+
+
 def test_the_room_for_unpacking_can_be_changed():
     (volume,) = (volume for volume in pod(charted({"tmp.sizeLimit": "50Gi"}))["volumes"] if volume["name"] == "tmp")
     assert volume["emptyDir"]["sizeLimit"] == "50Gi"
