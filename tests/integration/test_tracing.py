@@ -120,6 +120,7 @@ def test_a_malformed_parent_begins_a_trace_of_its_own(traced, receiver, header):
 def test_what_is_left_is_sent_at_the_stop(receiver, tmp_path):
     environment = QUICK | {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint, "OTEL_BSP_SCHEDULE_DELAY": "60000"}
     with RunningServer(tmp_path, "--tracing", **environment) as running:
+        running.wait_for("ready")
         assert ask(running, **parent(trace_id(40))).status == 404
         assert not [span for span in receiver.spans if span.trace == trace_id(40)]
         assert running.stop() == 0
@@ -164,6 +165,7 @@ def closed_endpoint() -> str:
 def test_a_receiver_that_cannot_be_reached_holds_up_nothing(kind, request, tmp_path):
     environment = QUICK | {"OTEL_EXPORTER_OTLP_ENDPOINT": request.getfixturevalue(kind), "OTEL_BSP_SCHEDULE_DELAY": "1"}
     with RunningServer(tmp_path, "--tracing", **environment) as running:
+        running.wait_for("ready")
         for _ in range(200):
             assert ask(running).status == 404
         assert running.stop() == 0
