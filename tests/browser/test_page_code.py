@@ -103,6 +103,29 @@ def test_times_are_short(call, value, text):
     assert call("format", "m.seconds(a)", value) == text
 
 
+def test_an_answer_with_more_digits_than_a_browser_reads_is_shown_as_it_came(call):
+    def shown(predictions):
+        text = f'{{"predictions":{predictions},"modelName":"m","modelVersion":"1"}}'
+        script = """(() => {
+          const root = document.createElement("div");
+          const answer = { text: a, requestId: null, tookMs: 1, classes: null };
+          root.append(...m.showAnswer(answer).flat(Infinity).filter(Boolean));
+          return [root.querySelector("details").open, root.textContent];
+        })()"""
+        return call("result", script, text)
+
+    is_open, content = shown("[[9007199254740993, 1]]")
+    assert is_open
+    assert "9007199254740993" in content
+    assert "9007199254740992" not in content
+    assert not shown("[[9007199254740991, 1]]")[0]
+
+
+def test_python_means_what_the_json_means(call):
+    for text in (r'"a\/b"', r'"\ud83d\ude00"', '"\\n\\u0041"', '{"a": [true, null, "true"]}'):
+        assert eval(call("json", "m.toPython(a)", text)) == json.loads(text)
+
+
 def test_large_integers_keep_their_digits(call):
     text = '{"a":[9007199254740993,-1],"b":{"c":"x, [y]","d":[]}}'
     assert call("json", "m.indent(a, 20)", text) == (

@@ -24,13 +24,22 @@ export function showAnswer({ text, requestId, tookMs, classes }) {
   const { predictions } = answer;
   const named = predictions !== null && typeof predictions === "object" && !Array.isArray(predictions);
   const outputs = named ? Object.entries(predictions) : [[null, predictions]];
+  const whole = !hasLostDigits(predictions);
   return [
     h("p", { class: "answer-head" }, h("strong", null, answer.modelName), ` version ${answer.modelVersion}`),
-    outputs.map(([name, value]) => [name && h("h4", null, name), showOutput(name ?? "predictions", value, classes)]),
+    whole
+      ? outputs.map(([name, value]) => [name && h("h4", null, name), showOutput(name ?? "predictions", value, classes)])
+      : h("p", { class: "hint" }, "Some of these numbers have more digits than a browser reads; the JSON has them all."),
     times(answer, tookMs),
     requestLine(requestId),
-    h("details", null, h("summary", null, "Answer as JSON"), code(indent(text))),
+    h("details", { open: !whole }, h("summary", null, "Answer as JSON"), code(indent(text))),
   ];
+}
+
+/** Whether a number in a parsed value may have had more digits as text. */
+function hasLostDigits(value) {
+  if (typeof value === "number") return Number.isInteger(value) && !Number.isSafeInteger(value);
+  return value !== null && typeof value === "object" && Object.values(value).some(hasLostDigits);
 }
 
 /** Elements for an ApiError. */
