@@ -77,6 +77,7 @@ settings: $(STAMP) ## Write docs/settings.md and the schema of the chart from th
 
 reference: settings ## Write the other pages and tables that come from the code: metrics, commands, errors, model.toml
 	$(BIN)/python scripts/metrics_reference.py
+	$(BIN)/python scripts/tracing_costs.py
 	$(BIN)/python scripts/cli_reference.py
 	$(BIN)/python scripts/error_reference.py
 	$(BIN)/python scripts/model_toml_reference.py

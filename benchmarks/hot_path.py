@@ -41,7 +41,7 @@ from tensorhost.core.requests import Timings
 
 RESULT = Path(__file__).parent / "results" / "hot_path.json"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "tensorhost-benchmarks"
-_ROUNDS = 5
+ROUNDS = 5
 _HAND_OFFS = 500
 _POLL_S = 0.02
 _COUNTED = {"_PyObject_Malloc", "_PyObject_Calloc", "_PyObject_Realloc"}
@@ -73,26 +73,32 @@ def main() -> None:
     hand_off = uvloop.run(time_hand_off())
     print(hand_off)
     if arguments.save:
-        saved = {**describe(), "rounds": _ROUNDS, "cases": cases, "hand_off_us": hand_off}
+        saved = {**describe(), "rounds": ROUNDS, "cases": cases, "hand_off_us": hand_off}
         RESULT.write_text(json.dumps(saved, indent=2) + "\n", encoding="utf-8")
+
+
+async def least_cpu_us(load: Load, requests: int) -> float:
+    """Microseconds of processor time per request, of all threads: the least of several rounds."""
+    await load.run(max(requests // 10, 2))
+    gc.collect()
+    gc.freeze()
+    best_s = float("inf")
+    for _ in range(ROUNDS):
+        started = time.process_time()
+        await load.run(requests)
+        best_s = min(best_s, time.process_time() - started)
+    return round(best_s / requests * 1e6, 1)
 
 
 async def time_case(name: str, saved_model: Path | None) -> dict[str, Any]:
     """Processor time per request, the least of several rounds, and for one connection the medians of the stages."""
     case = CASES[name]
     requests = Load(case, load(saved_model) if saved_model else None)
-    await requests.run(max(case.requests // 10, 2))
-    gc.collect()
-    gc.freeze()
-    best_s = float("inf")
-    for _ in range(_ROUNDS):
-        started = time.process_time()
-        await requests.run(case.requests)
-        best_s = min(best_s, time.process_time() - started)
+    cpu_us = await least_cpu_us(requests, case.requests)
     result: dict[str, Any] = {
         "request_bytes": requests.request_bytes,
         "model": "TensorFlow" if saved_model else "nothing",
-        "cpu_us": round(best_s / case.requests * 1e6, 1),
+        "cpu_us": cpu_us,
     }
     if case.connections == 1 and saved_model:
         with marked(requests) as marks:
@@ -183,7 +189,7 @@ async def time_hand_off() -> dict[str, float]:
     assert servable is not None
     spent: dict[str, list[float]] = {}
     before_s = sys.getswitchinterval()
-    for _ in range(_ROUNDS):
+    for _ in range(ROUNDS):
         for name, inline_rows, interval_s in (
             ("event loop", 32, before_s),
             ("thread, switch interval 0.5 ms", 0, 0.0005),

@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import argparse
 import functools
-import gc
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,7 +20,7 @@ from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
-from benchmarks.hot_path import answer_counted, count_instructions
+from benchmarks.hot_path import ROUNDS, answer_counted, count_instructions, least_cpu_us
 from benchmarks.hot_path_server import CASES, Load
 from benchmarks.machine import describe
 from tensorhost.server.tracing import wrap_tracing
@@ -33,7 +31,6 @@ _PARENT = "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-0{}
 KINDS = {"off": _PARENT.format(0), "not recorded": _PARENT.format(0), "recorded": _PARENT.format(1)}
 """The header each request brings along; reading it is in all figures."""
 _NAME = "tiny"
-_ROUNDS = 5
 
 
 class _Dropped(SpanExporter):
@@ -62,7 +59,7 @@ def main() -> None:
         print(kind, kinds[kind])
     if arguments.save:
         RESULT.write_text(
-            json.dumps({**describe(), "rounds": _ROUNDS, "case": _NAME, "kinds": kinds}, indent=2) + "\n", "utf-8"
+            json.dumps({**describe(), "rounds": ROUNDS, "case": _NAME, "kinds": kinds}, indent=2) + "\n", "utf-8"
         )
 
 
@@ -78,17 +75,7 @@ def _trace() -> Callable[[Any], Any]:
 
 
 async def _time(name: str, kind: str) -> float:
-    """Microseconds of processor time per request, of all threads: the least of several rounds."""
-    case, requests = CASES[name], _load(name, kind)
-    await requests.run(case.requests // 10)
-    gc.collect()
-    gc.freeze()
-    best_s = float("inf")
-    for _ in range(_ROUNDS):
-        started = time.process_time()
-        await requests.run(case.requests)
-        best_s = min(best_s, time.process_time() - started)
-    return round(best_s / case.requests * 1e6, 1)
+    return await least_cpu_us(_load(name, kind), CASES[name].requests)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,19 @@ def write_or_check(page: Path, wanted: str) -> int:
     return 0
 
 
+def with_part(page: str, source: str, part: str) -> str:
+    """The text of a page whose other parts are written by hand, with ``part`` between the marks that name ``source``.
+
+    Raises:
+        ValueError: the marks are not there once each, in order.
+    """
+    begin, end = f"<!-- Written by {source}: -->\n", "<!-- end of the written part -->\n"
+    if page.count(begin) != 1 or page.count(end) != 1 or page.index(begin) > page.index(end):
+        raise ValueError(f"the page has lost a mark of what is written by {source}")
+    before, _, rest = page.partition(begin)
+    return f"{before}{begin}\n{part}\n{end}{rest.partition(end)[2]}"
+
+
 def row(*cells: str) -> str:
     """A line of a table."""
     return "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |"

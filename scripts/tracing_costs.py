@@ -4,26 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-RESULT = ROOT / "benchmarks" / "results" / "tracing.json"
-TARGET = ROOT / "docs" / "tracing.md"
-_BEGIN = "<!-- Written by scripts/tracing_costs.py from benchmarks/results/tracing.json: -->\n"
-_END = "<!-- end of the written part -->\n"
+from generated_page import DOCS, with_part, write_or_check
+
+RESULT = DOCS.parent / "benchmarks" / "results" / "tracing.json"
+TARGET = DOCS / "tracing.md"
+_SOURCE = "scripts/tracing_costs.py from benchmarks/results/tracing.json"
 
 
 def render(page: str, saved: dict[str, Any]) -> str:
-    """``page`` with the table between its two marks.
-
-    Raises:
-        ValueError: the marks are not there once each, in order.
-    """
-    if page.count(_BEGIN) != 1 or page.count(_END) != 1 or page.index(_BEGIN) > page.index(_END):
-        raise ValueError("docs/tracing.md has lost a mark of the written part")
-    before, _, rest = page.partition(_BEGIN)
-    return before + _BEGIN + "\n" + _table(saved) + "\n" + _END + rest.partition(_END)[2]
+    """``page`` with the table of the saved run."""
+    return with_part(page, _SOURCE, _table(saved))
 
 
 def _table(saved: dict[str, Any]) -> str:
@@ -42,17 +34,6 @@ def _table(saved: dict[str, Any]) -> str:
     return "\n".join([*lines, "", machine]) + "\n"
 
 
-def main() -> int:
-    """0 when the page is, or has become, up to date; 1 when ``--check`` finds it stale."""
-    page = TARGET.read_text(encoding="utf-8")
-    wanted = render(page, json.loads(RESULT.read_text(encoding="utf-8")))
-    if "--check" not in sys.argv[1:]:
-        TARGET.write_text(wanted, encoding="utf-8")
-    elif page != wanted:
-        print("docs/tracing.md is stale: run python scripts/tracing_costs.py", file=sys.stderr)
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    saved_run = json.loads(RESULT.read_text(encoding="utf-8"))
+    sys.exit(write_or_check(TARGET, render(TARGET.read_text(encoding="utf-8"), saved_run)))

@@ -98,20 +98,20 @@ class History:
     def difference(self, view: ServerView, *, at: float, seconds: float) -> _Fields:
         """What happened since the last call, ``seconds`` ago; ``at`` is Unix time. One call at a time."""
         rows: list[_Fields] = []
-        # Of several processes, those that count a version come and go; what is known of it must not.
-        seen = dict(list(self._before.items())[-_MAX_KNOWN:])
         for metrics in (*view.versions, view.unattributed):
             key = metrics.model, metrics.version
             before = self._before.get(key)
             happened = before is None or metrics.requests != before.requests or metrics.in_flight or metrics.queued_rows
             if before is not None and not happened:
                 continue
-            seen.pop(key, None)
-            now = seen[key] = _counters(metrics)
+            now = self._before[key] = _counters(metrics)
             row = _row(metrics, now, before)
             if row["requests"] or row["batchRows"]["sum"] or row["inFlight"] or row["queueRows"]:
                 rows.append(row)
-        self._before = seen
+        if len(self._before) > _MAX_KNOWN:
+            # Until then versions that nobody shows stay known, since those who count them may come back.
+            shown = {(metrics.model, metrics.version) for metrics in (*view.versions, view.unattributed)}
+            self._before = {key: counters for key, counters in self._before.items() if key in shown}
         totals = view.totals
         return {
             "at": at,
