@@ -1,0 +1,99 @@
+"""What a gRPC front end offers to whatever transports its calls: methods from bytes to bytes, and how they fail.
+
+Nothing here knows HTTP/2 or a gRPC library: a transport in ``server/grpc`` owns deadlines on the wire, message limits
+and cancellation, and calls these. What must stay true: a handler either returns the one response or raises; a
+transport answers each call exactly once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum, IntEnum, auto
+
+
+class RpcStatus(IntEnum):
+    """gRPC's status codes."""
+
+    OK = 0
+    CANCELLED = 1
+    UNKNOWN = 2
+    INVALID_ARGUMENT = 3
+    DEADLINE_EXCEEDED = 4
+    NOT_FOUND = 5
+    ALREADY_EXISTS = 6
+    PERMISSION_DENIED = 7
+    RESOURCE_EXHAUSTED = 8
+    FAILED_PRECONDITION = 9
+    ABORTED = 10
+    OUT_OF_RANGE = 11
+    UNIMPLEMENTED = 12
+    INTERNAL = 13
+    UNAVAILABLE = 14
+    DATA_LOSS = 15
+    UNAUTHENTICATED = 16
+
+
+class RpcError(Exception):
+    """The failure of a call, as its client reads it.
+
+    Args:
+        status: never OK.
+        message: for the client; no path, no stack trace.
+        trailers: trailing metadata.
+    """
+
+    def __init__(self, status: RpcStatus, message: str, trailers: Sequence[tuple[str, str]] = ()) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.trailers = trailers
+
+
+class Role(Enum):
+    """What a caller must be allowed to do."""
+
+    INFER = auto()
+    """Ask a model, or about models."""
+    CONTROL = auto()
+    """Change what is loaded, or look into the process."""
+
+
+@dataclass(frozen=True, slots=True)
+class RpcContext:
+    """What a transport knows of a call.
+
+    Attributes:
+        deadline: an instant on the monotonic clock, in seconds; ``inf`` for none.
+        metadata: the call's, by lower-case key; of repeated ones the first. Values of ``-bin`` keys are bytes.
+        peer: who calls, as gRPC writes it: ``ipv4:127.0.0.1:5000``, ``unix:``.
+    """
+
+    deadline: float = math.inf
+    metadata: Mapping[str, str | bytes] = field(default_factory=dict)
+    peer: str = ""
+
+
+UnaryHandler = Callable[[bytes, RpcContext], Awaitable[bytes]]
+StreamHandler = Callable[[AsyncIterator[bytes], RpcContext], AsyncIterator[bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Rpc:
+    """A method with one request and one response. ``path`` is ``/package.Service/Method``."""
+
+    path: str
+    handler: UnaryHandler
+    role: Role = Role.INFER
+
+
+@dataclass(frozen=True, slots=True)
+class StreamRpc:
+    """A method with a stream on either side, or on both; ``requests`` and ``responses`` say which are streams."""
+
+    path: str
+    handler: StreamHandler
+    role: Role = Role.INFER
+    requests: bool = True
+    responses: bool = True
