@@ -1,0 +1,1 @@
+"""TensorFlow Serving's protocols: REST under ``/v1/``, and the services its gRPC clients call."""
