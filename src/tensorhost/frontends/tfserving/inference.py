@@ -21,6 +21,7 @@ from tensorhost.frontends.tfserving import example_results, faults
 from tensorhost.frontends.tfserving.admitting import admit
 from tensorhost.frontends.tfserving.inputs import complete_inputs
 from tensorhost.frontends.tfserving.model_spec import AnsweredBy, ModelSpec
+from tensorhost.frontends.tfserving.serving_metrics import ServingMetrics
 from tensorhost.frontends.tfserving.versions import number_of
 from tensorhost.inference import Admission, Call, InferenceEngine
 
@@ -80,6 +81,7 @@ class Inference:
 
     def __init__(self, engine: InferenceEngine) -> None:
         self._engine = engine
+        self._metrics = ServingMetrics(engine.manager)
 
     def deadline(self, given: float) -> float:
         """The instant by which a request is to be answered: its own, else (for ``inf``) the server's default."""
@@ -125,8 +127,9 @@ class Inference:
             TensorhostError: the model refused them or failed, the queue was full, or the deadline passed.
         """
         complete_inputs(admission.servable, call, inputs)
-        result = await self._engine.run(admission, call, inputs, owned=True)
-        outputs = {name: result.outputs[name] for name in output_filter} if output_filter else result.outputs
+        outputs = await self._run(admission, call, inputs, "Predict")
+        if output_filter:
+            outputs = {name: outputs[name] for name in output_filter}
         return Prediction(outputs, _answered_by(admission, call))
 
     async def predict(
@@ -144,7 +147,7 @@ class Inference:
             ServingError: no Examples, no such model or signature, or one that does not classify.
             TensorhostError: see ``run``.
         """
-        _check_examples(examples)
+        self._check_examples(spec.name, examples)
         with await self.admit(spec, deadline) as admission:
             call = self._example_call(admission, spec.signature)
             example_results.check_classifies(call.signature)
@@ -152,7 +155,7 @@ class Inference:
 
     async def regress(self, spec: ModelSpec, examples: Sequence[bytes], deadline: float) -> Regression:
         """A value for each of serialized Examples; raises as ``classify``."""
-        _check_examples(examples)
+        self._check_examples(spec.name, examples)
         with await self.admit(spec, deadline) as admission:
             call = self._example_call(admission, spec.signature)
             example_results.check_regresses(call.signature)
@@ -176,7 +179,7 @@ class Inference:
         _check_tasks(tasks)
         with await self.admit(tasks[0].spec, deadline) as admission:
             calls = [self._task_call(admission, task) for task in tasks]
-            _check_examples(examples)
+            self._check_examples(tasks[0].spec.name, examples)
             answers = await asyncio.gather(
                 *(
                     self._classify(admission, call, examples)
@@ -190,6 +193,11 @@ class Inference:
             return [_unwrapped(answer) for answer in answers]
 
     # -- steps -----------------------------------------------------------------------------------------------------
+
+    def _check_examples(self, model: str, examples: Sequence[bytes]) -> None:
+        if not examples:
+            raise faults.no_examples()
+        self._metrics.record_examples(model, len(examples))
 
     def _prepare(self, admission: Admission, signature: str, outputs: Collection[str] = ()) -> Call:
         name = signature or DEFAULT_SIGNATURE
@@ -219,20 +227,27 @@ class Inference:
         return call
 
     async def _classify(self, admission: Admission, call: Call, examples: Sequence[bytes]) -> Classification:
-        outputs = await self._run_examples(admission, call, examples)
+        outputs = await self._run_examples(admission, call, examples, "Classify")
         labels, scores = example_results.classes(outputs, len(examples))
         return Classification(labels, scores, _answered_by(admission, call))
 
     async def _regress(self, admission: Admission, call: Call, examples: Sequence[bytes]) -> Regression:
-        outputs = await self._run_examples(admission, call, examples)
+        outputs = await self._run_examples(admission, call, examples, "Regress")
         return Regression(example_results.values(outputs, len(examples)), _answered_by(admission, call))
 
-    async def _run_examples(self, admission: Admission, call: Call, examples: Sequence[bytes]) -> Mapping[str, Array]:
+    async def _run_examples(
+        self, admission: Admission, call: Call, examples: Sequence[bytes], api: str
+    ) -> Mapping[str, Array]:
         serialized = np.empty(len(examples), object)
         serialized[:] = examples
         inputs = {example_results.INPUTS: serialized}
         complete_inputs(admission.servable, call, inputs)
-        return (await self._engine.run(admission, call, inputs, owned=True)).outputs
+        return await self._run(admission, call, inputs, api)
+
+    async def _run(self, admission: Admission, call: Call, inputs: dict[str, Array], api: str) -> Mapping[str, Array]:
+        result = await self._engine.run(admission, call, inputs, owned=True)
+        self._metrics.record_runtime(result.model_name, api, result.timings.inference_s)
+        return result.outputs
 
 
 def _answered_by(admission: Admission, call: Call) -> AnsweredBy:
@@ -254,11 +269,6 @@ def _check_filter(output_filter: Collection[str], outputs: Mapping[str, TensorSp
         if name in seen:
             raise faults.duplicate_output(name)
         seen.add(name)
-
-
-def _check_examples(examples: Sequence[bytes]) -> None:
-    if not examples:
-        raise faults.no_examples()
 
 
 def _check_tasks(tasks: Sequence[Task]) -> None:

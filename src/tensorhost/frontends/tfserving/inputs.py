@@ -57,14 +57,14 @@ def _fill_in(servable: Servable, call: Call, inputs: dict[str, Array]) -> None:
     missing = expected.keys() - inputs.keys()
     if len(inputs) != len(expected) and (unknown or not missing <= defaults.keys()):
         raise faults.wrong_number_of_inputs(inputs, expected)
-    given = list(inputs)
-    for name in missing:
-        if name not in defaults:
-            raise faults.input_not_given(name, feed_name(servable, call.signature.name, name), given, defaults)
-        inputs[name] = defaults[name]
-    for name in unknown:
-        # In the place of an input that has a default value.
-        raise faults.wrong_number_of_inputs(given, expected)
+    lacking = sorted(missing - defaults.keys())
+    if lacking:
+        name = lacking[0]
+        raise faults.input_not_given(name, feed_name(servable, call.signature.name, name), inputs, defaults)
+    if unknown:
+        # In the place of inputs that have default values.
+        raise faults.wrong_number_of_inputs(inputs, expected)
+    inputs.update((name, defaults[name]) for name in missing)
 
 
 def feed_name(servable: Servable, signature: str, name: str) -> str:

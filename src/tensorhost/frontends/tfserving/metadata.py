@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tensorhost.codecs.protobuf import message_class
+from tensorhost.codecs.protobuf import POOL, message_class
 from tensorhost.core.dtypes import DType
 from tensorhost.core.signatures import Signature
 from tensorhost.core.tensors import TensorSpec
@@ -19,6 +19,7 @@ SIGNATURE_DEF = "signature_def"
 """The only metadata there is."""
 
 _PREDICT = "tensorflow/serving/predict"
+_DATA_TYPES = POOL.FindEnumTypeByName("tensorflow.DataType").values_by_name
 _ENUM_NAMES = {DType.FLOAT16: "DT_HALF", DType.FLOAT32: "DT_FLOAT", DType.FLOAT64: "DT_DOUBLE"}
 
 
@@ -56,5 +57,4 @@ def _describe_tensor(spec: TensorSpec, info: Any) -> None:
 
 def data_type(dtype: DType) -> int:
     """The number of a dtype in ``tensorflow.DataType``."""
-    name = _ENUM_NAMES.get(dtype, f"DT_{dtype.value.upper()}")
-    return _data_types()[name]
+    return int(_DATA_TYPES[_ENUM_NAMES.get(dtype, f"DT_{dtype.value.upper()}")].number)
