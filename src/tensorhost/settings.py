@@ -8,6 +8,7 @@ names listed in ``_BARE`` that carry no prefix. Reading settings has no side eff
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from ipaddress import ip_address
 from pathlib import Path
@@ -36,6 +37,21 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def channel_arguments(text: str) -> list[tuple[str, int | str]]:
+    """Keys and values of gRPC channel arguments written ``key=value,key=value``; whole numbers become int.
+
+    Raises:
+        ValueError: a part is no key=value.
+    """
+    arguments: list[tuple[str, int | str]] = []
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        key, equals, value = part.partition("=")
+        if not key or not equals:
+            raise ValueError(f"'{part}' is not key=value")
+        arguments.append((key, int(value) if re.fullmatch(r"-?\d+", value) else value))
+    return arguments
 
 
 def environment_variable(field: str) -> str:
@@ -79,15 +95,50 @@ class Settings(BaseSettings):
         "info", validation_alias=_bare("log_level"), description="Least severe log records shown."
     )
     log_format: Literal["text", "json"] = Field("text", description="Log lines for people or for machines.")
-    access_log: bool = Field(False, description="Log one line per HTTP request.")
+    access_log: bool = Field(False, description="Log one line per HTTP request and gRPC call.")
     tracing: bool = Field(
         False,
         description="Send OpenTelemetry traces to where the standard OTEL_* variables say; needs the extra otel.",
     )
 
+    http: bool = Field(True, description="Serve HTTP at all; false leaves gRPC alone.")
+    grpc_port: int = Field(
+        8500, ge=-1, le=65535, description="gRPC port on the same host; 0 for none, -1 picks a free one."
+    )
+    grpc_socket_path: Path | None = Field(None, description="Unix socket on which gRPC is served as well.")
+    grpc_transport: Literal["auto", "native", "grpcio"] = Field(
+        "auto",
+        description="What carries gRPC: native is fast, grpcio can do everything. auto takes native where it can keep "
+        "what the other settings promise: without TLS, and reachable from this machine only or without a limit on "
+        "messages.",
+    )
+    grpc_max_message_bytes: ByteSize | None = Field(
+        None,
+        ge=0,
+        description="Largest gRPC request message; unset for max_body_bytes, 0 for no limit. grpcio refuses a larger "
+        "one as it begins; native only once it is in memory, decompressed, so strangers could exhaust the memory.",
+    )
+    grpc_max_threads: int = Field(
+        0, ge=0, le=1024, description="Threads that native uses for gRPC's sockets; 0 for two, or one on one core."
+    )
+    grpc_ssl_config_file: Path | None = Field(
+        None,
+        description="TLS for gRPC from a TensorFlow Serving SSLConfig in text form, instead of tls_certfile's.",
+    )
+    grpc_channel_arguments: str = Field(
+        "", description="gRPC channel arguments of the server: key=value, separated by commas; whole numbers as such."
+    )
+    grpc_health: bool = Field(True, description="Serve grpc.health.v1, which follows readiness and models.")
+    grpc_reflection: bool = Field(True, description="Serve gRPC server reflection, from which clients learn methods.")
+
     admin_token: SecretStr | None = Field(
         None,
         description="Bearer token for the control routes. Without one they answer only when bound to loopback.",
+    )
+    open_control: bool = Field(
+        False,
+        description="Without an admin token, let everybody who reaches the server control it over gRPC, and load from "
+        "any path, as TensorFlow Serving does.",
     )
     allowed_roots: Annotated[tuple[Path, ...], NoDecode] = Field(
         (), description="Folders besides the model path from which a load request may name a path; separated by colons."
@@ -237,6 +288,16 @@ class Settings(BaseSettings):
             raise ValueError("tls_client_ca needs tls_certfile and tls_keyfile")
         return self
 
+    @model_validator(mode="after")
+    def _grpc_fits(self) -> Self:
+        try:
+            channel_arguments(self.grpc_channel_arguments)
+        except ValueError as error:
+            raise ValueError(f"grpc_channel_arguments: {error}") from error
+        if not self.http and self.grpc_port == 0 and self.grpc_socket_path is None:
+            raise ValueError("http, grpc_port and grpc_socket_path are all off: there is nothing to serve")
+        return self
+
     def to_json(self) -> str:
         """All values, the secret ones included, for ``from_json`` in a process of ours."""
         values = self.model_dump(mode="json")
@@ -248,6 +309,11 @@ class Settings(BaseSettings):
     def from_json(cls, text: str) -> Self:
         """The settings that ``to_json`` wrote, whatever the environment says."""
         return cls(**json.loads(text))
+
+    @property
+    def grpc_arguments(self) -> list[tuple[str, int | str]]:
+        """``grpc_channel_arguments``, taken apart."""
+        return channel_arguments(self.grpc_channel_arguments)
 
     @property
     def bound_to_loopback(self) -> bool:
