@@ -11,7 +11,7 @@ PIP := PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python
 SITE := $(BIN)/python -m sphinx -c docs -b html -d build/doctrees -a -E -W --keep-going -q . build/site
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-browser test-deploy check format settings reference docs image test-image bench build clean
+.PHONY: help setup demo test test-browser test-deploy check format settings reference protos docs image test-image bench build clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,6 +65,7 @@ check: $(STAMP) ## Check format, lint, types, import contracts, generated docs, 
 	$(BIN)/python scripts/benchmark_page.py --check
 	$(BIN)/python scripts/hot_path_page.py --check
 	$(BIN)/python scripts/tracing_costs.py --check
+	$(BIN)/python scripts/compile_protos.py --check
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/shellcheck .ci/run deploy/image/base deploy/image/build deploy/image/builder
 	$(SITE)
@@ -83,6 +84,9 @@ reference: settings ## Write the other pages and tables that come from the code:
 	$(BIN)/python scripts/cli_reference.py
 	$(BIN)/python scripts/error_reference.py
 	$(BIN)/python scripts/model_toml_reference.py
+
+protos: $(STAMP) ## Compile the .proto files into the descriptor set that is loaded at run time
+	$(BIN)/python scripts/compile_protos.py
 
 docs: $(STAMP) ## Build the documentation's site into build/site; a broken link fails
 	$(SITE)
