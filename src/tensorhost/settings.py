@@ -14,16 +14,23 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AliasChoices, ByteSize, Field, SecretStr, ValidationError, model_validator
+from pydantic import AliasChoices, ByteSize, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from tensorhost.core.errors import InvalidRequestError
+from tensorhost.core.ids import is_valid_name
 
 _PREFIX = "TENSORHOST_"
 _BARE = frozenset({"host", "port", "model_path", "max_batch_size", "warmup_iterations", "log_level"})
 
-LIST_SEPARATORS = {"cors_origins": ",", "import_modules": ",", "allowed_roots": ":", "custom_op_libraries": ":"}
+LIST_SEPARATORS = {
+    "cors_origins": ",",
+    "import_modules": ",",
+    "saved_model_tags": ",",
+    "allowed_roots": ":",
+    "custom_op_libraries": ":",
+}
 """What stands between the parts of a list that is given as text."""
 
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -130,6 +137,16 @@ class Settings(BaseSettings):
     )
     grpc_health: bool = Field(True, description="Serve grpc.health.v1, which follows readiness and models.")
     grpc_reflection: bool = Field(True, description="Serve gRPC server reflection, from which clients learn methods.")
+    grpc_profiler: bool = Field(
+        False,
+        description="Serve tensorflow.ProfilerService, which traces TensorFlow in this process for clients that may "
+        "control the server.",
+    )
+    tfserving_tensor_content: bool = Field(
+        False,
+        description="Write the tensors of gRPC responses as tensor_content, not as lists such as float_val. Strings "
+        "always come as a list.",
+    )
 
     admin_token: SecretStr | None = Field(
         None,
@@ -153,6 +170,24 @@ class Settings(BaseSettings):
     tls_keyfile: Path | None = Field(None, description="PEM private key of the certificate.")
     tls_client_ca: Path | None = Field(None, description="PEM authorities; clients must then present a certificate.")
 
+    model_name: str | None = Field(
+        None,
+        description="Serve model_path as one model of this name, whose versions are the folders in it that are named "
+        "by whole numbers. Unset: by what lies there.",
+    )
+    model_config_file: Path | None = Field(
+        None,
+        description="The models to serve, as TensorFlow Serving's ModelServerConfig in text form, instead of what lies "
+        "in model_path.",
+    )
+    model_config_poll_s: float = Field(
+        0.0, ge=0, description="How often model_config_file is read again; 0 reads it once, at the start."
+    )
+    labels_may_wait: bool = Field(
+        False,
+        description="Let a new label in a changed model_config_file name a version that does not serve yet; the label "
+        "works once it does. Without this the whole change is refused.",
+    )
     poll_interval_s: float = Field(
         2.0, ge=0, description="How often the model path is looked at for new and removed versions; 0 turns that off."
     )
@@ -170,6 +205,11 @@ class Settings(BaseSettings):
     load_threads: int = Field(1, ge=1, le=16, description="How many versions may load at the same time.")
     load_attempts: int = Field(5, ge=1, description="Attempts, with back-off, at a version that fails to load.")
     load_backoff_s: float = Field(1.0, gt=0, description="Wait before the second attempt; doubled for each later one.")
+    load_retry_interval_s: float | None = Field(
+        None,
+        ge=0,
+        description="Wait before each further attempt, always as long; unset to wait longer each time.",
+    )
     unload_timeout_s: float = Field(30.0, ge=0, description="How long unloading waits for requests in flight.")
     trust: Literal["standard", "strict"] = Field(
         "standard",
@@ -185,6 +225,14 @@ class Settings(BaseSettings):
     )
     allow_lambda: bool = Field(
         False, description="Run the Python code that Keras files bring along (Lambda layers). Only for your own files."
+    )
+    saved_model_tags: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("serve",),
+        min_length=1,
+        description="Tags of the graph to serve of a SavedModel that holds several; separated by commas.",
+    )
+    prefer_tflite: bool = Field(
+        False, description="Serve a version's model.tflite where it has one, and not the SavedModel beside it."
     )
     probe: bool = Field(
         True, description="Load and run each model in a child process first, so that one that crashes harms nothing."
@@ -233,6 +281,12 @@ class Settings(BaseSettings):
     )
     intra_op_threads: int = Field(0, ge=0, description="TensorFlow threads inside one operation; 0 for one per core.")
     inter_op_threads: int = Field(0, ge=0, description="TensorFlow threads across operations; 0 for one per core.")
+    session_config_file: Path | None = Field(
+        None, description="TensorFlow's ConfigProto in text form, for the sessions that execute models."
+    )
+    gpu_memory_fraction: float = Field(
+        0.0, ge=0, description="Share of a GPU's memory that TensorFlow may take; 0 leaves that to TensorFlow."
+    )
     xla: bool = Field(
         False, description="Let TensorFlow compile frozen graphs with XLA, anew at the first call of each shape."
     )
@@ -279,6 +333,13 @@ class Settings(BaseSettings):
                 if isinstance(data.get(field), str):
                     data[field] = tuple(part.strip() for part in data[field].split(separator) if part.strip())
         return data
+
+    @field_validator("model_name")
+    @classmethod
+    def _is_a_name(cls, value: str | None) -> str | None:
+        if value is not None and not is_valid_name(value):
+            raise ValueError("must be 1 to 128 letters, digits, '.', '_' or '-'")
+        return value
 
     @model_validator(mode="after")
     def _tls_is_whole(self) -> Self:
