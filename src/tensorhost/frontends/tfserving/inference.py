@@ -18,7 +18,7 @@ from tensorhost.core.errors import SignatureNotFoundError
 from tensorhost.core.signatures import DEFAULT_SIGNATURE
 from tensorhost.core.tensors import Array, TensorSpec
 from tensorhost.frontends.tfserving import example_results, faults
-from tensorhost.frontends.tfserving.admitting import admit
+from tensorhost.frontends.tfserving.admitting import admit, admit_at_once
 from tensorhost.frontends.tfserving.inputs import check_inputs
 from tensorhost.frontends.tfserving.model_spec import AnsweredBy, ModelSpec
 from tensorhost.frontends.tfserving.serving_metrics import ServingMetrics
@@ -91,6 +91,10 @@ class Inference:
         """A permit and a lease, or a refusal in TensorFlow Serving's words; see ``admitting.admit``."""
         return await admit(self._engine, spec, deadline)
 
+    def admit_at_once(self, spec: ModelSpec, deadline: float) -> Admission | None:
+        """``admit`` without a coroutine, for a model that serves; None where ``admit`` has to be awaited."""
+        return admit_at_once(self._engine, spec, deadline)
+
     def prediction_call(self, admission: Admission, signature: str, output_filter: Collection[str] = ()) -> Call:
         """Resolve what Predict is asked of a model, before its inputs are decoded.
 
@@ -124,7 +128,10 @@ class Inference:
             TensorhostError: the model refused them or failed, the queue was full, or the deadline passed.
         """
         check_inputs(admission.servable, call, inputs)
-        return Prediction(await self._run(admission, call, inputs, "Predict"), _answered_by(admission, call))
+        # As in ``_run_examples``, without a coroutine between: this is the hot path.
+        result = await self._engine.run(admission, call, inputs, owned=True)
+        self._metrics.record_runtime(result.model_name, "Predict", result.timings.inference_s)
+        return Prediction(result.outputs, _answered_by(admission, call))
 
     async def predict(
         self, spec: ModelSpec, inputs: Mapping[str, Array], output_filter: Collection[str], deadline: float
@@ -238,11 +245,6 @@ class Inference:
         serialized[:] = examples
         inputs = {example_results.INPUTS: serialized}
         check_inputs(admission.servable, call, inputs)
-        return await self._run(admission, call, inputs, api)
-
-    async def _run(
-        self, admission: Admission, call: Call, inputs: Mapping[str, Array], api: str
-    ) -> Mapping[str, Array]:
         result = await self._engine.run(admission, call, inputs, owned=True)
         self._metrics.record_runtime(result.model_name, api, result.timings.inference_s)
         return result.outputs
