@@ -26,6 +26,7 @@ from tensorhost.core.errors import (
 )
 from tensorhost.core.ids import ModelId
 from tensorhost.core.signatures import DEFAULT_SIGNATURE
+from tensorhost.core.tensors import Array, Tensors
 from tensorhost.models.config import FILE_NAME, ModelConfig
 from tensorhost.models.decided import load_decided
 from tensorhost.models.examples import read_examples
@@ -47,6 +48,7 @@ from tensorhost.runtimes import (
     Runtime,
     examine,
     load,
+    locate_model,
     prepare,
     refuse_untrusted,
 )
@@ -57,6 +59,7 @@ from tensorhost.runtimes.litert.interpreter import prepare as prepare_litert
 from tensorhost.runtimes.onnxruntime.runtime import prepare as prepare_onnxruntime
 from tensorhost.runtimes.openvino.process import prepare as prepare_openvino
 from tensorhost.runtimes.race.verdict import Decision
+from tensorhost.runtimes.saved_signatures import input_defaults, read_signature_defs
 from tensorhost.telemetry import get_logger, process_memory, trim
 
 _NICENESS = 10
@@ -110,6 +113,9 @@ class LoadedVersion:
         contents: what it is made of.
         disabled_optimizations: what it is served without, with the reason.
         decisions: who executes each signature and why; empty where nobody but the format's own runtime was thought of.
+        signature_defs: what a SavedModel says of its signatures, serialized ``tensorflow.SignatureDef`` by key, those
+            that no client may call among them; empty for other formats.
+        input_defaults: what inputs are that a request leaves out, by signature and name, where the model says so.
     """
 
     runtime: Runtime
@@ -125,6 +131,8 @@ class LoadedVersion:
     contents: Contents = field(default_factory=Contents)
     disabled_optimizations: Mapping[str, str] = field(default_factory=dict)
     decisions: Mapping[str, Decision] = field(default_factory=dict)
+    signature_defs: Mapping[str, bytes] = field(default_factory=dict)
+    input_defaults: Mapping[str, Tensors] = field(default_factory=dict)
 
 
 def lower_priority() -> None:
@@ -244,6 +252,7 @@ def _load_by(request: LoadRequest, on_warming: Callable[[], None]) -> LoadedVers
         started = time.perf_counter()
         plans = _warm_up(request, runtime)
         warmup_s = time.perf_counter() - started
+        definitions, defaults = _said_of_signatures(request)
     except BaseException:
         runtime.close()
         raise
@@ -265,7 +274,23 @@ def _load_by(request: LoadRequest, on_warming: Callable[[], None]) -> LoadedVers
         contents,
         {"remapping": probe.crash} if probe is not None and probe.crash else {},
         tried.decisions,
+        definitions,
+        defaults,
     )
+
+
+def _said_of_signatures(
+    request: LoadRequest,
+) -> tuple[Mapping[str, bytes], Mapping[str, Mapping[str, Array]]]:
+    """The SignatureDefs of a SavedModel and its default inputs; nothing for other formats."""
+    located = locate_model(request.on_disk.path)
+    if located is None or located[1] is not ModelFormat.SAVED_MODEL:
+        return {}, {}
+    definitions = read_signature_defs(located[0])
+    defaults, problems = input_defaults(definitions)
+    for name, reason in problems.items():
+        log.warning("default input left out", model=str(request.id), input=name, reason=reason)
+    return definitions, defaults
 
 
 def log_findings(model_id: ModelId, examined: Examined) -> None:

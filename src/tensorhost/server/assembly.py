@@ -9,7 +9,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -19,12 +19,16 @@ from tensorhost.core.version import __version__
 from tensorhost.frontends.dashboard import Dashboard
 from tensorhost.frontends.native import NativeApp
 from tensorhost.inference import Alone, Group, InferenceEngine
+from tensorhost.models.configured import ConfiguredModels
+from tensorhost.models.listed import ModelList
 from tensorhost.models.manager import ModelManager
 from tensorhost.models.sharing import LoadSharing
 from tensorhost.models.wishes import Wish
 from tensorhost.server.cors import wrap_cors
-from tensorhost.server.http import HttpServer, StopReport
+from tensorhost.server.http import StopReport
+from tensorhost.server.methods import Methods
 from tensorhost.server.sampling import sample
+from tensorhost.server.servers import Servers
 from tensorhost.server.stop import serve
 from tensorhost.server.tracing import check_tracing, open_tracing, wrap_tracing
 from tensorhost.server.workers import Supervisor
@@ -59,16 +63,20 @@ class Part:
         on_loaded: called when the models wanted at the start serve or have failed.
         group: all processes of the server; None when this one is alone.
         sharing: how loading is shared with them.
+        models: the list to serve; None for what lies in the model path.
+        follow: has each change of that list carried out, until cancelled; None where another process does.
         wishes: what operators have asked for already.
         listeners: sockets to take connections from, see ``HttpServer``.
         stop: says when to stop; None for signals.
         worker: which of the workers this is; None when this process is alone.
     """
 
-    on_listening: Callable[[HttpServer, ModelManager], None]
-    on_loaded: Callable[[HttpServer, ModelManager], None]
+    on_listening: Callable[[Servers, ModelManager], None]
+    on_loaded: Callable[[Servers, ModelManager], None]
     group: Group | None = None
     sharing: LoadSharing | None = None
+    models: ModelList | None = None
+    follow: Callable[[Callable[[ModelList], Awaitable[None]]], Coroutine[Any, Any, None]] | None = None
     wishes: Sequence[Wish] = ()
     listeners: Sequence[socket.socket] | None = None
     stop: asyncio.Event | None = None
@@ -80,20 +88,27 @@ def run(settings: Settings, *, banner: Callable[[str], None] | None = None) -> i
 
     Args:
         settings: everything.
-        banner: called with the base URL when the server is ready.
+        banner: called with where the server is reached when it is ready.
 
     Returns:
         The process's exit code: 0, or 1 when requests had to be cut off at the shutdown timeout.
 
     Raises:
         CannotStartError: the address or the TLS files cannot be used.
-        InvalidRequestError: several workers where the system cannot have them, or tracing that cannot be set up.
+        InvalidRequestError: several workers where the system cannot have them, tracing that cannot be set up, or a
+            model config file that cannot be used.
     """
     workers = worker_count(settings)
     if workers > 1:
         check_tracing(settings)
         return run_process(settings, lambda: Supervisor(settings, workers, banner).run())
-    part = Part(on_listening=partial(_say_listening, settings), on_loaded=partial(_say_ready, banner))
+    configured = ConfiguredModels(settings)
+    part = Part(
+        on_listening=partial(_say_listening, settings),
+        on_loaded=partial(_say_ready, banner),
+        models=configured.models,
+        follow=configured.follow,
+    )
     return run_process(settings, lambda: serve_models(settings, part))
 
 
@@ -118,23 +133,33 @@ async def serve_models(settings: Settings, part: Part) -> int:
     spans = open_tracing(settings, part.worker)
     metrics = MetricsCollector()
     manager = ModelManager(
-        settings, repository=settings.model_path, metrics=metrics, wishes=part.wishes, sharing=part.sharing
+        settings,
+        repository=settings.model_path,
+        models=part.models,
+        metrics=metrics,
+        wishes=part.wishes,
+        sharing=part.sharing,
     )
     engine = InferenceEngine(manager)
     history = History()
     group = part.group or Alone(manager, history)
     dashboard = Dashboard(manager, settings, group) if settings.dashboard else None
+    methods = Methods(engine, settings, group)
     app = NativeApp(engine, settings, group, dashboard.routes() if dashboard else ())
     tasks: set[asyncio.Task[None]] = set()
 
-    def on_ready(server: HttpServer) -> None:
-        part.on_listening(server, manager)
-        tasks.add(asyncio.create_task(_start(manager, server, part), name="start models"))
+    def on_ready(servers: Servers) -> None:
+        part.on_listening(servers, manager)
+        tasks.add(asyncio.create_task(_start(manager, servers, part), name="start models"))
+        if part.follow is not None:
+            replace = partial(manager.replace_models, labels_may_wait=settings.labels_may_wait)
+            tasks.add(asyncio.create_task(part.follow(replace), name="follow the model config file"))
         if dashboard is not None and part.group is None:
             tasks.add(asyncio.create_task(sample(history, group.view), name="sample metrics"))
 
     def on_drain() -> None:
         app.begin_drain()
+        methods.begin_drain()
         if dashboard is not None:
             dashboard.begin_drain()
 
@@ -163,14 +188,15 @@ async def serve_models(settings: Settings, part: Part) -> int:
         stop=part.stop,
         handle_signals=part.stop is None,
         listeners=part.listeners,
+        grpc=methods.server(shared=part.group is not None),
     )
     return 0 if report.clean else 1
 
 
-async def _start(manager: ModelManager, server: HttpServer, part: Part) -> None:
+async def _start(manager: ModelManager, servers: Servers, part: Part) -> None:
     await manager.open()
     await manager.wait_settled()
-    part.on_loaded(server, manager)
+    part.on_loaded(servers, manager)
 
 
 async def _close(manager: ModelManager, settings: Settings) -> None:
@@ -182,19 +208,19 @@ async def _close(manager: ModelManager, settings: Settings) -> None:
         log.warning("models were not all unloaded in time")
 
 
-def _say_listening(settings: Settings, server: HttpServer, _manager: ModelManager) -> None:
-    log.info("listening", url=server.url, version=__version__, model_path=str(settings.model_path))
+def _say_listening(settings: Settings, servers: Servers, _manager: ModelManager) -> None:
+    log.info("listening", **servers.log_fields(), version=__version__, model_path=str(settings.model_path))
 
 
-def _say_ready(banner: Callable[[str], None] | None, server: HttpServer, manager: ModelManager) -> None:
+def _say_ready(banner: Callable[[str], None] | None, servers: Servers, manager: ModelManager) -> None:
     available = [
         str(record.id) for model in manager.models().values() for record in model.newest_first() if record.available
     ]
-    log.info("ready", url=server.url, models=", ".join(available) or "none")
+    log.info("ready", **servers.log_fields(), models=", ".join(available) or "none")
     # With models of which none can be served, the log's errors are the last word.
     if banner is not None and (available or not manager.models()):
         try:
-            banner(server.url)
+            banner(servers.places)
         except (OSError, UnicodeError) as error:
             # Nobody reads standard output any more, or cannot; that is no reason to stop serving.
             log.warning("the banner could not be written", reason=str(error))

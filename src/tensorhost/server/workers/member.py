@@ -18,10 +18,11 @@ from typing import Any, TypeVar
 
 from tensorhost.core.errors import InternalError
 from tensorhost.inference import as_tensorhost_error
+from tensorhost.models.listed import ModelList
 from tensorhost.models.manager import ModelManager
 from tensorhost.models.probe_messages import Failed
 from tensorhost.models.wishes import Action, Wish
-from tensorhost.server.http import HttpServer
+from tensorhost.server.servers import Servers
 from tensorhost.server.workers.claims import ClaimKind
 from tensorhost.server.workers.messages import (
     Accept,
@@ -92,6 +93,10 @@ class Member:
         """Have every worker do it."""
         await self._ask(Wish(Action.LABEL, name, version, label=label))
 
+    async def replace_models(self, models: ModelList, *, labels_may_wait: bool = False) -> None:
+        """Have every worker do it."""
+        await self._ask(Wish(Action.REPLACE, "", models=models, labels_may_wait=labels_may_wait))
+
     async def past(self, fine_after: int = -1, coarse_after: int = -1) -> Past:
         """What happened lately in all workers together."""
         number = next(self._numbers)
@@ -140,12 +145,12 @@ class Member:
 
     # -- the line --------------------------------------------------------------------------------------------------
 
-    def open(self, server: HttpServer, manager: ModelManager) -> None:
+    def open(self, servers: Servers, manager: ModelManager) -> None:
         """Begin to do what the supervisor says."""
-        self._start(self._listen(server, manager), "listen to the supervisor")
+        self._start(self._listen(servers, manager), "listen to the supervisor")
         self._send(Hello())
 
-    def say_ready(self, _server: HttpServer, manager: ModelManager) -> None:
+    def say_ready(self, _servers: Servers, manager: ModelManager) -> None:
         """Tell the supervisor that the manager has settled."""
         known = manager.models()
         serving = (str(each.id) for model in known.values() for each in model.newest_first() if each.available)
@@ -157,16 +162,16 @@ class Member:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _listen(self, server: HttpServer, manager: ModelManager) -> None:
+    async def _listen(self, servers: Servers, manager: ModelManager) -> None:
         while line := await self._reader.readline():
-            await self._hear(read_by_worker.read(line), server, manager)
+            await self._hear(read_by_worker.read(line), servers, manager)
         # Without a supervisor there is nobody to stop this process.
         os._exit(_EXIT_CODE)
 
-    async def _hear(self, message: ToWorker, server: HttpServer, manager: ModelManager) -> None:
+    async def _hear(self, message: ToWorker, servers: Servers, manager: ModelManager) -> None:
         match message:
             case Accept():
-                await server.accept_from(message.sockets)
+                await servers.accept_from(message.sockets, serving=message.serving)
             case Readiness():
                 self.ready = message.ready
             case CarryOut():

@@ -13,13 +13,18 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from pathlib import Path
+from typing import Any
 
 from tensorhost.core.errors import InternalError
 from tensorhost.core.version import __version__
+from tensorhost.models.configured import ConfiguredModels
+from tensorhost.models.listed import ModelList
+from tensorhost.models.wishes import Action, Wish
+from tensorhost.server.grpc import check_grpc, grpc_addresses
 from tensorhost.server.http import base_url
-from tensorhost.server.listener import listen_together
+from tensorhost.server.listener import listen_together, reserve
 from tensorhost.server.sampling import sample
 from tensorhost.server.stop import hung_stop_s, stop_on_signal
 from tensorhost.server.tls import tls_context
@@ -63,7 +68,7 @@ class Supervisor:
     Args:
         settings: everything.
         count: how many workers.
-        banner: called with the base URL when the server is ready.
+        banner: called with where the server is reached when the server is ready.
     """
 
     def __init__(self, settings: Settings, count: int, banner: Callable[[str], None] | None = None) -> None:
@@ -78,7 +83,9 @@ class Supervisor:
         self._claims = Claims(settings.load_threads)
         self._accepting: dict[int, frozenset[int]] = {}
         self._stop = asyncio.Event()
-        self._url = ""
+        self._grpc_holders: list[socket.socket] = []
+        self._log_fields: dict[str, str] = {}
+        self._places: list[str] = []
         self._of_worker = settings
         self._ready = self._announced = False
         self._exit_code = 0
@@ -88,37 +95,62 @@ class Supervisor:
 
         Raises:
             CannotStartError: the address or the TLS files cannot be used.
+            InvalidRequestError: the model config file cannot be used.
         """
         tls_context(self._settings)
+        configured = ConfiguredModels(self._settings)
+        self._control.journal.models = configured.models
+        check_grpc(self._settings)
         with scratch_folder(self._settings) as scratch:
             self._of_worker = worker_settings(self._settings, len(self._slots), Path(scratch))
-            await self._run()
+            await self._run(configured)
         log.info("stopped")
         return self._exit_code
 
-    async def _run(self) -> None:
+    async def _run(self, configured: ConfiguredModels) -> None:
         count = len(self._slots)
-        self._listeners = listen_together(self._settings.host, self._settings.port, count)
-        self._url = base_url(self._settings, self._listeners[0][0].getsockname()[1])
-        log.info(
-            "listening",
-            url=self._url,
-            version=__version__,
-            model_path=str(self._settings.model_path),
-            workers=count,
-        )
         try:
+            self._listen(count)
+            log.info(
+                "listening",
+                **self._log_fields,
+                version=__version__,
+                model_path=str(self._settings.model_path),
+                workers=count,
+            )
             with stop_on_signal(self._stop, hung_after_s=hung_stop_s(self._settings)):
                 async with asyncio.TaskGroup() as self._tasks:
                     self._tasks.create_task(self._stop_when_told(), name="stop workers")
                     for index in range(count):
                         self._tasks.create_task(self._keep(index), name=f"worker {index}")
+                    follow = configured.follow(self._replace_models)
+                    self._tasks.create_task(self._until_stop(follow), name="follow the model config file")
                     if self._settings.dashboard:
-                        self._tasks.create_task(self._sample(), name="sample metrics")
+                        sampling = sample(self._history, self._figures.collect)
+                        self._tasks.create_task(self._until_stop(sampling), name="sample metrics")
         finally:
             for worker in self._workers.values():
                 worker.kill()
             self._close_listeners()
+            for holder in self._grpc_holders:
+                holder.close()
+
+    def _listen(self, count: int) -> None:
+        """Listen for HTTP, and hold the port of gRPC, on which each worker listens itself."""
+        settings = self._settings
+        self._listeners = [[] for _ in range(count)]
+        if settings.http:
+            self._listeners = listen_together(settings.host, settings.port, count)
+            self._log_fields["url"] = base_url(settings, self._listeners[0][0].getsockname()[1])
+            self._places.append(self._log_fields["url"])
+        if settings.grpc_port != 0:
+            self._grpc_holders = reserve(settings.host, max(settings.grpc_port, 0))
+            port = self._grpc_holders[0].getsockname()[1]
+            self._of_worker = self._of_worker.model_copy(update={"grpc_port": port})
+        addresses = grpc_addresses(self._of_worker)
+        if addresses:
+            self._log_fields |= {"grpc": ", ".join(addresses), "grpc_transport": str(check_grpc(settings))}
+            self._places += [f"gRPC at {address}" for address in addresses]
 
     # -- the life of the workers -----------------------------------------------------------------------------------
 
@@ -154,7 +186,8 @@ class Supervisor:
             self._lost(index)
             return os.EX_OSERR
         # Together, so that each wish reaches the worker once: from the journal, or because it is on the list.
-        worker.send(Begin.of(index, len(self._slots), self._of_worker, self._control.journal.wishes()))
+        journal = self._control.journal
+        worker.send(Begin.of(index, len(self._slots), self._of_worker, journal.wishes(), journal.models))
         self._workers[index] = worker
         if self._stop.is_set():
             worker.send(Stop())
@@ -188,14 +221,23 @@ class Supervisor:
         # Closed by the workers only, from now on: each when it has taken the last connection from it.
         self._close_listeners()
 
-    async def _sample(self) -> None:
-        """Take samples until told to stop."""
-        sampling = asyncio.create_task(sample(self._history, self._figures.collect), name="sample until told to stop")
+    async def _until_stop(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do it until it is done or told to stop."""
+        doing = asyncio.create_task(work, name="work until told to stop")
+        stopping = asyncio.create_task(self._stop.wait(), name="wait for the stop")
         try:
-            await self._stop.wait()
+            await asyncio.wait([doing, stopping], return_when=asyncio.FIRST_COMPLETED)
         finally:
-            sampling.cancel()
-            await asyncio.wait([sampling])
+            doing.cancel()
+            stopping.cancel()
+            await asyncio.wait([doing, stopping])
+
+    async def _replace_models(self, models: ModelList) -> None:
+        """What the model config file says now. Raises why not all of it could be done."""
+        wish = Wish(Action.REPLACE, "", models=models, labels_may_wait=self._settings.labels_may_wait)
+        failure = await self._control.carry_out(wish)
+        if failure is not None:
+            raise failure.error()
 
     async def _told_to_stop_within(self, timeout_s: float) -> bool:
         with contextlib.suppress(TimeoutError):
@@ -255,7 +297,7 @@ class Supervisor:
         for index, slots in enumerate(assign(self._slots)):
             if index in self._workers and self._accepting.get(index, frozenset()) != slots:
                 self._accepting[index] = slots
-                self._workers[index].send(Accept(sockets=self._positions(slots)))
+                self._workers[index].send(Accept(sockets=self._positions(slots), serving=bool(slots)))
         if is_ready(self._slots) is not self._ready:
             self._ready = not self._ready
             for worker in self._workers.values():
@@ -270,11 +312,11 @@ class Supervisor:
         if self._announced or not self._ready:
             return
         self._announced = True
-        log.info("ready", url=self._url, models=", ".join(ready.models) or "none", workers=len(self._slots))
+        log.info("ready", **self._log_fields, models=", ".join(ready.models) or "none", workers=len(self._slots))
         # With models of which none can be served, the log's errors are the last word.
         if self._banner is not None and (ready.models or not ready.known):
             try:
-                self._banner(self._url)
+                self._banner(", ".join(self._places))
             except (OSError, UnicodeError) as error:
                 # Nobody reads standard output any more, or cannot; that is no reason to stop serving.
                 log.warning("the banner could not be written", reason=str(error))

@@ -32,6 +32,7 @@ async def _serve(settings: Settings, begin: Begin, line: socket.socket, listener
         on_loaded=member.say_ready,
         group=member,
         sharing=member,
+        models=None if begin.models is None else tuple(each.model() for each in begin.models),
         wishes=tuple(each.wish() for each in begin.wishes),
         listeners=listeners,
         stop=member.stop,
@@ -79,6 +80,9 @@ def main() -> int:
     listeners = [_inherited(descriptor) for descriptor in listener_descriptors]
     begin = read_begin.read(_first_line(line))
     settings = Settings.from_json(begin.settings)
+    if begin.worker > 0:
+        # A Unix socket belongs to one process: the first.
+        settings = settings.model_copy(update={"grpc_socket_path": None})
     return run_process(settings, lambda: _serve(settings, begin, line, listeners), worker=begin.worker)
 
 

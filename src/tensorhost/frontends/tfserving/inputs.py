@@ -1,0 +1,72 @@
+"""The inputs of one request: each under its name and of its dtype, and left out only where it has a default value.
+
+Shapes are the model's own business; see ``loose_shapes`` of the engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tensorhost.codecs.protobuf import message_class
+from tensorhost.core.dtypes import DType
+from tensorhost.core.tensors import Array
+from tensorhost.frontends.tfserving import faults
+from tensorhost.inference import Call
+from tensorhost.models.servable import Servable
+
+_NAMES = {
+    DType.FLOAT16: "half",
+    DType.FLOAT32: "float",
+    DType.FLOAT64: "double",
+}
+
+
+def dtype_name(dtype: DType) -> str:
+    """What TensorFlow's messages call a dtype: ``float`` for float32, ``half`` for float16."""
+    return _NAMES.get(dtype, dtype.value)
+
+
+def check_inputs(servable: Servable, call: Call, inputs: Mapping[str, Array]) -> None:
+    """Raise ServingError where an input is missing and has no default value, is unknown, or of another dtype.
+
+    Args:
+        servable: what is called.
+        call: how.
+        inputs: what the client sent, by name.
+    """
+    specs = call.preprocessing.wire_specs
+    if inputs.keys() != specs.keys():
+        _check_names(servable, call, inputs)
+    for name, array in inputs.items():
+        wanted, given = specs[name].dtype.numpy, array.dtype
+        if given is wanted or given == wanted:
+            continue
+        # The model's owner may have it take encoded images.
+        if not (given.hasobject and call.preprocessing.options.decode):
+            position = list(specs).index(name)
+            raise faults.wrong_dtype(position, dtype_name(specs[name].dtype), dtype_name(DType.of(array)))
+
+
+def _check_names(servable: Servable, call: Call, inputs: Mapping[str, Array]) -> None:
+    expected, defaults = call.preprocessing.wire_specs, call.defaults
+    unknown = inputs.keys() - expected.keys()
+    lacking = sorted(expected.keys() - inputs.keys() - defaults.keys())
+    if unknown and len(inputs) != len(expected):
+        raise faults.wrong_number_of_inputs(inputs, expected)
+    if lacking and not defaults and len(inputs) != len(expected):
+        raise faults.wrong_number_of_inputs(inputs, expected)
+    if lacking:
+        name = lacking[0]
+        raise faults.input_not_given(name, feed_name(servable, call.signature.name, name), inputs, defaults)
+    if unknown:
+        # In the place of inputs that have default values.
+        raise faults.wrong_number_of_inputs(inputs, expected)
+
+
+def feed_name(servable: Servable, signature: str, name: str) -> str:
+    """What the graph calls an input, where the model says; else the input's own name."""
+    definition = servable.loaded.signature_defs.get(signature)
+    if definition is None:
+        return name
+    described: Mapping[str, object] = message_class("tensorflow.SignatureDef").FromString(definition).inputs
+    return str(getattr(described[name], "name", name)) if name in described else name
