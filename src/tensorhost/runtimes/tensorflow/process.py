@@ -79,6 +79,19 @@ def _share_gpu(tf: Any, options: LoadOptions) -> None:
             tf.compat.v1.enable_eager_execution(tf.compat.v1.ConfigProto(gpu_options=gpu_options))
 
 
+def _operators_config(config_type: Any, options: LoadOptions) -> Any:
+    """The ConfigProto that the operator wants. Raises MisconfiguredModelError."""
+    from google.protobuf import text_format
+
+    try:
+        config = text_format.Parse(options.session_config, config_type())
+    except text_format.ParseError as error:
+        raise MisconfiguredModelError(f"session_config_file is no ConfigProto of this TensorFlow: {error}.") from error
+    if options.gpu_memory_fraction:
+        config.gpu_options.per_process_gpu_memory_fraction = options.gpu_memory_fraction
+    return config
+
+
 def tensorflow(options: LoadOptions) -> Any:
     """The ``tensorflow`` module, prepared, with the extensions in ``options``. Raises what ``prepare`` raises."""
     prepare(options)
@@ -120,19 +133,6 @@ def session_config(options: LoadOptions, executor: str, *, frugal: bool = False)
         config.graph_options.optimizer_options.global_jit_level = config_pb2.OptimizerOptions.ON_2
         # Otherwise only devices that have no other way get compiled clusters.
         config.graph_options.optimizer_options.cpu_global_jit = True
-    return config
-
-
-def _operators_config(config_type: Any, options: LoadOptions) -> Any:
-    """The ConfigProto that the operator wants. Raises MisconfiguredModelError."""
-    from google.protobuf import text_format
-
-    try:
-        config = text_format.Parse(options.session_config, config_type())
-    except text_format.ParseError as error:
-        raise MisconfiguredModelError(f"session_config_file is no ConfigProto of this TensorFlow: {error}.") from error
-    if options.gpu_memory_fraction:
-        config.gpu_options.per_process_gpu_memory_fraction = options.gpu_memory_fraction
     return config
 
 
