@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -260,20 +261,23 @@ def setting_fields() -> dict[str, FieldInfo]:
     return dict(Settings.model_fields)
 
 
-def load_settings(config_file: Path | None = None, **flags: Any) -> Settings:
+def load_settings(
+    config_file: Path | None = None, *, defaults: Mapping[str, Any] | None = None, **flags: Any
+) -> Settings:
     """Settings from flags, then the environment, then ``config_file`` (TOML), then defaults.
 
     Args:
         config_file: a TOML file whose keys are the settings' names.
+        defaults: in the place of some settings' own.
         flags: values given on the command line; None means not given.
 
     Raises:
         InvalidRequestError: a value is invalid or a key unknown; the message names each.
     """
-    values: dict[str, Any] = {}
+    values = dict(defaults or {})
     if config_file is not None:
         try:
-            values = tomllib.loads(config_file.read_text(encoding="utf-8"))
+            values |= tomllib.loads(config_file.read_text(encoding="utf-8"))
         except OSError as error:
             raise InvalidRequestError(f"Cannot read the settings file {config_file}: {error.strerror}.") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -285,4 +289,5 @@ def load_settings(config_file: Path | None = None, **flags: Any) -> Settings:
         return Settings(**merged)
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
-        raise InvalidRequestError(f"Invalid settings: {problems}") from error
+        wrong = [str(item["loc"][0]) for item in error.errors() if item["loc"]]
+        raise InvalidRequestError(f"Invalid settings: {problems}", details={"settings": wrong}) from error
