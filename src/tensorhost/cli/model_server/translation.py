@@ -79,7 +79,7 @@ def translate(values: FlagValues, messages: Messages) -> Translation:
 
 
 def with_image_environment(values: FlagValues, environment: Mapping[str, str]) -> FlagValues:
-    """``values``, and where no flag says what to serve, the model that the environment names as for TensorFlow Serving's image."""
+    """``values``; where no flag says what to serve, with the model that TensorFlow Serving's image would serve."""
     if values.text("model_base_path") or values.text("model_config_file"):
         return values
     if not environment.keys() & {"MODEL_NAME", "MODEL_BASE_PATH"}:
