@@ -67,7 +67,7 @@ check: $(STAMP) ## Check format, lint, types, import contracts, generated docs, 
 	$(BIN)/python scripts/tracing_costs.py --check
 	$(BIN)/python scripts/compile_protos.py --check
 	$(BIN)/hadolint Dockerfile
-	$(BIN)/shellcheck .ci/run deploy/image/base deploy/image/build deploy/image/builder
+	$(BIN)/shellcheck .ci/run deploy/image/base deploy/image/build deploy/image/builder deploy/image/entrypoint
 	$(SITE)
 
 format: $(STAMP) ## Format the code and fix what the linter can

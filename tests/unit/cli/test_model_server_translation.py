@@ -186,7 +186,9 @@ def test_every_flag_with_an_effect_is_in_one_rule():
 
 
 def test_rules_set_what_they_name_and_only_settings_that_there_are():
-    values = parse([MODEL, "--enable_batching", "--rest_api_port=1", "--num_load_threads=1", "--mixed_precision=bfloat16"])
+    values = parse(
+        [MODEL, "--enable_batching", "--rest_api_port=1", "--num_load_threads=1", "--mixed_precision=bfloat16"]
+    )
     named = [setting for rule in RULES for setting in rule.settings]
     assert len(named) == len(set(named))
     assert {*named, *FIXED} <= setting_fields().keys()
