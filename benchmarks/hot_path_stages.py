@@ -16,8 +16,8 @@ from benchmarks.hot_path_server import Load, Transport
 from tensorhost.batching.execution import Execution
 from tensorhost.batching.queue import BatchQueue
 from tensorhost.codecs import JsonObject
+from tensorhost.frontends.http.exchange import Exchange
 from tensorhost.frontends.native import predictions
-from tensorhost.frontends.native.exchange import Exchange
 from tensorhost.inference import InferenceEngine
 from tensorhost.pipelines import PostprocessingPipeline, PreprocessingPipeline
 from tensorhost.server.connections import Connection

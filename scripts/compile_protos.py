@@ -1,4 +1,4 @@
-"""Compiles the .proto files into the descriptor set that is loaded at run time; ``--check`` says whether it is stale."""
+"""Compiles the .proto files into the descriptor set loaded at run time; ``--check`` only says whether it is stale."""
 
 from __future__ import annotations
 

@@ -8,22 +8,30 @@ names listed in ``_BARE`` that carry no prefix. Reading settings has no side eff
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AliasChoices, ByteSize, Field, SecretStr, ValidationError, model_validator
+from pydantic import AliasChoices, ByteSize, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from tensorhost.core.errors import InvalidRequestError
+from tensorhost.core.ids import is_valid_name
 
 _PREFIX = "TENSORHOST_"
 _BARE = frozenset({"host", "port", "model_path", "max_batch_size", "warmup_iterations", "log_level"})
 
-LIST_SEPARATORS = {"cors_origins": ",", "import_modules": ",", "allowed_roots": ":", "custom_op_libraries": ":"}
+LIST_SEPARATORS = {
+    "cors_origins": ",",
+    "import_modules": ",",
+    "saved_model_tags": ",",
+    "allowed_roots": ":",
+    "custom_op_libraries": ":",
+}
 """What stands between the parts of a list that is given as text."""
 
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -37,6 +45,21 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def channel_arguments(text: str) -> list[tuple[str, int | str]]:
+    """Keys and values of gRPC channel arguments written ``key=value,key=value``; whole numbers become int.
+
+    Raises:
+        ValueError: a part is no key=value.
+    """
+    arguments: list[tuple[str, int | str]] = []
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        key, equals, value = part.partition("=")
+        if not key or not equals:
+            raise ValueError(f"'{part}' is not key=value")
+        arguments.append((key, int(value) if re.fullmatch(r"-?\d+", value) else value))
+    return arguments
 
 
 def environment_variable(field: str) -> str:
@@ -62,6 +85,16 @@ class Settings(BaseSettings):
         validation_alias=_bare("model_path"),
         description="What to serve: a repository root, one model's folder, or one model file.",
     )
+    model_name: str | None = Field(
+        None,
+        description="Serve model_path as one model of this name, whose versions are the folders in it that are named "
+        "by whole numbers. Unset: by what lies there.",
+    )
+    model_config_file: Path | None = Field(
+        None,
+        description="The models to serve, as TensorFlow Serving's ModelServerConfig in text form, instead of what lies "
+        "in model_path.",
+    )
     max_batch_size: int = Field(
         32, ge=1, le=65536, validation_alias=_bare("max_batch_size"), description="Most rows in one model call."
     )
@@ -80,15 +113,50 @@ class Settings(BaseSettings):
         "info", validation_alias=_bare("log_level"), description="Least severe log records shown."
     )
     log_format: Literal["text", "json"] = Field("text", description="Log lines for people or for machines.")
-    access_log: bool = Field(False, description="Log one line per HTTP request.")
+    access_log: bool = Field(False, description="Log one line per HTTP request and gRPC call.")
     tracing: bool = Field(
         False,
         description="Send OpenTelemetry traces to where the standard OTEL_* variables say; needs the extra otel.",
     )
 
+    http: bool = Field(True, description="Serve HTTP at all; false leaves gRPC alone.")
+    grpc_port: int = Field(
+        8500, ge=-1, le=65535, description="gRPC port on the same host; 0 for none, -1 picks a free one."
+    )
+    grpc_socket_path: Path | None = Field(None, description="Unix socket on which gRPC is served as well.")
+    grpc_transport: Literal["auto", "native", "grpcio"] = Field(
+        "auto",
+        description="What carries gRPC: native is fast, grpcio can do everything. auto takes native where it can keep "
+        "what the other settings promise: without TLS, and reachable from this machine only or without a limit on "
+        "messages.",
+    )
+    grpc_max_message_bytes: ByteSize | None = Field(
+        None,
+        ge=0,
+        description="Largest gRPC request message; unset for max_body_bytes, 0 for no limit. grpcio refuses a larger "
+        "one as it begins; native only once it is in memory, decompressed, so strangers could exhaust the memory.",
+    )
+    grpc_max_threads: int = Field(
+        0, ge=0, le=1024, description="Threads that native uses for gRPC's sockets; 0 for two, or one on one core."
+    )
+    grpc_ssl_config_file: Path | None = Field(
+        None,
+        description="TLS for gRPC from a TensorFlow Serving SSLConfig in text form, instead of tls_certfile's.",
+    )
+    grpc_channel_arguments: str = Field(
+        "", description="gRPC channel arguments of the server: key=value, separated by commas; whole numbers as such."
+    )
+    grpc_health: bool = Field(True, description="Serve grpc.health.v1, which follows readiness and models.")
+    grpc_reflection: bool = Field(True, description="Serve gRPC server reflection, from which clients learn methods.")
+
     admin_token: SecretStr | None = Field(
         None,
         description="Bearer token for the control routes. Without one they answer only when bound to loopback.",
+    )
+    open_control: bool = Field(
+        False,
+        description="Without an admin token, let everybody who reaches the server control it over gRPC, and load from "
+        "any path, as TensorFlow Serving does.",
     )
     allowed_roots: Annotated[tuple[Path, ...], NoDecode] = Field(
         (), description="Folders besides the model path from which a load request may name a path; separated by colons."
@@ -106,6 +174,14 @@ class Settings(BaseSettings):
     poll_interval_s: float = Field(
         2.0, ge=0, description="How often the model path is looked at for new and removed versions; 0 turns that off."
     )
+    model_config_poll_s: float = Field(
+        0.0, ge=0, description="How often model_config_file is read again; 0 reads it once, at the start."
+    )
+    labels_may_wait: bool = Field(
+        False,
+        description="Let a new label in a changed model_config_file name a version that does not serve yet; the label "
+        "works once it does. Without this the whole change is refused.",
+    )
     settle_s: float = Field(
         1.0, ge=0, description="How long a version's files must be unchanged before it counts as completely copied."
     )
@@ -120,6 +196,11 @@ class Settings(BaseSettings):
     load_threads: int = Field(1, ge=1, le=16, description="How many versions may load at the same time.")
     load_attempts: int = Field(5, ge=1, description="Attempts, with back-off, at a version that fails to load.")
     load_backoff_s: float = Field(1.0, gt=0, description="Wait before the second attempt; doubled for each later one.")
+    load_retry_interval_s: float | None = Field(
+        None,
+        ge=0,
+        description="Wait before each further attempt, always as long; unset to wait longer each time.",
+    )
     unload_timeout_s: float = Field(30.0, ge=0, description="How long unloading waits for requests in flight.")
     trust: Literal["standard", "strict"] = Field(
         "standard",
@@ -135,6 +216,14 @@ class Settings(BaseSettings):
     )
     allow_lambda: bool = Field(
         False, description="Run the Python code that Keras files bring along (Lambda layers). Only for your own files."
+    )
+    saved_model_tags: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("serve",),
+        min_length=1,
+        description="Tags of the graph to serve of a SavedModel that holds several; separated by commas.",
+    )
+    prefer_tflite: bool = Field(
+        False, description="Serve a version's model.tflite where it has one, and not the SavedModel beside it."
     )
     probe: bool = Field(
         True, description="Load and run each model in a child process first, so that one that crashes harms nothing."
@@ -183,6 +272,12 @@ class Settings(BaseSettings):
     )
     intra_op_threads: int = Field(0, ge=0, description="TensorFlow threads inside one operation; 0 for one per core.")
     inter_op_threads: int = Field(0, ge=0, description="TensorFlow threads across operations; 0 for one per core.")
+    session_config_file: Path | None = Field(
+        None, description="TensorFlow's ConfigProto in text form, for the sessions that execute models."
+    )
+    gpu_memory_fraction: float = Field(
+        0.0, ge=0, description="Share of a GPU's memory that TensorFlow may take; 0 leaves that to TensorFlow."
+    )
     xla: bool = Field(
         False, description="Let TensorFlow compile frozen graphs with XLA, anew at the first call of each shape."
     )
@@ -230,12 +325,29 @@ class Settings(BaseSettings):
                     data[field] = tuple(part.strip() for part in data[field].split(separator) if part.strip())
         return data
 
+    @field_validator("model_name")
+    @classmethod
+    def _is_a_name(cls, value: str | None) -> str | None:
+        if value is not None and not is_valid_name(value):
+            raise ValueError("must be 1 to 128 letters, digits, '.', '_' or '-'")
+        return value
+
     @model_validator(mode="after")
     def _tls_is_whole(self) -> Self:
         if (self.tls_certfile is None) != (self.tls_keyfile is None):
             raise ValueError("tls_certfile and tls_keyfile go together")
         if self.tls_client_ca is not None and self.tls_certfile is None:
             raise ValueError("tls_client_ca needs tls_certfile and tls_keyfile")
+        return self
+
+    @model_validator(mode="after")
+    def _grpc_fits(self) -> Self:
+        try:
+            channel_arguments(self.grpc_channel_arguments)
+        except ValueError as error:
+            raise ValueError(f"grpc_channel_arguments: {error}") from error
+        if not self.http and self.grpc_port == 0 and self.grpc_socket_path is None:
+            raise ValueError("http, grpc_port and grpc_socket_path are all off: there is nothing to serve")
         return self
 
     def to_json(self) -> str:
@@ -249,6 +361,11 @@ class Settings(BaseSettings):
     def from_json(cls, text: str) -> Self:
         """The settings that ``to_json`` wrote, whatever the environment says."""
         return cls(**json.loads(text))
+
+    @property
+    def grpc_arguments(self) -> list[tuple[str, int | str]]:
+        """``grpc_channel_arguments``, taken apart."""
+        return channel_arguments(self.grpc_channel_arguments)
 
     @property
     def bound_to_loopback(self) -> bool:

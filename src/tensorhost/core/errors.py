@@ -237,6 +237,10 @@ class ModelNotReadyError(TensorhostError):
     code = ErrorCode.MODEL_NOT_READY
 
 
+class LabelNotReadyError(ModelNotReadyError):
+    """A label was to be given to a version that is not available."""
+
+
 class OverloadedError(TensorhostError):
     """A bounded queue or a limit on requests in flight is full."""
 

@@ -8,7 +8,7 @@ transport answers each call exactly once.
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum, auto
 
@@ -76,7 +76,7 @@ class RpcContext:
 
 
 UnaryHandler = Callable[[bytes, RpcContext], Awaitable[bytes]]
-StreamHandler = Callable[[AsyncIterator[bytes], RpcContext], AsyncIterator[bytes]]
+StreamHandler = Callable[[AsyncIterator[bytes], RpcContext], AsyncGenerator[bytes, None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +90,9 @@ class Rpc:
 
 @dataclass(frozen=True, slots=True)
 class StreamRpc:
-    """A method with a stream on either side, or on both; ``requests`` and ``responses`` say which are streams."""
+    """A method that answers with a stream; ``requests`` says whether it is asked with one, or with one message."""
 
     path: str
     handler: StreamHandler
     role: Role = Role.INFER
     requests: bool = True
-    responses: bool = True

@@ -10,6 +10,7 @@ import asyncio
 from pathlib import Path
 from typing import Protocol
 
+from tensorhost.models.listed import ModelList
 from tensorhost.models.manager import ModelManager
 from tensorhost.telemetry.history import History, Past
 from tensorhost.telemetry.server_view import ServerView
@@ -27,6 +28,9 @@ class Group(Protocol):
 
     async def unload_model(self, name: str, version: str | None = None) -> None:
         """``ModelManager.unload_model``, in every process."""
+
+    async def replace_models(self, models: ModelList, *, labels_may_wait: bool = False) -> None:
+        """``ModelManager.replace_models``, in every process."""
 
     async def view(self) -> ServerView:
         """The metrics of all processes together."""
@@ -57,6 +61,10 @@ class Alone:
     async def unload_model(self, name: str, version: str | None = None) -> None:
         """The manager's."""
         await self._manager.unload_model(name, version)
+
+    async def replace_models(self, models: ModelList, *, labels_may_wait: bool = False) -> None:
+        """The manager's."""
+        await self._manager.replace_models(models, labels_may_wait=labels_may_wait)
 
     async def view(self) -> ServerView:
         """Of this process."""

@@ -18,6 +18,8 @@ from tensorhost.core.errors import (
     VersionNotFoundError,
 )
 from tensorhost.core.ids import ModelId
+from tensorhost.models.ended import Ended
+from tensorhost.models.listed import ModelList
 from tensorhost.models.policy import VersionPolicy
 from tensorhost.models.records import ModelRecord, VersionRecord, serving_table
 from tensorhost.models.repository import ModelOnDisk, Scan
@@ -37,6 +39,7 @@ class Catalog:
     def __init__(self, settings: Settings) -> None:
         self.models: dict[str, ModelRecord] = {}
         self.problems: dict[str, str] = {}
+        self.ended = Ended()
         self._settings = settings
         self._serving: dict[str, dict[str | None, Servable]] = {}
         self._moved_labels: dict[str, dict[str, str]] = {}
@@ -61,6 +64,7 @@ class Catalog:
 
     def refresh(self, model: ModelRecord) -> None:
         """Make lookups see what the model's versions have become."""
+        model.settle_labels()
         table = serving_table(model)
         if table:
             self._serving[model.name] = table
@@ -86,12 +90,10 @@ class Catalog:
         for on_disk in found.models.values():
             self._absorb_model(on_disk)
         for name, model in list(self.models.items()):
-            if name not in found.models and not model.explicit:
+            model.vanished = name not in found.models and not model.explicit
+            if model.vanished:
                 self._absorb_versions(model, None)
-                if not model.versions:
-                    del self.models[name]
-                    if model.moved_labels:
-                        self._moved_labels[name] = model.moved_labels
+                self._forget_if_empty(model)
         return list(known.difference(record.id for record in self.records()))
 
     def _absorb_model(self, on_disk: ModelOnDisk) -> None:
@@ -101,14 +103,19 @@ class Catalog:
         if model is None:
             model = self.models[on_disk.name] = self._new_model(on_disk.name, on_disk.folder)
         if on_disk.problem and on_disk.problem != model.problem:
-            log.warning("model has a problem", model=on_disk.name, reason=on_disk.problem)
+            log.warning("model has a problem", model=on_disk.name, reason=on_disk.problem, path=str(on_disk.folder))
         model.problem = on_disk.problem
+        model.listed, model.folder = on_disk.listed, on_disk.folder
+        if on_disk.listed is not None:
+            model.policy = on_disk.listed.policy
         if not on_disk.readable:
+            self.refresh(model)
             return
         if not on_disk.problem:
             config = on_disk.config
             model.config = config
-            model.policy = VersionPolicy.parse(config.version_policy or self._settings.version_policy)
+            if on_disk.listed is None:
+                model.policy = VersionPolicy.parse(config.version_policy or self._settings.version_policy)
             model.lazy = (config.loading or self._settings.loading) == "lazy"
         self._absorb_versions(model, on_disk)
         self.refresh(model)
@@ -128,10 +135,44 @@ class Catalog:
             record.vanished = False
         for version, record in list(model.versions.items()):
             if version not in seen:
-                # What still serves is unloaded first and forgotten at a later look.
                 record.vanished = True
-                if not record.busy and record.servable is None:
-                    del model.versions[version]
+                self._forget_if_idle(model, record)
+
+    def let_go(self, record: VersionRecord) -> None:
+        """Forget a version that the last look did not see any more, now that nothing is under way with it."""
+        model = self.models.get(record.id.name)
+        if model is not None and record.vanished:
+            self._forget_if_idle(model, record)
+            if model.vanished:
+                self._forget_if_empty(model)
+
+    def _forget_if_idle(self, model: ModelRecord, record: VersionRecord) -> None:
+        # What still serves is unloaded first.
+        if record.busy or record.servable is not None or model.versions.get(record.id.version) is not record:
+            return
+        del model.versions[record.id.version]
+        if record.state is VersionState.END or record.failed:
+            self.ended.note(record.id, record.error)
+
+    def _forget_if_empty(self, model: ModelRecord) -> None:
+        if not model.versions:
+            del self.models[model.name]
+            if model.moved_labels:
+                self._moved_labels[model.name] = model.moved_labels
+
+    def enlist(self, models: ModelList) -> None:
+        """Prepare for a list whose entries are new or say something else now: they count, and no earlier wish."""
+        for listed in models:
+            model = self.models.get(listed.name)
+            moved = self._moved_labels.get(listed.name, {}) if model is None else model.moved_labels
+            for label in listed.labels:
+                moved.pop(label, None)
+            if model is None:
+                continue
+            model.explicit = model.stopped = False
+            for record in model.versions.values():
+                record.stopped = record.pinned = False
+                record.forgive()
 
     def _new_model(self, name: str, folder: Path, *, explicit: bool = False) -> ModelRecord:
         # Labels that an operator has moved outlast a folder that is away for a while.

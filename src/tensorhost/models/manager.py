@@ -21,21 +21,25 @@ from typing import Any, Self
 from tensorhost.core.errors import (
     DeadlineExceededError,
     InternalError,
-    InvalidRequestError,
     ModelFailedError,
     ModelNotReadyError,
     ShuttingDownError,
     TensorhostError,
 )
 from tensorhost.core.ids import check_name
+from tensorhost.models.base_paths import BasePaths
 from tensorhost.models.catalog import RETRY_AFTER_S, Catalog
+from tensorhost.models.ended import EndedVersion
+from tensorhost.models.labels import Labels
 from tensorhost.models.lifecycle import Lifecycle
+from tensorhost.models.listed import ModelList, check_list
+from tensorhost.models.origins import Origin, origin_of
 from tensorhost.models.reconcile import plan
 from tensorhost.models.records import ModelRecord, VersionRecord
-from tensorhost.models.repository import ModelOnDisk, describe_path, scan
+from tensorhost.models.replacement import Replacement
+from tensorhost.models.repository import Look, Scan, describe_path
 from tensorhost.models.servable import Lease, Servable
 from tensorhost.models.sharing import LoadSharing
-from tensorhost.models.sightings import Sightings
 from tensorhost.models.sources import local_path
 from tensorhost.models.wishes import Action, Wish
 from tensorhost.settings import Settings
@@ -44,7 +48,6 @@ from tensorhost.telemetry import MetricsCollector, get_logger
 __all__ = ["ModelManager", "local_path"]
 
 _SHORTEST_LOOK_S = 0.1
-_MOST_LABELS = 100
 
 log = get_logger(__name__)
 
@@ -57,6 +60,7 @@ class ModelManager:
     Args:
         settings: limits and defaults; None for the defaults, whatever the environment says.
         repository: what to serve, as ``Settings.model_path``; None for nothing.
+        models: what to serve instead, one by one; None for the repository.
         metrics: where loads and requests are counted.
         clock: seconds, on the event loop's time base.
         wishes: what operators have asked for already, in that order; taken up after the first look at the repository
@@ -69,6 +73,7 @@ class ModelManager:
         settings: Settings | None = None,
         *,
         repository: Path | None = None,
+        models: ModelList | None = None,
         metrics: MetricsCollector | None = None,
         clock: Callable[[], float] = time.monotonic,
         wishes: Sequence[Wish] = (),
@@ -77,9 +82,11 @@ class ModelManager:
         self.settings = settings or Settings.model_construct()
         self.metrics = metrics or MetricsCollector()
         self._repository = repository
-        self._wishes: Sequence[Wish] = () if repository is None else wishes
+        self._origin = origin_of(repository, models)
+        self._wishes: Sequence[Wish] = () if self._origin is None else wishes
         self._clock = clock
         self._catalog = Catalog(self.settings)
+        self._labels = Labels(self._catalog)
         self._lifecycle = Lifecycle(self._catalog, self.settings, self.metrics, self._kick, clock, sharing)
         self.metrics.models_by_state = self._catalog.count_states
         self._reconciler: asyncio.Task[None] | None = None
@@ -87,11 +94,10 @@ class ModelManager:
         self._wake = asyncio.Event()
         self._changed = asyncio.Event()
         self._looking = asyncio.Lock()
-        self._seen: Sightings[ModelOnDisk] = Sightings()
-        self._settled = repository is None
+        self._settled = self._origin is None
         self._settle_by: float | None = None
         self._has_looked = False
-        self._closing = False
+        self._is_open = self._closing = False
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -104,8 +110,12 @@ class ModelManager:
 
     async def open(self) -> None:
         """Start reconciling with the repository. Returns at once; ``wait_settled`` waits for the first loads."""
-        if self._repository is not None and self._reconciler is None:
-            self._reconciler = asyncio.create_task(self._reconcile_forever(self._repository), name="reconcile models")
+        self._is_open = True
+        self._start_reconciling()
+
+    def _start_reconciling(self) -> None:
+        if self._is_open and not self._closing and self._origin is not None and self._reconciler is None:
+            self._reconciler = asyncio.create_task(self._reconcile_forever(), name="reconcile models")
 
     async def close(self) -> None:
         """Stop reconciling, wait for the loads that run, unload everything. Whoever waits for a load is refused."""
@@ -222,10 +232,41 @@ class ModelManager:
             ModelNotReadyError: the version does not serve.
         """
         await self._look()
-        self._check_label(name, label, version)
-        self._move_label(name, label, version)
+        self._labels.check(name, label, version)
+        self._labels.move(name, label, version)
         log.info("label moved", model=name, label=label, version=version)
         self._kick()
+
+    async def replace_models(self, models: ModelList, *, labels_may_wait: bool = False) -> None:
+        """Serve what a list says and nothing else, and wait until what is new or changed in it serves or has failed.
+
+        What the list says as before is left alone, whatever has become of it. A model loaded by path stays, unless the
+        list has its name. Cancelling stops the waiting only.
+
+        Args:
+            models: everything that is to be served.
+            labels_may_wait: let a label that is not in use name a version that does not serve, nor will.
+
+        Raises:
+            InvalidRequestError: the list cannot be served whatever is on disk; nothing has changed.
+            LabelNotReadyError: a label names a version that the list does not have served, and nothing has changed; or
+                the version failed, and the label stays where it was.
+            ModelFailedError: why versions do not serve; the list counts all the same, and they are tried again.
+            ShuttingDownError: the manager closed meanwhile.
+        """
+        check_list(models)
+        paths = BasePaths(models)
+        async with self._looking:
+            found = await self._scan(paths)
+            replacement = Replacement(self._catalog, models, found, labels_may_wait=labels_may_wait)
+            self._origin = paths
+            self._catalog.enlist(replacement.changed)
+            self._absorb(found)
+        self._start_reconciling()
+        self._kick()
+        give_up_at = self._clock() + 2 * (self.settings.settle_s + _SHORTEST_LOOK_S)
+        await self._until(lambda: self._origin is not paths or replacement.done(may_settle=self._clock() < give_up_at))
+        replacement.report()
 
     async def carry_out(self, wish: Wish) -> None:
         """Do what another process was asked to; the repository is looked at first, as that one may know more of it.
@@ -240,7 +281,7 @@ class ModelManager:
             await self.label_version(wish.name, wish.label or "", wish.version)
         elif wish.action is Action.RELABEL:
             await self._look()
-            self._move_label(wish.name, wish.label or "", wish.version)
+            self._labels.move(wish.name, wish.label or "", wish.version)
             self._kick()
         else:
             await self._look()
@@ -258,6 +299,10 @@ class ModelManager:
     def models(self) -> dict[str, ModelRecord]:
         """Every model known, by name. To be read, not changed."""
         return self._catalog.models
+
+    def ended(self, name: str) -> tuple[EndedVersion, ...]:
+        """The last versions of a model, known or not, that have gone for good, the latest last."""
+        return self._catalog.ended.of(name)
 
     def problems(self) -> dict[str, str]:
         """Entries of the repository that cannot be models, and why."""
@@ -277,7 +322,10 @@ class ModelManager:
         if version is not None:
             check_name(version, "model version")
         if source is not None:
-            found = await asyncio.to_thread(describe_path, local_path(source), now=time.time(), settle_s=0.0)
+            prefer_tflite = self.settings.prefer_tflite
+            found = await asyncio.to_thread(
+                describe_path, local_path(source), now=time.time(), settle_s=0.0, prefer_tflite=prefer_tflite
+            )
             records = [self._catalog.add_explicit(name, version, found)]
         else:
             await self._look()
@@ -303,29 +351,6 @@ class ModelManager:
             record.pinned = False
         return records
 
-    def _check_label(self, name: str, label: str, version: str | None) -> None:
-        model = self._catalog.model(name)
-        check_name(label, "label")
-        if label in model.versions:
-            raise InvalidRequestError(f"'{label}' is a version of model '{name}' and cannot be a label.")
-        if version is None:
-            return
-        record = model.versions.get(version)
-        if record is None:
-            raise self._catalog.unknown_version(model, version)
-        if len({*model.version_labels, label}) > _MOST_LABELS:
-            raise InvalidRequestError(f"Model '{name}' has {_MOST_LABELS} labels, the most it may.")
-        if not (record.available or model.lazy):
-            raise self._catalog.not_ready(record)
-
-    def _move_label(self, name: str, label: str, version: str | None) -> None:
-        model = self._catalog.model(name)
-        if version is None:
-            model.moved_labels.pop(label, None)
-        else:
-            model.moved_labels[label] = version
-        self._catalog.refresh(model)
-
     async def _take_up_wishes(self) -> None:
         """Note what operators asked for before this manager was opened. What cannot be had any more is left out."""
         for wish in self._wishes:
@@ -334,7 +359,7 @@ class ModelManager:
                     await self._want(wish.name, wish.source, wish.version)
                 elif wish.action in (Action.LABEL, Action.RELABEL):
                     # Its version will serve: one with a label is loaded.
-                    self._move_label(wish.name, wish.label or "", wish.version)
+                    self._labels.move(wish.name, wish.label or "", wish.version)
                 else:
                     self._stop_wanting(wish.name, wish.version)
             except TensorhostError as error:
@@ -370,20 +395,20 @@ class ModelManager:
 
     # -- reconciling -----------------------------------------------------------------------------------------------
 
-    async def _reconcile_forever(self, root: Path) -> None:
-        next_look_at = -math.inf
+    async def _reconcile_forever(self) -> None:
+        looked_at: float | None = None
         while True:
-            if self._clock() >= next_look_at:
+            if looked_at is None or self._clock() >= looked_at + self._pause_s():
                 try:
                     await self._look()
                     await self._take_up_wishes()
                 except Exception:  # a fault of ours in one look must not end all later ones
-                    log.exception("looking at the model path failed", path=str(root))
-                self._settle_by = self._settle_by or self._clock() + 2 * (self.settings.settle_s + _SHORTEST_LOOK_S)
-                next_look_at = self._clock() + self._pause_s()
+                    log.exception("looking at the models failed")
+                looked_at = self._clock()
+                self._settle_by = self._settle_by or looked_at + 2 * (self.settings.settle_s + _SHORTEST_LOOK_S)
             wake_at = self._step()
             self._wake.clear()
-            pause_s = min(wake_at, next_look_at) - self._clock()
+            pause_s = min(wake_at, looked_at + self._pause_s()) - self._clock()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(None if pause_s == math.inf else max(pause_s, 0.0)):
                     await self._wake.wait()
@@ -396,19 +421,23 @@ class ModelManager:
         return poll_s
 
     async def _look(self) -> None:
-        if self._repository is None:
+        if self._origin is None:
             return
         # One at a time: what an earlier look saw must not be taken over after what a later one saw.
         async with self._looking:
-            found = await asyncio.to_thread(
-                scan, self._repository, now=time.time(), settle_s=self.settings.settle_s, seen=self._seen
-            )
-            if not found.readable:
-                self._catalog.unreadable(self._repository)
-                return
-            for gone in self._catalog.absorb(found):
-                self.metrics.forget(*gone)
-            self._has_looked = True
+            self._absorb(await self._scan(self._origin))
+
+    async def _scan(self, origin: Origin) -> Scan:
+        look = Look(time.time(), self.settings.settle_s, self.settings.prefer_tflite)
+        return await asyncio.to_thread(origin.scan, look)
+
+    def _absorb(self, found: Scan) -> None:
+        if not found.readable:
+            self._catalog.unreadable(self._repository or Path())
+            return
+        for gone in self._catalog.absorb(found):
+            self.metrics.forget(*gone)
+        self._has_looked = True
 
     def _kick(self) -> None:
         """Act on a changed wish now, whether or not a reconciler runs."""
@@ -452,6 +481,7 @@ class ModelManager:
             record.next_attempt_at = math.inf
         finally:
             record.busy = False
+            self._catalog.let_go(record)
             self._kick()
 
     def _notify(self) -> None:

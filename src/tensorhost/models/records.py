@@ -10,6 +10,7 @@ from pathlib import Path
 from tensorhost.core.errors import TensorhostError
 from tensorhost.core.ids import ModelId, version_key
 from tensorhost.models.config import ModelConfig
+from tensorhost.models.listed import ListedModel
 from tensorhost.models.policy import VersionPolicy
 from tensorhost.models.probe import FirstRuns
 from tensorhost.models.repository import VersionOnDisk
@@ -117,6 +118,9 @@ class ModelRecord:
         lazy: loaded at its first request.
         problem: why none of it can be loaded, such as a broken model.toml; what serves goes on serving.
         explicit: named by path by an operator, so that looks at the repository do not touch it.
+        listed: what the list of models says of it, where it comes from one.
+        listed_labels: those of the list's labels that have taken effect, and where others are until theirs do.
+        vanished: the last look did not see it.
         stopped: an operator unloaded all of it.
         moved_labels: labels that an operator has moved, whatever model.toml says of them.
     """
@@ -128,6 +132,9 @@ class ModelRecord:
     lazy: bool = False
     problem: str = ""
     explicit: bool = False
+    listed: ListedModel | None = None
+    listed_labels: dict[str, str] = field(default_factory=dict)
+    vanished: bool = False
     stopped: bool = False
     versions: dict[str, VersionRecord] = field(default_factory=dict)
     moved_labels: dict[str, str] = field(default_factory=dict)
@@ -135,7 +142,17 @@ class ModelRecord:
     @property
     def version_labels(self) -> dict[str, str]:
         """Labels and the versions they name."""
-        return {**self.config.version_labels, **self.moved_labels}
+        return {**self.config.version_labels, **self.listed_labels, **self.moved_labels}
+
+    def settle_labels(self) -> None:
+        """Let the list's labels take effect: a new one at once, one in use when the version it moves to serves."""
+        wanted = {} if self.listed is None else self.listed.labels
+        settled: dict[str, str] = {}
+        for label, version in wanted.items():
+            record = self.versions.get(version)
+            moves = label not in self.listed_labels or (record is not None and record.available)
+            settled[label] = version if moves else self.listed_labels[label]
+        self.listed_labels = settled
 
     def newest_first(self) -> list[VersionRecord]:
         """All versions in natural order, the newest first."""
@@ -168,7 +185,11 @@ class ModelRecord:
         if self.explicit:
             return pinned
         failed = {version for version, record in usable.items() if record.failed}
-        labelled = set(self.version_labels.values()) & usable.keys()
+        # A label of a list makes nothing be loaded: there the policy alone decides.
+        own = {
+            label: version for label, version in self.config.version_labels.items() if label not in self.listed_labels
+        }
+        labelled = set({**own, **self.moved_labels}.values()) & usable.keys()
         return self.policy.choose(usable, failed) | labelled | pinned
 
 

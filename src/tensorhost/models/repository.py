@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from pathlib import Path
 from tensorhost.core.errors import InvalidRequestError, ModelFailedError
 from tensorhost.core.ids import is_valid_name
 from tensorhost.models.config import FILE_NAME, ModelConfig, loading_digest, read_config
+from tensorhost.models.listed import ListedModel
 from tensorhost.models.sightings import Sightings
 from tensorhost.runtimes.base import ModelFormat
 from tensorhost.runtimes.formats import detect_format, locate_model, missing_files
@@ -29,11 +30,13 @@ _MODEL_FILE_SUFFIXES = frozenset({".keras", ".h5", ".hdf5", ".tflite", ".pb"})
 _NAMELESS_FILES = frozenset({"model", "saved_model"})
 """Files with these stems are named by their folder."""
 
+_TFLITE = "model.tflite"
+
 _BAD_NAME = "A model's name may have letters, digits, '.', '_' and '-' only."
 
 _MOST_SKEW_S = 60.0
 
-_UNREADABLE = (OSError, ValueError, RuntimeError)
+UNREADABLE = (OSError, ValueError, RuntimeError)
 """What hostile or changing files raise: no permission, a failing disk; cut short while mapped; a loop of links."""
 
 
@@ -63,7 +66,8 @@ class VersionOnDisk:
 class ModelOnDisk:
     """One model. ``problem`` concerns the whole model: a broken model.toml, no version at all.
 
-    ``readable`` is False when its folder could not be read: then nothing is known about its versions.
+    ``readable`` is False when its folder could not be read: then nothing is known about its versions. ``listed`` is
+    what a list of models says of it, where it comes from one.
     """
 
     name: str
@@ -72,6 +76,7 @@ class ModelOnDisk:
     versions: dict[str, VersionOnDisk] = field(default_factory=dict)
     problem: str = ""
     readable: bool = True
+    listed: ListedModel | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,16 +89,22 @@ class Scan:
     problems: dict[str, str] = field(default_factory=dict)
 
 
-def scan(root: Path, *, now: float, settle_s: float, seen: Sightings[ModelOnDisk] | None = None) -> Scan:
+def scan(
+    root: Path,
+    *,
+    now: float,
+    settle_s: float,
+    seen: Sightings[ModelOnDisk] | None = None,
+    prefer_tflite: bool = False,
+) -> Scan:
     """Look at ``root``: a repository root, one model's folder, one version's folder, or one model file.
 
     Args:
         root: the model path.
-        now: seconds since the epoch.
-        settle_s: a version whose files changed more recently than this is still being copied.
-        seen: what the looks before saw of this root, with the same ``settle_s``; brought up to date.
+        now, settle_s, prefer_tflite: see ``Look``.
+        seen: what the looks before saw of this root, but for the time in the same way; brought up to date.
     """
-    look = _Look(now, settle_s)
+    look = Look(now, settle_s, prefer_tflite)
     try:
         if not root.exists():
             return Scan(readable=False)
@@ -103,13 +114,13 @@ def scan(root: Path, *, now: float, settle_s: float, seen: Sightings[ModelOnDisk
         if _is_model_folder(root):
             return _single(look.model(root.name, root, _version_paths(root)))
         return _scan_root(look, root, seen or Sightings())
-    except _UNREADABLE:
+    except UNREADABLE:
         return Scan(readable=False)
 
 
-def describe_path(path: Path, *, now: float, settle_s: float) -> ModelOnDisk:
+def describe_path(path: Path, *, now: float, settle_s: float, prefer_tflite: bool = False) -> ModelOnDisk:
     """The single model at ``path``, for loading by path. Raises InvalidRequestError where there is not exactly one."""
-    found = scan(path, now=now, settle_s=settle_s)
+    found = scan(path, now=now, settle_s=settle_s, prefer_tflite=prefer_tflite)
     if len(found.models) != 1:
         raise InvalidRequestError("The path must name one model: its folder, a version's folder, or a model file.")
     return next(iter(found.models.values()))
@@ -121,10 +132,10 @@ def _single(model: ModelOnDisk) -> Scan:
     return Scan(models={model.name: model})
 
 
-def _scan_root(look: _Look, root: Path, seen: Sightings[ModelOnDisk]) -> Scan:
+def _scan_root(look: Look, root: Path, seen: Sightings[ModelOnDisk]) -> Scan:
     found = Scan()
     seen.begin()
-    for child in _children(root):
+    for child in children(root):
         is_folder = os.path.isdir(child)  # noqa: PTH112 - Path.is_dir raises where it may not look
         if not is_folder and child.suffix.lower() not in _MODEL_FILE_SUFFIXES:
             continue
@@ -145,14 +156,14 @@ def _is_sound(model: ModelOnDisk) -> bool:
     return model.readable and not model.problem and not any(version.problem for version in model.versions.values())
 
 
-def _look_at(look: _Look, name: str, path: Path, *, is_folder: bool) -> ModelOnDisk:
+def _look_at(look: Look, name: str, path: Path, *, is_folder: bool) -> ModelOnDisk:
     try:
         if not is_folder:
             return look.model(name, None, {UNVERSIONED: path})
         if detect_format(path) is not None:
             return look.model(name, path, {UNVERSIONED: path})
         return look.model(name, path, _version_paths(path))
-    except _UNREADABLE:
+    except UNREADABLE:
         return ModelOnDisk(name, path, problem="The model's files cannot be read.", readable=False)
 
 
@@ -171,7 +182,7 @@ def _is_single_model(folder: Path) -> bool:
 def _is_model_folder(folder: Path) -> bool:
     if (folder / FILE_NAME).is_file():
         return True
-    models = [child for child in _children(folder) if child.is_dir() and detect_format(child) is not None]
+    models = [child for child in children(folder) if child.is_dir() and detect_format(child) is not None]
     return bool(models) and all(_VERSION_NAME.fullmatch(child.name) for child in models)
 
 
@@ -179,7 +190,7 @@ def _version_paths(folder: Path) -> dict[str, Path]:
     """Version folders: those that hold a model, and those named like a version that may yet come to hold one."""
     return {
         child.name: child
-        for child in _children(folder)
+        for child in children(folder)
         if child.is_dir() and (detect_format(child) is not None or _VERSION_NAME.fullmatch(child.name))
     }
 
@@ -196,7 +207,8 @@ def _locate_single(path: Path) -> tuple[str, Path | None, dict[str, Path]]:
     return folder.name, folder, {UNVERSIONED: path}
 
 
-def _children(folder: Path) -> list[Path]:
+def children(folder: Path) -> list[Path]:
+    """What is in ``folder``, in the order of names. Raises OSError."""
     # Hidden entries are another program's: ".tmp" of a copy, "..data" of a mounted volume, ".git".
     return sorted(child for child in folder.iterdir() if not child.name.startswith("."))
 
@@ -207,11 +219,30 @@ def _printable(name: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
+class Look:
+    """One look at models on disk: when, and how.
+
+    Attributes:
+        now: seconds since the epoch.
+        settle_s: a version whose files changed more recently than this is still being copied.
+        prefer_tflite: a version's ``model.tflite`` counts, whatever else is in its folder.
+    """
+
     now: float
     settle_s: float
+    prefer_tflite: bool = False
 
-    def model(self, name: str, folder: Path | None, paths: dict[str, Path]) -> ModelOnDisk:
+    def model(
+        self, name: str, folder: Path | None, paths: Mapping[str, Path], read: ReadVersion | None = None
+    ) -> ModelOnDisk:
+        """A model and its versions.
+
+        Args:
+            name: the model.
+            folder: where its model.toml may be; None for nowhere.
+            paths: where its versions lie.
+            read: reads a version instead of ``version``.
+        """
         problem = settings = ""
         config = ModelConfig()
         if folder is not None:
@@ -220,14 +251,16 @@ class _Look:
                 settings = loading_digest(config, folder)
             except ModelFailedError as error:
                 problem = error.message
-        versions = {
-            version: self.version(version, path, settings) for version, path in paths.items() if is_valid_name(version)
-        }
+        read = read or self.version
+        versions = {version: read(version, path, settings) for version, path in paths.items() if is_valid_name(version)}
         if not versions:
             problem = problem or "There is no version in the model's folder."
         return ModelOnDisk(name, folder or paths[UNVERSIONED].parent, config, versions, problem)
 
     def version(self, version: str, path: Path, settings: str) -> VersionOnDisk:
+        """The version that lies at ``path``; ``settings`` is the digest of its model's."""
+        if self.prefer_tflite and (path / _TFLITE).is_file():
+            path = path / _TFLITE
         model_format = detect_format(path)
         # The weights of a TensorFlow.js model lie beside the file that names it.
         whole = path.parent if model_format is ModelFormat.TFJS and path.is_file() else path
@@ -242,6 +275,10 @@ class _Look:
         return VersionOnDisk(
             version, path, model_format, size_bytes, changed_at, _printable(problem), settling, settings
         )
+
+
+ReadVersion = Callable[[str, Path, str], VersionOnDisk]
+"""``Look.version``, or what stands in for it."""
 
 
 def _incompleteness(path: Path, model_format: ModelFormat | None) -> str:

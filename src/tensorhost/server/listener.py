@@ -40,7 +40,7 @@ def listen(host: str, port: int, *, shared: bool = False) -> list[socket.socket]
     """
     sockets: list[socket.socket] = []
     try:
-        for family, address in _addresses(host, port):
+        for family, address in addresses_of(host, port):
             bound_port = sockets[0].getsockname()[1] if sockets else port
             sockets.append(_listen_on(family, (address, bound_port), dual_stack=address == "::", shared=shared))
     except OSError as error:
@@ -67,6 +67,35 @@ def listen_together(host: str, port: int, count: int) -> list[list[socket.socket
             opened.close()
         raise CannotStartError(_why(error, host, port)) from error
     return groups
+
+
+def reserve(host: str, port: int) -> list[socket.socket]:
+    """Sockets that hold a port on every address of ``host`` without listening; the gRPC libraries open their own.
+
+    While they are open, sockets of this user that share ports may join them, and no others can have the port. Sharing
+    is Linux only; elsewhere they must be closed before the port can be used.
+
+    Args:
+        host: as for ``listen``.
+        port: 0 for any free one.
+
+    Raises:
+        CannotStartError: the host is unknown, or the port is taken or not allowed.
+    """
+    sockets: list[socket.socket] = []
+    try:
+        for family, address in addresses_of(host, port):
+            bound_port = sockets[0].getsockname()[1] if sockets else port
+            holder = _new_listener(family, dual_stack=address == "::")
+            sockets.append(holder)
+            holder.bind((address, bound_port))
+            # Only now, as in ``_listen_on``.
+            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    except OSError as error:
+        for opened in sockets:
+            opened.close()
+        raise CannotStartError(_why(error, host, port, any_free="-1")) from error
+    return sockets
 
 
 def stop_new_connections(listener: socket.socket) -> None:
@@ -98,7 +127,8 @@ def accept_pending(listener: socket.socket) -> Iterator[socket.socket]:
         yield connection
 
 
-def _addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, str]]:
+def addresses_of(host: str, port: int) -> list[tuple[socket.AddressFamily, str]]:
+    """Every address of ``host`` on this machine; raises OSError for an unknown one."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     return list(dict.fromkeys((family, str(address[0])) for family, _, _, _, address in found))
 
@@ -141,11 +171,11 @@ def _new_listener(family: int, *, dual_stack: bool) -> socket.socket:
     return listener
 
 
-def _why(error: OSError, host: str, port: int) -> str:
+def _why(error: OSError, host: str, port: int, any_free: str = "0") -> str:
     if isinstance(error, socket.gaierror):
         return f"The host '{host}' is not known on this machine."
     if error.errno == errno.EADDRINUSE:
-        return f"Port {port} on {host} is already in use; choose another port, or 0 for any free one."
+        return f"Port {port} on {host} is already in use; choose another port, or {any_free} for any free one."
     if error.errno == errno.EADDRNOTAVAIL:
         return f"The address {host} does not belong to this machine."
     if error.errno == errno.EACCES:

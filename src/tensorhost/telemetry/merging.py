@@ -13,6 +13,7 @@ from tensorhost.telemetry.memory import MemoryUsage
 from tensorhost.telemetry.metrics import OTHER, UNKNOWN
 from tensorhost.telemetry.recent_errors import RecentError, newest
 from tensorhost.telemetry.server_view import ServerView, Workers
+from tensorhost.telemetry.serving_calls import ServingCalls
 from tensorhost.telemetry.versions import VersionMetrics
 
 _SERVING_STATE = "AVAILABLE"
@@ -29,6 +30,7 @@ class Retired:
         self.versions: dict[_Key, VersionMetrics] = {}
         self.loads: dict[str, int] = {}
         self.recent_errors: Sequence[RecentError] = ()
+        self.serving_calls = ServingCalls()
 
     def add(self, view: ServerView) -> None:
         """Keep the counters of ``view``; what it said of its present is past."""
@@ -38,6 +40,7 @@ class Retired:
             _row(self.versions, metrics).absorb(metrics)
         _add_counts(self.loads, view.loads)
         self.recent_errors = newest((*self.recent_errors, *view.recent_errors))
+        self.serving_calls.absorb(view.serving_calls)
 
 
 def merge(
@@ -76,6 +79,9 @@ def merge(
         # What no process knows any more was unloaded; its counters live on in the totals.
         if key in versions:
             versions[key].absorb(past)
+    serving_calls = retired.serving_calls.copy()
+    for view in views:
+        serving_calls.absorb(view.serving_calls)
     states = [view.states for view in serving or views]
     return ServerView(
         versions=list(versions.values()),
@@ -87,6 +93,7 @@ def merge(
         states=min(states, key=lambda counts: counts.get(_SERVING_STATE, 0), default={}),
         workers=workers,
         recent_errors=newest((*retired.recent_errors, *(error for view in views for error in view.recent_errors))),
+        serving_calls=serving_calls,
     )
 
 

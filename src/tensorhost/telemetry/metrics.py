@@ -19,6 +19,7 @@ from tensorhost.telemetry.histograms import Histogram
 from tensorhost.telemetry.memory import process_memory
 from tensorhost.telemetry.recent_errors import RecentErrors
 from tensorhost.telemetry.server_view import ServerView
+from tensorhost.telemetry.serving_calls import ServingCalls
 from tensorhost.telemetry.versions import VersionMetrics
 
 __all__ = ["OTHER", "UNKNOWN", "Histogram", "MetricsCollector", "VersionMetrics"]
@@ -60,6 +61,7 @@ class MetricsCollector:
         models_by_state: says how many versions are in each state; called whenever the metrics are read.
         loads: attempts at loading a version, by outcome.
         recent_errors: what clients were last refused or failed with.
+        serving_calls: calls by TensorFlow Serving's protocols.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class MetricsCollector:
         self.models_by_state: Callable[[], Mapping[str, int]] = dict
         self.loads: dict[str, int] = {"succeeded": 0, "failed": 0}
         self.recent_errors = RecentErrors()
+        self.serving_calls = ServingCalls()
         self._clock = clock
         self._max_versions = max_versions
         self._retention_s = retention_s
@@ -145,6 +148,7 @@ class MetricsCollector:
             loads=dict(self.loads),
             states=dict(self.models_by_state()),
             recent_errors=self.recent_errors.newest_first(),
+            serving_calls=self.serving_calls.copy(),
         )
 
     def _visible(self, table: _Table) -> list[VersionMetrics]:

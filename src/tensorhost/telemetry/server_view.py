@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tensorhost.telemetry.memory import MemoryUsage
 from tensorhost.telemetry.recent_errors import RecentError
+from tensorhost.telemetry.serving_calls import ServingCalls
 from tensorhost.telemetry.versions import VersionMetrics
 
 
@@ -29,6 +30,7 @@ class ServerView:
 
     ``totals`` sums every version since the start, visible or not, and ``unattributed``; its gauges describe the
     present. ``loads`` and ``states`` are counts by outcome and by state. ``recent_errors`` are the newest first.
+    ``serving_calls`` are those by TensorFlow Serving's protocols since the start.
     """
 
     versions: Sequence[VersionMetrics]
@@ -40,3 +42,4 @@ class ServerView:
     states: Mapping[str, int]
     workers: Workers = Workers()
     recent_errors: Sequence[RecentError] = ()
+    serving_calls: ServingCalls = field(default_factory=ServingCalls)

@@ -15,11 +15,13 @@ from tensorhost.telemetry.histograms import ROWS_BOUNDS, SECONDS_BOUNDS, Histogr
 from tensorhost.telemetry.memory import MemoryUsage
 from tensorhost.telemetry.recent_errors import MAX_ERRORS, RecentError
 from tensorhost.telemetry.server_view import ServerView, Workers
+from tensorhost.telemetry.serving_calls import EXAMPLES_BOUNDS, MAX_MODELS, MICROSECONDS_BOUNDS, ServingCalls
 from tensorhost.telemetry.versions import STAGES, VersionMetrics
 
 _HISTOGRAMS = {**dict.fromkeys(("total", *STAGES, "execution"), SECONDS_BOUNDS), "batch_rows": ROWS_BOUNDS}
 _MAX_VERSIONS = 100_000
 _MAX_WORDS = 1_000
+_MAX_SERVING_CALLS = 32 * MAX_MODELS
 
 _Count = Annotated[int, Field(ge=0)]
 _Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -125,6 +127,42 @@ class _WorkersMessage(_Plain):
     pids: tuple[_Count, ...] = Field(max_length=4096)
 
 
+class _ServingCallsMessage(_Plain):
+    requests: tuple[tuple[_Name, _Name, _Count], ...] = Field(max_length=_MAX_SERVING_CALLS)
+    latency: tuple[tuple[_Name, _Name, _Name, _HistogramMessage], ...] = Field(max_length=_MAX_SERVING_CALLS)
+    runtime: tuple[tuple[_Name, _Name, _HistogramMessage], ...] = Field(max_length=_MAX_SERVING_CALLS)
+    examples: tuple[tuple[_Name, _HistogramMessage], ...] = Field(max_length=_MAX_SERVING_CALLS)
+
+    @model_validator(mode="after")
+    def _buckets_are_ours(self) -> Self:
+        durations = (row[-1] for row in (*self.latency, *self.runtime))
+        if any(len(histogram.counts) != len(MICROSECONDS_BOUNDS) + 1 for histogram in durations) or any(
+            len(histogram.counts) != len(EXAMPLES_BOUNDS) + 1 for _, histogram in self.examples
+        ):
+            raise ValueError("buckets that are not known here")
+        return self
+
+    @classmethod
+    def of(cls, calls: ServingCalls) -> Self:
+        return cls(
+            requests=tuple((*key, count) for key, count in calls.requests.items()),
+            latency=tuple((*key, _histogram_message(each)) for key, each in calls.latency.items()),
+            runtime=tuple((*key, _histogram_message(each)) for key, each in calls.runtime.items()),
+            examples=tuple((model, _histogram_message(each)) for model, each in calls.examples.items()),
+        )
+
+    def calls(self) -> ServingCalls:
+        calls = ServingCalls()
+        calls.requests = {(model, status): count for model, status, count in self.requests}
+        calls.latency = {
+            (model, api, entrypoint): _histogram(each, MICROSECONDS_BOUNDS)
+            for model, api, entrypoint, each in self.latency
+        }
+        calls.runtime = {(model, api): _histogram(each, MICROSECONDS_BOUNDS) for model, api, each in self.runtime}
+        calls.examples = {model: _histogram(each, EXAMPLES_BOUNDS) for model, each in self.examples}
+        return calls
+
+
 class ViewMessage(_Plain):
     """A ``ServerView`` that can be sent."""
 
@@ -137,6 +175,7 @@ class ViewMessage(_Plain):
     states: dict[_Name, _Count] = Field(max_length=_MAX_WORDS)
     workers: _WorkersMessage
     recent_errors: tuple[ErrorMessage, ...] = Field(max_length=MAX_ERRORS)
+    serving_calls: _ServingCallsMessage
 
     @classmethod
     def of(cls, view: ServerView) -> Self:
@@ -152,6 +191,7 @@ class ViewMessage(_Plain):
             states=dict(view.states),
             workers=_WorkersMessage(**workers),
             recent_errors=tuple(map(ErrorMessage.of, view.recent_errors)),
+            serving_calls=_ServingCallsMessage.of(view.serving_calls),
         )
 
     def view(self) -> ServerView:
@@ -166,6 +206,7 @@ class ViewMessage(_Plain):
             states=self.states,
             workers=Workers(**self.workers.model_dump()),
             recent_errors=tuple(each.error() for each in self.recent_errors),
+            serving_calls=self.serving_calls.calls(),
         )
 
 

@@ -98,7 +98,7 @@ async def test_a_wish_before_the_first_look_does_not_pass_for_settled(world, man
         assert looking.wait(20)
         return scan(*args, **options)
 
-    monkeypatch.setattr("tensorhost.models.manager.scan", slow_scan)
+    monkeypatch.setattr("tensorhost.models.origins.scan", slow_scan)
     world.write("m/1")
     manager = await managed(settle=False)
     with pytest.raises(ModelNotFoundError):
@@ -118,7 +118,7 @@ async def test_before_the_first_look_nobody_is_told_that_there_is_no_model(world
         assert looking.wait(20)
         return scan(*args, **options)
 
-    monkeypatch.setattr("tensorhost.models.manager.scan", slow_scan)
+    monkeypatch.setattr("tensorhost.models.origins.scan", slow_scan)
     world.write("m/1", 1)
     manager = await managed(settle=False)
     with pytest.raises(ModelNotReadyError) as early:
@@ -227,7 +227,7 @@ async def test_a_root_that_blinks_changes_nothing(world, managed, monkeypatch):
         scans.append(1)
         return repository.Scan(readable=False)
 
-    monkeypatch.setattr("tensorhost.models.manager.scan", unreadable)
+    monkeypatch.setattr("tensorhost.models.origins.scan", unreadable)
     await until(manager, lambda: len(scans) > 2)
     assert await answer(manager) == (1.0, "1")
 
@@ -242,7 +242,7 @@ async def test_a_look_that_fails_is_not_the_last(world, managed, monkeypatch):
             raise KeyError("a fault of ours")
         return scan(*args, **options)
 
-    monkeypatch.setattr("tensorhost.models.manager.scan", failing)
+    monkeypatch.setattr("tensorhost.models.origins.scan", failing)
     world.write("m/1", 1)
     await until(manager, lambda: available(manager, "m") == ["1"])
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from tensorhost.core.errors import ErrorCode
-from tensorhost.frontends.native import exchange as native
+from tensorhost.frontends.http import exchange as native
 from tensorhost.server.exchange import WHOLE_RESPONSE, Exchange
 from tensorhost.server.refusals import RefusedError
 from tensorhost.server.registry import Limits

@@ -13,7 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from tensorhost.core.errors import NotFoundError
-from tensorhost.frontends.native.exchange import Exchange, Reply, static_reply
+from tensorhost.frontends.http.exchange import Exchange, Reply, static_reply
 
 INDEX = "index.html"
 

@@ -10,9 +10,9 @@ from tensorhost.core.version import __version__
 from tensorhost.frontends.dashboard.assets import INDEX, Assets
 from tensorhost.frontends.dashboard.events import Events
 from tensorhost.frontends.dashboard.state import describe_server, errors_json, samples_json
-from tensorhost.frontends.native.accept import prefers_html
-from tensorhost.frontends.native.exchange import Exchange, Reply, json_reply
-from tensorhost.frontends.native.routes import Route, route
+from tensorhost.frontends.http.accept import prefers_html
+from tensorhost.frontends.http.exchange import Exchange, Reply, json_reply
+from tensorhost.frontends.http.routes import Route, route
 from tensorhost.inference import Group
 from tensorhost.models.manager import ModelManager
 from tensorhost.settings import Settings

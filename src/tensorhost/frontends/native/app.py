@@ -14,14 +14,14 @@ from starlette.types import Receive, Scope, Send
 
 from tensorhost.core.errors import InternalError, MethodNotAllowedError, NotFoundError, TensorhostError
 from tensorhost.core.ids import check_name
-from tensorhost.frontends.native.accept import prefers_prometheus
+from tensorhost.frontends.http.accept import prefers_prometheus
+from tensorhost.frontends.http.exchange import Exchange, Reply, json_reply
+from tensorhost.frontends.http.routes import Handler, Route, route
 from tensorhost.frontends.native.control import Control
 from tensorhost.frontends.native.descriptions import describe_all, describe_model, describe_version
-from tensorhost.frontends.native.exchange import Exchange, Reply, error_reply, json_reply
 from tensorhost.frontends.native.openapi import ApiPages
 from tensorhost.frontends.native.predictions import Predictions
-from tensorhost.frontends.native.routes import Handler, Route, route
-from tensorhost.frontends.native.statuses import HTTP_STATUS
+from tensorhost.frontends.native.statuses import HTTP_STATUS, error_reply
 from tensorhost.inference import Alone, Group, InferenceEngine, as_tensorhost_error
 from tensorhost.settings import Settings
 from tensorhost.telemetry import exposition, get_logger, snapshot

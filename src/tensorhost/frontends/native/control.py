@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 from tensorhost.codecs import JsonObject
 from tensorhost.core.errors import InvalidRequestError, PermissionDeniedError, UnauthenticatedError
 from tensorhost.core.ids import check_name
+from tensorhost.frontends.http.exchange import Exchange, Reply, json_reply
 from tensorhost.frontends.native.descriptions import describe_model, describe_version
-from tensorhost.frontends.native.exchange import Exchange, Reply, json_reply
 from tensorhost.frontends.native.fields import optional_text, required_text
 from tensorhost.inference import Group
 from tensorhost.models.manager import ModelManager, local_path

@@ -12,7 +12,7 @@ from tensorhost.codecs import JsonObject, decode_inputs, encode_outputs
 from tensorhost.core.errors import InvalidRequestError, TensorhostError
 from tensorhost.core.requests import InferenceResult
 from tensorhost.core.tensors import Tensors
-from tensorhost.frontends.native.exchange import Exchange, Reply, json_reply
+from tensorhost.frontends.http.exchange import Exchange, Reply, json_reply
 from tensorhost.frontends.native.fields import optional_count, optional_text, optional_timeout_s, required_text
 from tensorhost.frontends.native.statuses import error_object
 from tensorhost.inference import Admission, Call, InferenceEngine, as_tensorhost_error, code_of

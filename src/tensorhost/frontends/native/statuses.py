@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tensorhost.codecs import dumps
 from tensorhost.core.errors import ErrorCode, TensorhostError
+from tensorhost.frontends.http.exchange import Reply
 
 HTTP_STATUS: Mapping[ErrorCode, int] = {
     ErrorCode.NOT_FOUND: 404,
@@ -56,3 +58,18 @@ def retry_after_s(error: TensorhostError) -> int | None:
     if HTTP_STATUS[error.code] != 503:
         return None
     return max(round(error.retry_after_s or 0), DEFAULT_RETRY_AFTER_S)
+
+
+def error_reply(error: TensorhostError, request_id: str) -> Reply:
+    """The one error shape."""
+    status = HTTP_STATUS[error.code]
+    headers: list[tuple[bytes, bytes]] = []
+    wait_s = retry_after_s(error)
+    if wait_s is not None:
+        headers.append((b"retry-after", b"%d" % wait_s))
+    allowed = error.details.get("allowed")
+    if isinstance(allowed, list):
+        headers.append((b"allow", ", ".join(allowed).encode()))
+    if status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    return Reply(dumps({"error": error_object(error, request_id)}), status, headers=headers)

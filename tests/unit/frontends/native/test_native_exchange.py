@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tensorhost.core.errors import InvalidRequestError, PayloadTooLargeError
-from tensorhost.frontends.native.exchange import _decompress
+from tensorhost.frontends.http.exchange import _decompress
 
 UNKNOWN = b'{"modelName":"none","inputs":[]}'
 

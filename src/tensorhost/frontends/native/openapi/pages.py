@@ -8,7 +8,7 @@ from functools import cache
 from typing import NamedTuple
 
 from tensorhost.codecs import dumps
-from tensorhost.frontends.native.exchange import JSON, Exchange, Reply, static_reply
+from tensorhost.frontends.http.exchange import JSON, Exchange, Reply, static_reply
 from tensorhost.frontends.native.openapi.document import build
 from tensorhost.frontends.native.openapi.html import render
 

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tensorhost.frontends.native.accept import accepts_gzip, prefers_prometheus
+from tensorhost.frontends.http.accept import accepts_gzip, prefers_prometheus
 
 
 @pytest.mark.parametrize(

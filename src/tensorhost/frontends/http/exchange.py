@@ -17,11 +17,9 @@ from tensorhost.core.errors import (
     InvalidRequestError,
     PayloadTooLargeError,
     RequestCancelledError,
-    TensorhostError,
     UnsupportedMediaTypeError,
 )
-from tensorhost.frontends.native.accept import accepts_gzip
-from tensorhost.frontends.native.statuses import HTTP_STATUS, error_object, retry_after_s
+from tensorhost.frontends.http.accept import accepts_gzip
 from tensorhost.settings import Settings
 from tensorhost.telemetry import accept_request_id
 
@@ -50,21 +48,6 @@ class Reply:
 def json_reply(value: Any, status: int = 200) -> Reply:
     """A JSON reply of dicts, lists, scalars and arrays."""
     return Reply(dumps(value), status)
-
-
-def error_reply(error: TensorhostError, request_id: str) -> Reply:
-    """The one error shape."""
-    status = HTTP_STATUS[error.code]
-    headers: list[tuple[bytes, bytes]] = []
-    wait_s = retry_after_s(error)
-    if wait_s is not None:
-        headers.append((b"retry-after", b"%d" % wait_s))
-    allowed = error.details.get("allowed")
-    if isinstance(allowed, list):
-        headers.append((b"allow", ", ".join(allowed).encode()))
-    if status == 401:
-        headers.append((b"www-authenticate", b"Bearer"))
-    return Reply(dumps({"error": error_object(error, request_id)}), status, headers=headers)
 
 
 def static_reply(

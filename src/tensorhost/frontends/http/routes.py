@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from starlette.routing import compile_path
 
-from tensorhost.frontends.native.exchange import Exchange, Reply
+from tensorhost.frontends.http.exchange import Exchange, Reply
 
 Handler = Callable[[Exchange], Awaitable[Reply]]
 

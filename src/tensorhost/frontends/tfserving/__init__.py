@@ -1,0 +1,6 @@
+"""TensorFlow Serving's API over gRPC and REST: its messages, codes and texts in front of the engine.
+
+What both wires mean the same by is here once: which model (``admitting``, ``versions``), what is asked of it
+(``inference``, ``example_results``), what is told of it (``model_status``, ``metadata``), how it fails (``faults``,
+``statuses``) and how calls are counted (``serving_metrics``).
+"""

@@ -1,0 +1,1 @@
+"""The gRPC services of TensorFlow Serving: from the bytes of a request to those of its response."""

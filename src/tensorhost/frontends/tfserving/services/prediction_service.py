@@ -1,0 +1,174 @@
+"""``tensorflow.serving.PredictionService``: Predict, Classify, Regress, MultiInference and GetModelMetadata.
+
+Predict is the hot path of the whole server: a request is parsed once, in the wire view that leaves numbers as bytes,
+and nothing is looked at twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from tensorhost.codecs.protobuf import decode, message_class
+from tensorhost.codecs.tensor_proto import decode_tensor, encode_tensor
+from tensorhost.frontends.rpc import Rpc, RpcContext
+from tensorhost.frontends.tfserving import faults
+from tensorhost.frontends.tfserving.inference import Classification, Inference, Prediction, Regression, Task
+from tensorhost.frontends.tfserving.metadata import SIGNATURE_DEF, signature_defs
+from tensorhost.frontends.tfserving.model_spec import AnsweredBy
+from tensorhost.frontends.tfserving.services.counted import Counted
+from tensorhost.frontends.tfserving.services.examples import (
+    read_examples,
+    write_classification,
+    write_regression,
+)
+from tensorhost.frontends.tfserving.services.specs import read_spec, write_spec
+from tensorhost.frontends.tfserving.serving_metrics import ServingMetrics
+from tensorhost.frontends.tfserving.versions import number_of
+from tensorhost.settings import Settings
+
+NAME = "tensorflow.serving.PredictionService"
+
+_PREDICT_REQUEST = message_class("tensorhost.wire.PredictRequest")
+_PREDICT_RESPONSE: Any = message_class("tensorhost.wire.PredictResponse")
+_EXAMPLES_REQUEST = message_class("tensorhost.wire.ExamplesRequest")
+_MULTI_INFERENCE_REQUEST = message_class("tensorhost.wire.MultiInferenceRequest")
+_CLASSIFICATION_RESPONSE: Any = message_class("tensorflow.serving.ClassificationResponse")
+_REGRESSION_RESPONSE: Any = message_class("tensorflow.serving.RegressionResponse")
+_MULTI_INFERENCE_RESPONSE: Any = message_class("tensorflow.serving.MultiInferenceResponse")
+_METADATA_REQUEST = message_class("tensorflow.serving.GetModelMetadataRequest")
+_METADATA_RESPONSE: Any = message_class("tensorflow.serving.GetModelMetadataResponse")
+
+_OFF_LOOP_RESULTS = 4096
+"""Answers of more classes or values are written on a thread: each becomes a message, in a microsecond or so."""
+
+
+class PredictionService:
+    """The service's methods, from bytes to bytes.
+
+    Args:
+        inference: answers.
+        metrics: counts.
+        settings: limits, and how tensors are written.
+    """
+
+    def __init__(self, inference: Inference, metrics: ServingMetrics, settings: Settings) -> None:
+        self._inference = inference
+        self._metrics = metrics
+        self._max_elements = settings.max_tensor_elements
+        self._as_content = settings.tfserving_tensor_content
+
+    def rpcs(self) -> list[Rpc]:
+        """What a transport needs to know."""
+        return [
+            Rpc(f"/{NAME}/Predict", self.predict),
+            Rpc(f"/{NAME}/Classify", self.classify),
+            Rpc(f"/{NAME}/Regress", self.regress),
+            Rpc(f"/{NAME}/MultiInference", self.multi_inference),
+            Rpc(f"/{NAME}/GetModelMetadata", self.get_model_metadata),
+        ]
+
+    async def predict(self, data: bytes, context: RpcContext) -> bytes:
+        """``PredictRequest`` to ``PredictResponse``. Raises TensorhostError, in TensorFlow Serving's words."""
+        request = decode(_PREDICT_REQUEST, data)
+        inference = self._inference
+        with Counted(self._metrics, request.model_spec.name, "Predict"):
+            spec = read_spec(request)
+            wanted = tuple(request.output_filter)
+            with await inference.admit(spec, inference.deadline(context.deadline)) as admission:
+                call = inference.prediction_call(admission, spec.signature, wanted)
+                inputs = {
+                    name: decode_tensor(tensor, name, self._max_elements) for name, tensor in request.inputs.items()
+                }
+                del request
+                prediction = await inference.run(admission, call, inputs, wanted)
+            return self._write(prediction)
+
+    async def classify(self, data: bytes, context: RpcContext) -> bytes:
+        """``ClassificationRequest`` to ``ClassificationResponse``."""
+        request = decode(_EXAMPLES_REQUEST, data)
+        with Counted(self._metrics, request.model_spec.name, "Classify"):
+            spec, examples = read_spec(request), read_examples(request.input)
+            answer = await self._inference.classify(spec, examples, self._inference.deadline(context.deadline))
+            return await _written(_classification_response, answer)
+
+    async def regress(self, data: bytes, context: RpcContext) -> bytes:
+        """``RegressionRequest`` to ``RegressionResponse``."""
+        request = decode(_EXAMPLES_REQUEST, data)
+        with Counted(self._metrics, request.model_spec.name, "Regress"):
+            spec, examples = read_spec(request), read_examples(request.input)
+            answer = await self._inference.regress(spec, examples, self._inference.deadline(context.deadline))
+            return await _written(_regression_response, answer)
+
+    async def multi_inference(self, data: bytes, context: RpcContext) -> bytes:
+        """``MultiInferenceRequest`` to ``MultiInferenceResponse``."""
+        request = decode(_MULTI_INFERENCE_REQUEST, data)
+        name = request.tasks[0].model_spec.name if request.tasks else ""
+        with Counted(self._metrics, name, "MultiInference"):
+            tasks = [Task(read_spec(task), task.method_name) for task in request.tasks]
+            examples = read_examples(request.input)
+            deadline = self._inference.deadline(context.deadline)
+            answers = await self._inference.multi_inference(tasks, examples, deadline)
+            return await _written(_multi_inference_response, *answers)
+
+    async def get_model_metadata(self, data: bytes, context: RpcContext) -> bytes:
+        """``GetModelMetadataRequest`` to ``GetModelMetadataResponse``."""
+        request = decode(_METADATA_REQUEST, data)
+        spec = read_spec(request)
+        if not request.metadata_field:
+            raise faults.no_metadata_field()
+        for field in request.metadata_field:
+            if field != SIGNATURE_DEF:
+                raise faults.unknown_metadata_field(field)
+        with await self._inference.admit(spec, self._inference.deadline(context.deadline)) as admission:
+            name, version = admission.servable.id
+            response = _METADATA_RESPONSE()
+            write_spec(response.model_spec, AnsweredBy(name, number_of(version), ""))
+            response.metadata[SIGNATURE_DEF].Pack(signature_defs(admission.servable))
+            return bytes(response.SerializeToString())
+
+    def _write(self, prediction: Prediction) -> bytes:
+        response = _PREDICT_RESPONSE()
+        write_spec(response.model_spec, prediction.answered_by)
+        for name, array in prediction.outputs.items():
+            response.outputs[name].CopyFrom(encode_tensor(array, as_content=self._as_content))
+        return bytes(response.SerializeToString())
+
+
+async def _written(write: Callable[..., bytes], *answers: Classification | Regression) -> bytes:
+    if sum(_size(answer) for answer in answers) > _OFF_LOOP_RESULTS:
+        return await asyncio.to_thread(write, *answers)
+    return write(*answers)
+
+
+def _size(answer: Classification | Regression) -> int:
+    if isinstance(answer, Regression):
+        return answer.values.size
+    return max(0 if array is None else array.size for array in (answer.labels, answer.scores))
+
+
+def _classification_response(answer: Classification) -> bytes:
+    response = _CLASSIFICATION_RESPONSE()
+    write_spec(response.model_spec, answer.answered_by)
+    write_classification(answer, response.result)
+    return bytes(response.SerializeToString())
+
+
+def _regression_response(answer: Regression) -> bytes:
+    response = _REGRESSION_RESPONSE()
+    write_spec(response.model_spec, answer.answered_by)
+    write_regression(answer, response.result)
+    return bytes(response.SerializeToString())
+
+
+def _multi_inference_response(*answers: Classification | Regression) -> bytes:
+    response = _MULTI_INFERENCE_RESPONSE()
+    for answer in answers:
+        result = response.results.add()
+        write_spec(result.model_spec, answer.answered_by)
+        if isinstance(answer, Classification):
+            write_classification(answer, result.classification_result)
+        else:
+            write_regression(answer, result.regression_result)
+    return bytes(response.SerializeToString())

@@ -1,0 +1,77 @@
+"""Models listed one by one, each with the folder its versions lie in, as TensorFlow Serving lists them. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tensorhost.core.errors import InvalidRequestError
+from tensorhost.core.ids import check_name, is_valid_name
+from tensorhost.models.policy import VersionPolicy
+
+_NUMBER = re.compile(r"[0-9]{1,255}")
+_LARGEST = 2**63 - 1
+_NEWEST = VersionPolicy(latest=1)
+
+
+@dataclass(frozen=True, slots=True)
+class RequestLogOptions:
+    """Which requests of a model are logged: a share from 0 to 1, to files whose paths begin with a prefix."""
+
+    sampling_rate: float
+    filename_prefix: Path
+
+
+@dataclass(frozen=True, slots=True)
+class ListedModel:
+    """One model of a list.
+
+    Attributes:
+        name: what clients call it.
+        base_path: the absolute path of the folder whose subfolders are its versions.
+        policy: which of them are served.
+        labels: labels and the versions they name. A label does not make its version be loaded: the policy does.
+        request_log: which of its requests are logged; None for none.
+
+    Versions are named as ``version_of`` names them.
+    """
+
+    name: str
+    base_path: Path
+    policy: VersionPolicy = _NEWEST
+    labels: Mapping[str, str] = field(default_factory=dict)
+    request_log: RequestLogOptions | None = None
+
+
+ModelList = tuple[ListedModel, ...]
+"""Everything that is served; no name twice."""
+
+
+def version_of(folder_name: str) -> str | None:
+    """The version a folder is named after, without leading zeros; None unless the whole name is a number below 2^63."""
+    if _NUMBER.fullmatch(folder_name) is None:
+        return None
+    number = int(folder_name)
+    return str(number) if number <= _LARGEST else None
+
+
+def check_list(models: ModelList) -> None:
+    """Raise InvalidRequestError for a list that cannot be served, whatever is on disk."""
+    for name, times in Counter(model.name for model in models).items():
+        if times > 1:
+            raise InvalidRequestError(f"Illegal to list model {name[:128]} multiple times in config list")
+    for model in models:
+        check_name(model.name)
+        if not model.base_path.is_absolute():
+            raise InvalidRequestError(
+                f"Expected model {model.name} to have an absolute path or URI; got base_path()={model.base_path}"
+            )
+        for label in model.labels:
+            if not is_valid_name(label):
+                raise InvalidRequestError(
+                    f"Model {model.name}: a label must be 1 to 128 letters, digits, '.', '_' or '-', "
+                    f"not '{label[:128]}'."
+                )

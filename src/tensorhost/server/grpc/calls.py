@@ -1,0 +1,165 @@
+"""What happens to a call between its request and its answer, whichever transport carries it.
+
+A transport finds the method here, and gets back the one response or one ``RpcError``; nothing else leaves this module.
+What must stay true: after ``close`` no call begins, and what is owed (calls, bytes of their requests) is counted down
+however a call ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+
+from tensorhost.core.errors import TensorhostError
+from tensorhost.frontends.rpc import Role, Rpc, RpcContext, RpcError, RpcStatus, StreamRpc
+from tensorhost.settings import Settings
+from tensorhost.telemetry import get_logger
+
+log = get_logger(__name__)
+access = get_logger("tensorhost.access")
+
+_MAX_MESSAGE_CHARS = 1024
+_CUT = "...TRUNCATED"
+_SHUTTING_DOWN = "The server is shutting down."
+
+Authorise = Callable[[RpcContext], None]
+"""Returns for callers that may control the server, and raises a TensorhostError that says why for others."""
+
+
+class Calls:
+    """The methods, and how they are called.
+
+    Args:
+        rpcs: every method; no path twice.
+        settings: limits on messages, and whether calls are logged.
+        authorise: asked before each call of a control method.
+    """
+
+    def __init__(self, rpcs: Sequence[Rpc | StreamRpc], settings: Settings, authorise: Authorise) -> None:
+        self.unary: Mapping[str, Rpc] = {rpc.path: rpc for rpc in rpcs if isinstance(rpc, Rpc)}
+        self.streams: Mapping[str, StreamRpc] = {rpc.path: rpc for rpc in rpcs if isinstance(rpc, StreamRpc)}
+        self._authorise = authorise
+        self._max_message_bytes = max_message_bytes(settings) or float("inf")
+        self._max_owed_bytes = settings.max_buffered_body_bytes
+        self._owed_bytes = 0
+        self._closed = asyncio.Event()
+        self._log_access = settings.access_log
+
+    def close(self) -> None:
+        """Refuse every call that has not begun, and end the streams, which could go on for ever."""
+        self._closed.set()
+
+    async def answer(self, rpc: Rpc, request: bytes, context: RpcContext) -> bytes:
+        """The response to one request.
+
+        Raises:
+            RpcError: the call failed, was refused or may not be made; its message is cut to what gRPC clients take.
+        """
+        size = len(request)
+        self._owed_bytes += size
+        started = time.perf_counter() if self._log_access else 0.0
+        status = RpcStatus.CANCELLED
+        try:
+            self._admit(rpc.role, size, context)
+            response = await rpc.handler(request, context)
+            status = RpcStatus.OK
+        except Exception as error:
+            failure = _as_rpc_error(error, rpc.path)
+            status = failure.status
+            raise failure from error
+        else:
+            return response
+        finally:
+            self._owed_bytes -= size
+            if self._log_access:
+                _write_access(rpc.path, status, started, context)
+
+    async def stream(
+        self, rpc: StreamRpc, requests: AsyncIterator[bytes], context: RpcContext
+    ) -> AsyncGenerator[bytes, None]:
+        """The responses of one streaming call; raises as ``answer`` does, and UNAVAILABLE when the server closes."""
+        started = time.perf_counter()
+        status = RpcStatus.CANCELLED
+        try:
+            self._admit(rpc.role, 0, context)
+            async with contextlib.aclosing(_until(self._closed, rpc.handler(requests, context))) as responses:
+                async for response in responses:
+                    yield response
+            status = RpcStatus.OK
+        except Exception as error:
+            failure = _as_rpc_error(error, rpc.path)
+            status = failure.status
+            raise failure from error
+        finally:
+            if self._log_access:
+                _write_access(rpc.path, status, started, context)
+
+    def _admit(self, role: Role, size: int, context: RpcContext) -> None:
+        if self._closed.is_set():
+            raise RpcError(RpcStatus.UNAVAILABLE, _SHUTTING_DOWN)
+        if size > self._max_message_bytes:
+            raise RpcError(
+                RpcStatus.RESOURCE_EXHAUSTED,
+                f"The request has {size} bytes; grpc_max_message_bytes allows {self._max_message_bytes:.0f}.",
+            )
+        if self._owed_bytes > self._max_owed_bytes and self._owed_bytes > size:
+            raise RpcError(
+                RpcStatus.RESOURCE_EXHAUSTED,
+                "Too many bytes of unanswered requests; max_buffered_body_bytes limits them.",
+            )
+        if role is Role.CONTROL:
+            self._authorise(context)
+
+
+def max_message_bytes(settings: Settings) -> int:
+    """The largest request message, in bytes; 0 for no limit."""
+    if settings.grpc_max_message_bytes is None:
+        return settings.max_body_bytes
+    return settings.grpc_max_message_bytes
+
+
+async def _until(closed: asyncio.Event, responses: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    """``responses``, up to the moment at which the server closes: RpcError then."""
+    closing = asyncio.ensure_future(closed.wait())
+    following: asyncio.Future[bytes] | None = None
+    try:
+        while True:
+            following = asyncio.ensure_future(anext(responses))
+            await asyncio.wait({following, closing}, return_when=asyncio.FIRST_COMPLETED)
+            if not following.done():
+                raise RpcError(RpcStatus.UNAVAILABLE, _SHUTTING_DOWN)
+            try:
+                yield following.result()
+            except StopAsyncIteration:
+                return
+    finally:
+        left = [future for future in (closing, following) if future is not None and not future.done()]
+        for future in left:
+            future.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+
+
+def _as_rpc_error(error: Exception, path: str) -> RpcError:
+    """``error`` as the client reads it; one that nobody foresaw is logged, and kept from the client."""
+    if isinstance(error, RpcError):
+        known = error
+    elif isinstance(error, TensorhostError):
+        known = RpcError(RpcStatus[error.canonical.value], error.message)
+    else:
+        log.error("call failed", method=path, exc_info=error)
+        known = RpcError(RpcStatus.INTERNAL, "Internal error; the server's log says more.")
+    if len(known.message) <= _MAX_MESSAGE_CHARS:
+        return known
+    return RpcError(known.status, known.message[:_MAX_MESSAGE_CHARS] + _CUT, known.trailers)
+
+
+def _write_access(path: str, status: RpcStatus, started: float, context: RpcContext) -> None:
+    access.info(
+        "call",
+        method=path,
+        status=status.name,
+        peer=context.peer,
+        ms=round((time.perf_counter() - started) * 1000, 3),
+    )

@@ -1,0 +1,151 @@
+"""The transport that can do everything: TLS, streams, limits kept while a message arrives, every channel argument.
+
+It costs several times as much per call as ``native.py``, and serves what that one cannot.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from tensorhost.frontends.rpc import Rpc, RpcContext, RpcError, StreamRpc
+from tensorhost.server.grpc.calls import Calls
+from tensorhost.server.listener import CannotStartError
+
+_STATUS = {status.value[0]: status for status in grpc.StatusCode}
+_GOODBYE_S = 0.5
+
+_ServicerContext = grpc.aio.ServicerContext[bytes, bytes]
+
+
+class GrpcioTransport:
+    """Every method, on one address.
+
+    Args:
+        calls: answers them.
+        target: ``host:port``, ``[::]:port`` or ``unix:/path``; port 0 for any free one.
+        options: channel arguments.
+        credentials: for TLS; None for none.
+        behind: whether another server of this process passes calls on: then it is not the peer that calls.
+    """
+
+    def __init__(
+        self,
+        calls: Calls,
+        target: str,
+        *,
+        options: Mapping[str, int | str],
+        credentials: grpc.ServerCredentials | None,
+        behind: bool = False,
+    ) -> None:
+        self._calls = calls
+        self._target = target
+        self._options = options
+        self._credentials = credentials
+        self._behind = behind
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._addresses: list[str] = []
+        self._server: grpc.aio.Server
+
+    @property
+    def addresses(self) -> list[str]:
+        """Where clients reach it."""
+        return list(self._addresses)
+
+    async def open(self) -> None:
+        """Listen and serve; see ``Transport``."""
+        self._server = grpc.aio.server(handlers=[_Handlers(self._handlers())], options=list(self._options.items()))
+        try:
+            self._addresses = [self._listen(self._target)]
+        except RuntimeError as error:
+            await self._server.stop(None)
+            raise CannotStartError(f"Cannot listen for gRPC on {self._target}; is it taken, or not allowed?") from error
+        await self._server.start()
+
+    async def close(self, deadline: float) -> int:
+        """Finish and stop; see ``Transport``."""
+        # Only then: gRPC answers calls that come while it stops with CANCELLED, which clients do not try again.
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=max(deadline - asyncio.get_running_loop().time(), 0.0))
+        cut_off = len(self._tasks)
+        await self._server.stop(None if cut_off else _GOODBYE_S)
+        return cut_off
+
+    def _listen(self, target: str) -> str:
+        if self._credentials is None:
+            port = self._server.add_insecure_port(target)
+        else:
+            port = self._server.add_secure_port(target, self._credentials)
+        return target if target.startswith("unix:") else f"{target.rpartition(':')[0]}:{port}"
+
+    def _handlers(self) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
+        return {
+            path: grpc.unary_unary_rpc_method_handler(self._unary(rpc)) for path, rpc in self._calls.unary.items()
+        } | {path: self._stream_handler(rpc) for path, rpc in self._calls.streams.items()}
+
+    def _unary(self, rpc: Rpc) -> Callable[[bytes, _ServicerContext], Any]:
+        async def answer(request: bytes, context: _ServicerContext) -> bytes:
+            self._note()
+            try:
+                return await self._calls.answer(rpc, request, self._context(context))
+            except RpcError as error:
+                await context.abort(_STATUS[error.status], error.message, tuple(error.trailers))
+
+        return answer
+
+    def _note(self) -> None:
+        """Remember the call that runs: gRPC's task, which ends when the answer has left."""
+        task = asyncio.current_task()
+        if task is not None:
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    def _stream_handler(self, rpc: StreamRpc) -> grpc.RpcMethodHandler[Any, Any]:
+        async def responses(requests: AsyncIterator[bytes], context: _ServicerContext) -> AsyncIterator[bytes]:
+            async with contextlib.aclosing(self._calls.stream(rpc, requests, self._context(context))) as stream:
+                try:
+                    async for response in stream:
+                        yield response
+                except RpcError as error:
+                    await context.abort(_STATUS[error.status], error.message, tuple(error.trailers))
+
+        async def responses_to_one(request: bytes, context: _ServicerContext) -> AsyncIterator[bytes]:
+            async for response in responses(_only(request), context):
+                yield response
+
+        if rpc.requests:
+            return grpc.stream_stream_rpc_method_handler(responses)
+        return grpc.unary_stream_rpc_method_handler(responses_to_one)
+
+    def _context(self, context: _ServicerContext) -> RpcContext:
+        remaining_s = context.time_remaining()
+        metadata: dict[str, str | bytes] = {}
+        for key, value in context.invocation_metadata() or ():
+            metadata.setdefault(key, value)
+        return RpcContext(
+            math.inf if remaining_s is None else time.monotonic() + remaining_s,
+            metadata,
+            "" if self._behind else context.peer(),
+        )
+
+
+class _Handlers(grpc.GenericRpcHandler):
+    """Finds the handler of a method."""
+
+    def __init__(self, handlers: dict[str, grpc.RpcMethodHandler[Any, Any]]) -> None:
+        self._handlers = handlers
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any] | None:
+        """The handler, or None for an unknown method."""
+        return self._handlers.get(handler_call_details.method)
+
+
+async def _only(request: bytes) -> AsyncIterator[bytes]:
+    yield request
