@@ -257,6 +257,11 @@ class Settings(BaseSettings):
         None, gt=0, description="Most bytes that loaded models may take, such as 4GiB; unset for no limit."
     )
 
+    batching: bool = Field(
+        True,
+        description="Let requests share model calls where a signature passes the proof; false makes each a call of its "
+        "own, unless model.toml says otherwise.",
+    )
     batch_timeout_ms: float = Field(
         0.0, ge=0, le=60_000, description="How long a batch may be held back to fill up; 0 never waits."
     )

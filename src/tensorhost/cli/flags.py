@@ -34,7 +34,7 @@ _PANEL_STARTS = {
     "log_format": "Logging",
     "admin_token": "Access and TLS",
     "poll_interval_s": "Models",
-    "batch_timeout_ms": "Batching and threads",
+    "batching": "Batching and threads",
     "request_timeout_s": "Limits",
     "drain_window_s": "Shutdown",
 }

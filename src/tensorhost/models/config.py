@@ -41,7 +41,7 @@ class _Table(BaseModel):
 class BatchingConfig(_Table):
     """Overrides of the server's batching settings for one model."""
 
-    enabled: bool = True
+    enabled: bool | None = None
     max_batch_size: int | None = Field(None, ge=1, le=65536)
     batch_timeout_ms: float | None = Field(None, ge=0, le=60_000)
     target_latency_ms: float | None = Field(None, ge=0, le=60_000)

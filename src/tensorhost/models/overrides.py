@@ -45,7 +45,7 @@ def first_runs(settings: Settings, config: ModelConfig, folder: Path) -> FirstRu
         folder,
         config.warmup.examples,
         _max_batch_rows(settings, config),
-        config.batching.enabled,
+        _batching(settings, config),
         config.warmup.ranges,
     )
 
@@ -56,7 +56,7 @@ def warmup_options(settings: Settings, config: ModelConfig) -> WarmupOptions:
     return WarmupOptions(
         iterations=settings.warmup_iterations if iterations is None else iterations,
         max_batch_rows=_max_batch_rows(settings, config),
-        batching=config.batching.enabled,
+        batching=_batching(settings, config),
         threshold_s=settings.inline_threshold_ms / 1000,
         ranges=config.warmup.ranges,
     )
@@ -82,3 +82,7 @@ def queue_options(settings: Settings, config: ModelConfig, plan: SignaturePlan) 
 
 def _max_batch_rows(settings: Settings, config: ModelConfig) -> int:
     return config.batching.max_batch_size or settings.max_batch_size
+
+
+def _batching(settings: Settings, config: ModelConfig) -> bool:
+    return settings.batching if config.batching.enabled is None else config.batching.enabled
