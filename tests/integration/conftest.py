@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from native_models import write_repository
 from native_server import RunningServer
+from serving_models import write_repository as write_serving_repository
 
 from tensorhost.runtimes import LoadOptions, prepare
 
@@ -33,6 +34,15 @@ def repository(tf, tmp_path_factory) -> Path:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         write_repository(tf, root)
+    return root
+
+
+@pytest.fixture(scope="session")
+def serving_repository(tf, tmp_path_factory) -> Path:
+    """The models of ``serving_models``; nothing in it may be changed."""
+    root = tmp_path_factory.mktemp("serving") / "models"
+    root.mkdir()
+    write_serving_repository(tf, root)
     return root
 
 

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
 from tensorhost.codecs.varints import decode_varints, encode_varints
 from tensorhost.core.dtypes import DType
 from tensorhost.core.tensors import Array
+
+Octets: TypeAlias = bytes | memoryview
+"""Bytes, or where they lie: what ``bytes.join`` takes without a copy before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +28,7 @@ class TensorForm:
         field: the TensorProto's field of values.
         field_number: that field's.
         read: the bytes of the field to a flat array of ``dtype``; ValueError where they are not whole.
-        write: a flat array of ``dtype`` to the bytes of the field.
+        write: an array of ``dtype`` to the bytes of the field.
         read_content, write_content: the same for ``tensor_content``.
     """
 
@@ -33,13 +37,14 @@ class TensorForm:
     field: str
     field_number: int
     read: Callable[[bytes], Array]
-    write: Callable[[Array], bytes]
+    write: Callable[[Array], Octets]
     read_content: Callable[[bytes], Array]
-    write_content: Callable[[Array], bytes]
+    write_content: Callable[[Array], Octets]
 
 
-def _as_bytes(array: Array) -> bytes:
-    return array.tobytes()
+def _memory(array: Array) -> Octets:
+    """The bytes of the elements, in order; not copied where they lie so."""
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
 def _plain(dtype: DType, number: int, field: str, field_number: int) -> TensorForm:
@@ -51,7 +56,7 @@ def _plain(dtype: DType, number: int, field: str, field_number: int) -> TensorFo
             raise ValueError("ends inside a number")
         return np.frombuffer(data, numpy)
 
-    return TensorForm(dtype, number, field, field_number, read, _as_bytes, read, _as_bytes)
+    return TensorForm(dtype, number, field, field_number, read, _memory, read, _memory)
 
 
 def _complex(dtype: DType, number: int, field: str, field_number: int) -> TensorForm:
@@ -64,7 +69,7 @@ def _complex(dtype: DType, number: int, field: str, field_number: int) -> Tensor
             raise ValueError("ends inside a number")
         return np.frombuffer(data, numpy, len(data) // size)
 
-    return TensorForm(dtype, number, field, field_number, read, _as_bytes, plain.read, _as_bytes)
+    return TensorForm(dtype, number, field, field_number, read, _memory, plain.read, _memory)
 
 
 def _integer(dtype: DType, number: int, field: str, field_number: int) -> TensorForm:
@@ -75,7 +80,7 @@ def _integer(dtype: DType, number: int, field: str, field_number: int) -> Tensor
     def read(data: bytes) -> Array:
         return decode_varints(data).astype(numpy)
 
-    return TensorForm(dtype, number, field, field_number, read, encode_varints, plain.read, _as_bytes)
+    return TensorForm(dtype, number, field, field_number, read, encode_varints, plain.read, _memory)
 
 
 def _half_byte(dtype: DType, number: int, field: str, field_number: int) -> TensorForm:
@@ -114,12 +119,12 @@ def _half_float(dtype: DType, number: int, field: str, field_number: int) -> Ten
     def write(array: Array) -> bytes:
         return encode_varints(array.view(np.uint16))
 
-    return TensorForm(dtype, number, field, field_number, read, write, plain.read, _as_bytes)
+    return TensorForm(dtype, number, field, field_number, read, write, plain.read, _memory)
 
 
 def _bool(dtype: DType, number: int, field: str, field_number: int) -> TensorForm:
     def read(data: bytes) -> Array:
-        return decode_varints(data) != 0
+        return decode_varints(data).astype(np.bool_)
 
     def read_content(data: bytes) -> Array:
         raw = np.frombuffer(data, np.uint8)
@@ -127,7 +132,7 @@ def _bool(dtype: DType, number: int, field: str, field_number: int) -> TensorFor
             raise ValueError("a bool that is neither 0 nor 1")
         return raw.view(np.bool_)
 
-    return TensorForm(dtype, number, field, field_number, read, encode_varints, read_content, _as_bytes)
+    return TensorForm(dtype, number, field, field_number, read, encode_varints, read_content, _memory)
 
 
 FORMS: dict[int, TensorForm] = {

@@ -1,4 +1,4 @@
-"""TensorProto to array and back, as TensorFlow reads and writes it.
+"""TensorProto to array, as TensorFlow reads it; ``tensor_writing.py`` is the way back.
 
 Works on the wire view (``tensorhost.wire.TensorProto``), whose lists of numbers are bytes: an array is a view of
 them, or one pass of numpy over them. As in TensorFlow ``tensor_content`` comes before the lists; a list with fewer
@@ -17,8 +17,7 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from tensorhost.codecs.protobuf import message_class
-from tensorhost.codecs.tensor_forms import DT_STRING, FORM_OF, FORMS, TensorForm
-from tensorhost.core.dtypes import DType
+from tensorhost.codecs.tensor_forms import DT_STRING, FORMS, TensorForm
 from tensorhost.core.errors import InvalidRequestError, PayloadTooLargeError
 from tensorhost.core.tensors import Array, element_count
 
@@ -92,7 +91,7 @@ def _numbers(tensor: Any, form: TensorForm, count: int) -> Array:
         if values.size != count:
             raise ValueError(f"content of {values.size} elements, where the shape has {count}")
         return values
-    unknown = UnknownFieldSet(tensor)
+    unknown: Any = UnknownFieldSet(tensor)
     if len(unknown) and any(field.field_number == form.field_number for field in unknown):
         values = _unpacked(tensor, form)
     else:
@@ -175,56 +174,3 @@ def _length(content: bytes, position: int) -> tuple[int, int]:
         if byte < 0x80:
             return value, position
     raise ValueError("a length that does not end")
-
-
-def write_tensor(tensor: Any, array: Array, *, as_content: bool) -> None:
-    """Describe ``array`` in ``tensor``, an empty ``tensorhost.wire.TensorProto``.
-
-    Args:
-        tensor: is changed in place; parsed as a ``tensorflow.TensorProto`` its bytes mean the array.
-        array: of a dtype that DType lists; strings as objects of bytes, or of numpy's own string types.
-        as_content: write numbers as ``tensor_content``, not as a list. Strings always come as a list: readers in
-            Python look for them nowhere else.
-
-    Raises:
-        KeyError: no tensor has the array's dtype.
-    """
-    tensor.tensor_shape.append(_shape_bytes(array.shape))
-    dtype = DType.of(array)
-    if dtype is DType.STRING:
-        tensor.dtype = DT_STRING
-        tensor.string_val.extend(_byte_strings(array))
-        return
-    form = FORM_OF[dtype]
-    tensor.dtype = form.number
-    if not array.size:
-        return
-    if as_content:
-        tensor.tensor_content = form.write_content(array)
-    elif form.field == "float8_val":
-        tensor.float8_val = form.write(array)
-    else:
-        getattr(tensor, form.field).append(form.write(array))
-
-
-def encode_tensor(array: Array, *, as_content: bool) -> Any:
-    """A new ``tensorhost.wire.TensorProto`` for ``array``; see ``write_tensor``."""
-    tensor = WireTensor()
-    write_tensor(tensor, array, as_content=as_content)
-    return tensor
-
-
-def _byte_strings(array: Array) -> list[bytes]:
-    if array.dtype.kind == "U":
-        array = np.strings.encode(array, "utf-8")
-    strings: list[bytes] = array.reshape(-1).tolist()
-    return strings
-
-
-@lru_cache(maxsize=1024)
-def _shape_bytes(shape: tuple[int, ...]) -> bytes:
-    message = _ShapeMessage()
-    for size in shape:
-        message.dim.add(size=size)
-    data: bytes = message.SerializeToString()
-    return data

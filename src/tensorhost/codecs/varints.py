@@ -14,7 +14,19 @@ from tensorhost.core.tensors import Array
 
 _LONGEST_BYTES = 10
 # A block's scratch arrays stay in the processor's cache.
-_BLOCK_NUMBERS = 1 << 15
+_BLOCK_NUMBERS = 1 << 14
+# So few are done faster one by one than by a dozen calls of numpy.
+_FEW = 128
+_TOO_LONG = "a number of more than ten bytes"
+
+_GROUPS_OF = np.array([int.from_bytes(b"\x7f" * min(length, 8), "little") for length in range(11)], np.uint64)
+"""The bits of a word that belong to a number of 0 to 10 bytes."""
+_MOVES = [
+    (np.uint64(0x007F_007F_007F_007F), np.uint64(0x7F00_7F00_7F00_7F00), np.uint64(1)),
+    (np.uint64(0x0000_3FFF_0000_3FFF), np.uint64(0x3FFF_0000_3FFF_0000), np.uint64(2)),
+    (np.uint64(0x0000_0000_0FFF_FFFF), np.uint64(0x0FFF_FFFF_0000_0000), np.uint64(4)),
+]
+"""Which groups stay, which move, and how far: pairs of groups join, then pairs of those, then pairs of those."""
 
 
 def decode_varints(data: bytes) -> Array:
@@ -25,29 +37,51 @@ def decode_varints(data: bytes) -> Array:
     """
     raw = np.frombuffer(data, np.uint8)
     is_last = raw < 0x80
-    ends = np.flatnonzero(is_last)
-    if ends.size == raw.size:
+    count = int(np.count_nonzero(is_last))
+    if count == raw.size:
         return raw
     if not is_last[-1]:
         raise ValueError("ends inside a number")
+    if raw.size <= _FEW:
+        return np.array(_decode_few(data), np.uint64)
+    ends = np.flatnonzero(is_last)
     lengths = np.diff(ends, prepend=-1)
     if lengths.max() > _LONGEST_BYTES:
-        raise ValueError("a number of more than ten bytes")
+        raise ValueError(_TOO_LONG)
     starts = ends - lengths
     starts += 1
-    values = np.empty(ends.size, np.uint64)
-    for block in _blocks(ends.size):
-        values[block] = _combined(raw, starts[block], lengths[block])
+    padded = np.zeros(raw.size + _LONGEST_BYTES, np.uint8)
+    padded[: raw.size] = raw
+    values = np.empty(count, np.uint64)
+    for block in _blocks(count):
+        values[block] = _combined(padded, starts[block], lengths[block])
     return values
 
 
-def _combined(raw: Array, starts: Array, lengths: Array) -> Array:
-    values = (raw[starts] & 0x7F).astype(np.uint64)
-    longer: Any = slice(None)
-    for index in range(1, int(lengths.max())):
-        # Few numbers are long: after the first bytes only those that go on are touched.
+def _decode_few(data: bytes) -> list[int]:
+    values, value, shift = [], 0, 0
+    for byte in data:
+        value |= (byte & 0x7F) << shift
+        shift += 7
+        if byte >= 0x80:
+            continue
+        if shift > 7 * _LONGEST_BYTES:
+            raise ValueError(_TOO_LONG)
+        values.append(value & 0xFFFF_FFFF_FFFF_FFFF)
+        value = shift = 0
+    return values
+
+
+def _combined(padded: Array, starts: Array, lengths: Array) -> Array:
+    """Numbers of up to eight bytes are read as one word each, whose groups of seven bits are then moved together."""
+    words = np.ndarray((padded.size - 7,), "<u8", padded, strides=(1,))
+    values: Array = words[starts]
+    values &= _GROUPS_OF[lengths]
+    for low, high, distance in _MOVES:
+        values = (values & low) | ((values & high) >> distance)
+    for index in range(8, int(lengths.max())):
         longer = np.flatnonzero(lengths > index)
-        bits = (raw[starts[longer] + index] & 0x7F).astype(np.uint64)
+        bits = (padded[starts[longer] + index] & 0x7F).astype(np.uint64)
         values[longer] |= bits << np.uint64(7 * index)
     return values
 
@@ -55,13 +89,28 @@ def _combined(raw: Array, starts: Array, lengths: Array) -> Array:
 def encode_varints(values: Array) -> bytes:
     """``values``, an array of bools or of integers of up to 64 bits, in order."""
     flat = values.reshape(-1)
-    if flat.dtype.kind == "i":
-        flat = flat.astype(np.int64).view(np.uint64)
     if not flat.size:
         return b""
-    if flat.dtype.kind == "b" or flat.max() < 0x80:
+    if flat.dtype.kind == "b":
+        return flat.tobytes()
+    if flat.size <= _FEW // 4:
+        return _encode_few(flat.tolist())
+    if flat.dtype.kind == "i":
+        flat = flat.astype(np.int64).view(np.uint64)
+    if flat.max() < 0x80:
         return flat.astype(np.uint8).tobytes()
     return b"".join(_written(flat[block].astype(np.uint64)) for block in _blocks(flat.size))
+
+
+def _encode_few(values: list[int]) -> bytes:
+    data = bytearray()
+    for number in values:
+        value = number & 0xFFFF_FFFF_FFFF_FFFF
+        while value >= 0x80:
+            data.append(value & 0x7F | 0x80)
+            value >>= 7
+        data.append(value)
+    return bytes(data)
 
 
 def _written(values: Array) -> bytes:
