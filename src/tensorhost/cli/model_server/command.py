@@ -69,7 +69,6 @@ def run(arguments: Sequence[str], program: str) -> int:
 def _serve(values: FlagValues) -> int:
     from tensorhost.cli.model_server.start import settings_and_notes
     from tensorhost.core.errors import TensorhostError
-    from tensorhost.server import run as run_server
     from tensorhost.settings import Settings
     from tensorhost.telemetry import configure_logging, get_logger
 
@@ -90,6 +89,8 @@ def _serve(values: FlagValues) -> int:
             log.warning("flag without effect", flag=f"--{name}", here=here)
         if translation.problem:
             log.error("flags contradict each other", reason=translation.problem)
+        from tensorhost.server import run as run_server  # takes longer than reading flags and files
+
         return run_server(settings, banner=None if settings.log_format == "json" else announce(settings))
     except TensorhostError as error:
         # Not made printable as a whole: what a file's parser says may have several lines.
