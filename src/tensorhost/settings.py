@@ -85,16 +85,6 @@ class Settings(BaseSettings):
         validation_alias=_bare("model_path"),
         description="What to serve: a repository root, one model's folder, or one model file.",
     )
-    model_name: str | None = Field(
-        None,
-        description="Serve model_path as one model of this name, whose versions are the folders in it that are named "
-        "by whole numbers. Unset: by what lies there.",
-    )
-    model_config_file: Path | None = Field(
-        None,
-        description="The models to serve, as TensorFlow Serving's ModelServerConfig in text form, instead of what lies "
-        "in model_path.",
-    )
     max_batch_size: int = Field(
         32, ge=1, le=65536, validation_alias=_bare("max_batch_size"), description="Most rows in one model call."
     )
@@ -171,8 +161,15 @@ class Settings(BaseSettings):
     tls_keyfile: Path | None = Field(None, description="PEM private key of the certificate.")
     tls_client_ca: Path | None = Field(None, description="PEM authorities; clients must then present a certificate.")
 
-    poll_interval_s: float = Field(
-        2.0, ge=0, description="How often the model path is looked at for new and removed versions; 0 turns that off."
+    model_name: str | None = Field(
+        None,
+        description="Serve model_path as one model of this name, whose versions are the folders in it that are named "
+        "by whole numbers. Unset: by what lies there.",
+    )
+    model_config_file: Path | None = Field(
+        None,
+        description="The models to serve, as TensorFlow Serving's ModelServerConfig in text form, instead of what lies "
+        "in model_path.",
     )
     model_config_poll_s: float = Field(
         0.0, ge=0, description="How often model_config_file is read again; 0 reads it once, at the start."
@@ -181,6 +178,9 @@ class Settings(BaseSettings):
         False,
         description="Let a new label in a changed model_config_file name a version that does not serve yet; the label "
         "works once it does. Without this the whole change is refused.",
+    )
+    poll_interval_s: float = Field(
+        2.0, ge=0, description="How often the model path is looked at for new and removed versions; 0 turns that off."
     )
     settle_s: float = Field(
         1.0, ge=0, description="How long a version's files must be unchanged before it counts as completely copied."

@@ -33,7 +33,7 @@ _PANEL_STARTS = {
     "host": "Essentials",
     "log_format": "Logging",
     "admin_token": "Access and TLS",
-    "poll_interval_s": "Models",
+    "model_name": "Models",
     "batching": "Batching and threads",
     "request_timeout_s": "Limits",
     "drain_window_s": "Shutdown",

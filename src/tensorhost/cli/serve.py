@@ -36,14 +36,13 @@ def serve(
     The token of the control routes has no flag: set TENSORHOST_ADMIN_TOKEN.
     """
     settings = load_settings(config, model_path=model_path, **flags)
-    if not settings.model_path.exists():
+    if settings.model_config_file is None and not settings.model_path.exists():
         raise CommandError(
             f"There is nothing to serve: {settings.model_path} does not exist; name a model or a folder of models.",
             ExitCode.USAGE,
         )
-    banner = (
-        None if settings.log_format == "json" else lambda url: typer.echo(f"Serving {settings.model_path} at {url}")
-    )
+    served = settings.model_config_file or settings.model_path
+    banner = None if settings.log_format == "json" else lambda url: typer.echo(f"Serving {served} at {url}")
     run_server(settings, banner)
 
 

@@ -106,19 +106,23 @@ class Catalog:
             log.warning("model has a problem", model=on_disk.name, reason=on_disk.problem, path=str(on_disk.folder))
         model.problem = on_disk.problem
         model.listed, model.folder = on_disk.listed, on_disk.folder
-        if on_disk.listed is not None:
-            model.policy = on_disk.listed.policy
+        if on_disk.listed is not None or not on_disk.problem:
+            model.policy = self.policy_of(on_disk)
         if not on_disk.readable:
             self.refresh(model)
             return
         if not on_disk.problem:
             config = on_disk.config
             model.config = config
-            if on_disk.listed is None:
-                model.policy = VersionPolicy.parse(config.version_policy or self._settings.version_policy)
             model.lazy = (config.loading or self._settings.loading) == "lazy"
         self._absorb_versions(model, on_disk)
         self.refresh(model)
+
+    def policy_of(self, on_disk: ModelOnDisk) -> VersionPolicy:
+        """Which versions of a model are served: a list has the first word, then its model.toml, then the settings."""
+        if on_disk.listed is not None and on_disk.listed.policy is not None:
+            return on_disk.listed.policy
+        return VersionPolicy.parse(on_disk.config.version_policy or self._settings.version_policy)
 
     def _absorb_versions(self, model: ModelRecord, on_disk: ModelOnDisk | None) -> None:
         seen = on_disk.versions if on_disk is not None else {}

@@ -8,6 +8,7 @@ from tensorhost.core.errors import InvalidRequestError, LabelNotReadyError
 from tensorhost.core.ids import check_name
 from tensorhost.models.catalog import Catalog
 from tensorhost.models.listed import ListedModel
+from tensorhost.models.policy import VersionPolicy
 from tensorhost.models.records import ModelRecord
 from tensorhost.models.repository import ModelOnDisk
 
@@ -49,18 +50,21 @@ class Labels:
         self._catalog.refresh(model)
 
 
-def refuse_unavailable(listed: ListedModel, on_disk: ModelOnDisk, model: ModelRecord | None, *, may_wait: bool) -> None:
+def refuse_unavailable(
+    listed: ListedModel, on_disk: ModelOnDisk, policy: VersionPolicy, model: ModelRecord | None, *, may_wait: bool
+) -> None:
     """Raise LabelNotReadyError where a list has a label whose version does not serve, nor will under that list.
 
     Args:
         listed: the model as the list has it.
         on_disk: what is there of it.
+        policy: which of its versions are to be served.
         model: what is known of it so far.
         may_wait: whether a label that is not in use may name any version.
     """
     usable = {version for version, files in on_disk.versions.items() if not files.problem or files.settling}
     serving = set() if model is None else {version for version, record in model.versions.items() if record.available}
-    expected = listed.policy.choose(usable | (serving & on_disk.versions.keys()))
+    expected = policy.choose(usable | (serving & on_disk.versions.keys()))
     in_use: Mapping[str, str] = {} if model is None else model.version_labels
     for label, version in listed.labels.items():
         if version not in expected and not (may_wait and label not in in_use):

@@ -14,7 +14,6 @@ from tensorhost.models.policy import VersionPolicy
 
 _NUMBER = re.compile(r"[0-9]{1,255}")
 _LARGEST = 2**63 - 1
-_NEWEST = VersionPolicy(latest=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +31,7 @@ class ListedModel:
     Attributes:
         name: what clients call it.
         base_path: the absolute path of the folder whose subfolders are its versions.
-        policy: which of them are served.
+        policy: which of them are served; None for what its model.toml or else the settings say.
         labels: labels and the versions they name. A label does not make its version be loaded: the policy does.
         request_log: which of its requests are logged; None for none.
 
@@ -41,7 +40,7 @@ class ListedModel:
 
     name: str
     base_path: Path
-    policy: VersionPolicy = _NEWEST
+    policy: VersionPolicy | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     request_log: RequestLogOptions | None = None
 

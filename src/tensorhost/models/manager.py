@@ -275,7 +275,9 @@ class ModelManager:
         """
         # What was asked for before is noted first.
         await self._until(lambda: not self._wishes)
-        if wish.action is Action.LOAD:
+        if wish.action is Action.REPLACE:
+            await self.replace_models(wish.models, labels_may_wait=wish.labels_may_wait)
+        elif wish.action is Action.LOAD:
             await self.load_model(wish.name, wish.source, wish.version)
         elif wish.action is Action.LABEL:
             await self.label_version(wish.name, wish.label or "", wish.version)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, overload
 
 from tensorhost.models.base_paths import BasePaths
 from tensorhost.models.listed import ModelList
@@ -30,6 +30,10 @@ class Repository:
         return scan(self.root, now=look.now, settle_s=look.settle_s, seen=self._seen, prefer_tflite=look.prefer_tflite)
 
 
+@overload
+def origin_of(repository: Path, models: ModelList | None) -> Origin: ...
+@overload
+def origin_of(repository: Path | None, models: ModelList | None) -> Origin | None: ...
 def origin_of(repository: Path | None, models: ModelList | None) -> Origin | None:
     """The models of a list where there is one, else those that lie at a path; None for none."""
     if models is not None:

@@ -186,9 +186,7 @@ class ModelRecord:
             return pinned
         failed = {version for version, record in usable.items() if record.failed}
         # A label of a list makes nothing be loaded: there the policy alone decides.
-        own = {
-            label: version for label, version in self.config.version_labels.items() if label not in self.listed_labels
-        }
+        own = {key: version for key, version in self.config.version_labels.items() if key not in self.listed_labels}
         labelled = set({**own, **self.moved_labels}.values()) & usable.keys()
         return self.policy.choose(usable, failed) | labelled | pinned
 

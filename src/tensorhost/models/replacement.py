@@ -33,8 +33,8 @@ class Replacement:
             listed for listed in models if listed.name not in known or known[listed.name].listed != listed
         )
         for listed in self.changed:
-            before = known.get(listed.name)
-            refuse_unavailable(listed, found.models[listed.name], before, may_wait=labels_may_wait)
+            on_disk, before = found.models[listed.name], known.get(listed.name)
+            refuse_unavailable(listed, on_disk, catalog.policy_of(on_disk), before, may_wait=labels_may_wait)
         self._catalog = catalog
         self._models = models
 

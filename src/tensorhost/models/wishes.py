@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from tensorhost.models.listed import ModelList
+
 
 class Action(StrEnum):
     """What to do with a model."""
@@ -15,6 +17,8 @@ class Action(StrEnum):
     LABEL = "label"
     RELABEL = "relabel"
     """As LABEL, whatever the version is doing: for what has been decided already."""
+    REPLACE = "replace"
+    """Serve ``models`` and nothing else; without ``name``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,3 +30,5 @@ class Wish:
     version: str | None = None
     source: Path | None = None
     label: str | None = None
+    models: ModelList = ()
+    labels_may_wait: bool = False

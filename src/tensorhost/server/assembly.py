@@ -9,7 +9,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +19,8 @@ from tensorhost.core.version import __version__
 from tensorhost.frontends.dashboard import Dashboard
 from tensorhost.frontends.native import NativeApp
 from tensorhost.inference import Alone, Group, InferenceEngine
+from tensorhost.models.configured import ConfiguredModels
+from tensorhost.models.listed import ModelList
 from tensorhost.models.manager import ModelManager
 from tensorhost.models.sharing import LoadSharing
 from tensorhost.models.wishes import Wish
@@ -59,6 +61,8 @@ class Part:
         on_loaded: called when the models wanted at the start serve or have failed.
         group: all processes of the server; None when this one is alone.
         sharing: how loading is shared with them.
+        models: the list to serve; None for what lies in the model path.
+        follow: has each change of that list carried out, until cancelled; None where another process does.
         wishes: what operators have asked for already.
         listeners: sockets to take connections from, see ``HttpServer``.
         stop: says when to stop; None for signals.
@@ -69,6 +73,8 @@ class Part:
     on_loaded: Callable[[HttpServer, ModelManager], None]
     group: Group | None = None
     sharing: LoadSharing | None = None
+    models: ModelList | None = None
+    follow: Callable[[Callable[[ModelList], Awaitable[None]]], Coroutine[Any, Any, None]] | None = None
     wishes: Sequence[Wish] = ()
     listeners: Sequence[socket.socket] | None = None
     stop: asyncio.Event | None = None
@@ -87,13 +93,20 @@ def run(settings: Settings, *, banner: Callable[[str], None] | None = None) -> i
 
     Raises:
         CannotStartError: the address or the TLS files cannot be used.
-        InvalidRequestError: several workers where the system cannot have them, or tracing that cannot be set up.
+        InvalidRequestError: several workers where the system cannot have them, tracing that cannot be set up, or a
+            model config file that cannot be used.
     """
     workers = worker_count(settings)
     if workers > 1:
         check_tracing(settings)
         return run_process(settings, lambda: Supervisor(settings, workers, banner).run())
-    part = Part(on_listening=partial(_say_listening, settings), on_loaded=partial(_say_ready, banner))
+    configured = ConfiguredModels(settings)
+    part = Part(
+        on_listening=partial(_say_listening, settings),
+        on_loaded=partial(_say_ready, banner),
+        models=configured.models,
+        follow=configured.follow,
+    )
     return run_process(settings, lambda: serve_models(settings, part))
 
 
@@ -118,7 +131,12 @@ async def serve_models(settings: Settings, part: Part) -> int:
     spans = open_tracing(settings, part.worker)
     metrics = MetricsCollector()
     manager = ModelManager(
-        settings, repository=settings.model_path, metrics=metrics, wishes=part.wishes, sharing=part.sharing
+        settings,
+        repository=settings.model_path,
+        models=part.models,
+        metrics=metrics,
+        wishes=part.wishes,
+        sharing=part.sharing,
     )
     engine = InferenceEngine(manager)
     history = History()
@@ -130,6 +148,9 @@ async def serve_models(settings: Settings, part: Part) -> int:
     def on_ready(server: HttpServer) -> None:
         part.on_listening(server, manager)
         tasks.add(asyncio.create_task(_start(manager, server, part), name="start models"))
+        if part.follow is not None:
+            replace = partial(manager.replace_models, labels_may_wait=settings.labels_may_wait)
+            tasks.add(asyncio.create_task(part.follow(replace), name="follow the model config file"))
         if dashboard is not None and part.group is None:
             tasks.add(asyncio.create_task(sample(history, group.view), name="sample metrics"))
 

@@ -52,6 +52,7 @@ def example(setting):
         "load_threads": "2",
         "memory_budget": "4GiB",
         "host": "0.0.0.0",
+        "model_name": "m",
     }
     if setting.field in special:
         text = special[setting.field]
@@ -62,6 +63,10 @@ def example(setting):
         return setting.flag, "1MiB", 2**20
     if isinstance(default, int | float):
         return setting.flag, str(default + 1), default + 1
+    if setting.field == "load_retry_interval_s":
+        return setting.flag, "1.5", 1.5
+    if setting.field == "saved_model_tags":
+        return setting.flag, "serve,gpu", ("serve", "gpu")
     if setting.field == "cors_origins":
         return setting.flag, "http://a,http://b", ("http://a", "http://b")
     if setting.field == "import_modules":

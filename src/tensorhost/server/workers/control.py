@@ -1,6 +1,7 @@
 """Control calls of a server with several workers: each is carried out by all, or by none.
 
-Calls about one model run one after another, in the order in which they came, on every worker. A load that fails on
+Calls about one model run one after another, in the order in which they came, on every worker; one about all models
+runs alone. A load that fails on
 every worker is that failure; one that fails on some is taken back on the others. What must stay true: whoever asked is
 answered once, after the last worker; and workers that differ do not go on running.
 """
@@ -11,18 +12,27 @@ import asyncio
 import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from weakref import WeakValueDictionary
 
-from tensorhost.core.errors import ModelFailedError, ModelNotFoundError, OverloadedError, VersionNotFoundError
+from tensorhost.core.errors import (
+    InvalidRequestError,
+    LabelNotReadyError,
+    ModelFailedError,
+    ModelNotFoundError,
+    OverloadedError,
+    VersionNotFoundError,
+)
 from tensorhost.models.probe_messages import Failed
 from tensorhost.models.wishes import Action, Wish
 from tensorhost.server.workers.journal import Journal, undo
 from tensorhost.server.workers.messages import CarryOut, Done, WishMessage
 from tensorhost.server.workers.process import WorkerProcess
+from tensorhost.server.workers.turns import Turns
 from tensorhost.telemetry import get_logger
 
 _MOST_CALLS = 64
 _MOST_TEXT = 2000
+_REFUSALS = frozenset({InvalidRequestError.__name__, LabelNotReadyError.__name__})
+"""Why a list of models is not taken over at all."""
 _NOT_THERE = frozenset({ModelNotFoundError.__name__, VersionNotFoundError.__name__})
 
 log = get_logger(__name__)
@@ -52,7 +62,7 @@ class ControlCalls:
         self._serves = serves
         self._numbers = itertools.count()
         self._expected: dict[tuple[int, int], asyncio.Future[Outcome]] = {}
-        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._turns = Turns()
         self._calls = 0
 
     async def carry_out(self, wish: Wish) -> Failed | None:
@@ -61,7 +71,10 @@ class ControlCalls:
             return Failed.of(OverloadedError("Too many control calls at once; try again later."))
         self._calls += 1
         try:
-            async with self._locks.setdefault(wish.name, asyncio.Lock()):
+            if wish.action is Action.REPLACE:
+                async with self._turns.alone():
+                    return await self._replace_models(wish)
+            async with self._turns.of(wish.name):
                 return await self._in_turn(wish)
         finally:
             self._calls -= 1
@@ -103,6 +116,23 @@ class ControlCalls:
         taken_back = "; what the others had loaded was unloaded again" if added else ""
         text = f"{failure.message[:_MOST_TEXT]} This happened on worker {worker} of {len(outcomes)}{taken_back}."
         return failure.model_copy(update={"message": text})
+
+    async def _replace_models(self, wish: Wish) -> Failed | None:
+        """A list stays what all serve whatever fails to load; one that all refuse changes nothing anywhere."""
+        before, told = self.journal.state(), dict(self._workers)
+        outcomes = await self._everywhere(wish)
+        failures = {worker: outcome.failure for worker, outcome in outcomes.items() if outcome.failure is not None}
+        refusals = {worker: failure for worker, failure in failures.items() if failure.kind in _REFUSALS}
+        if refusals and len(refusals) == len(outcomes):
+            self.journal.restore(before)
+            failure = next(iter(refusals.values()))
+            for slot, worker in list(self._workers.items()):
+                if told.get(slot) is not worker:  # it began with the new list
+                    self._replace(slot, failure)
+            return failure
+        for slot, failure in refusals.items():
+            self._replace(slot, failure)
+        return next((failure for slot, failure in failures.items() if slot not in refusals), None)
 
     async def _unloaded(self, failures: Mapping[int, Failed]) -> Failed | None:
         """An unload that some workers could not do: nothing to be unloaded there is as good as done."""

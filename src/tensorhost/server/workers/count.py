@@ -6,7 +6,9 @@ import sys
 import time
 
 from tensorhost.core.errors import InvalidRequestError
-from tensorhost.models.repository import scan
+from tensorhost.models.configured import ConfiguredModels
+from tensorhost.models.origins import origin_of
+from tensorhost.models.repository import Look
 from tensorhost.runtimes.cores import usable_cores
 from tensorhost.settings import Settings
 from tensorhost.telemetry import available_memory_bytes
@@ -20,11 +22,15 @@ _MOST = 8
 
 
 def worker_count(settings: Settings) -> int:
-    """How many workers to run. Raises InvalidRequestError for several where the system cannot have them."""
+    """How many workers to run.
+
+    Raises InvalidRequestError for several where the system cannot have them, and for a bad model config file.
+    """
     if settings.workers == "auto":
         if not SUPPORTED:
             return 1
-        found = scan(settings.model_path, now=time.time(), settle_s=0.0)
+        origin = origin_of(settings.model_path, ConfiguredModels(settings).models)
+        found = origin.scan(Look(time.time(), settle_s=0.0, prefer_tflite=settings.prefer_tflite))
         sizes = [version.size_bytes for model in found.models.values() for version in model.versions.values()]
         return count_for(usable_cores(), sizes, available_memory_bytes())
     if settings.workers > 1 and not SUPPORTED:

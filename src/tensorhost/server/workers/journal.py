@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
+from tensorhost.models.listed import ModelList
 from tensorhost.models.wishes import Action, Wish
 
 _LABELLING = frozenset({Action.LABEL, Action.RELABEL})
@@ -18,14 +19,22 @@ _Key = tuple[str, str | None]
 
 
 class Journal:
-    """Wishes in the order in which they were last expressed; those about labels after all about versions."""
+    """Wishes in the order in which they were last expressed; those about labels after all about versions.
+
+    Attributes:
+        models: the list that is served, None for what lies in the model path; all wishes come after it.
+    """
 
     def __init__(self) -> None:
+        self.models: ModelList | None = None
         self._wishes: list[Wish] = []
         self._labels: dict[_Key, Wish] = {}
 
     def add(self, wish: Wish) -> None:
         """Note a wish that workers are about to carry out."""
+        if wish.action is Action.REPLACE:
+            self._replace(wish.models)
+            return
         if wish.action in _LABELLING:
             self._labels.pop(_label(wish), None)
             if wish.version is not None:
@@ -38,6 +47,32 @@ class Journal:
             if _version(other) != _version(wish) or (other.source is not None and wish.source is None)
         ]
         self._wishes.append(wish)
+
+    def _replace(self, models: ModelList) -> None:
+        """Note a list: what was wished for its new and changed models counts no more, nor for what only it would bring.
+
+        A model that was named by path is no list's, unless that has its name.
+        """
+        before = {model.name: model for model in self.models or ()}
+        unchanged = {model.name for model in models if before.get(model.name) == model}
+        by_path = {wish.name for wish in self._wishes if wish.source is not None}
+        kept = unchanged | (by_path - {model.name for model in models})
+        listed = {model.name: model for model in models}
+        self._wishes = [wish for wish in self._wishes if wish.name in kept]
+        self._labels = {
+            key: wish
+            for key, wish in self._labels.items()
+            if wish.name in kept or (wish.name in listed and wish.label not in listed[wish.name].labels)
+        }
+        self.models = models
+
+    def state(self) -> tuple[ModelList | None, list[Wish], dict[_Key, Wish]]:
+        """What ``restore`` brings back."""
+        return self.models, list(self._wishes), dict(self._labels)
+
+    def restore(self, state: tuple[ModelList | None, list[Wish], dict[_Key, Wish]]) -> None:
+        """Forget what was noted since ``state``."""
+        self.models, self._wishes, self._labels = state
 
     def wishes(self) -> tuple[Wish, ...]:
         """What a new worker is to take up, in this order."""

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 from tensorhost.core.errors import InternalError
 from tensorhost.inference import as_tensorhost_error
+from tensorhost.models.listed import ModelList
 from tensorhost.models.manager import ModelManager
 from tensorhost.models.probe_messages import Failed
 from tensorhost.models.wishes import Action, Wish
@@ -91,6 +92,10 @@ class Member:
     async def label_version(self, name: str, label: str, version: str | None) -> None:
         """Have every worker do it."""
         await self._ask(Wish(Action.LABEL, name, version, label=label))
+
+    async def replace_models(self, models: ModelList, *, labels_may_wait: bool = False) -> None:
+        """Have every worker do it."""
+        await self._ask(Wish(Action.REPLACE, "", models=models, labels_may_wait=labels_may_wait))
 
     async def past(self, fine_after: int = -1, coarse_after: int = -1) -> Past:
         """What happened lately in all workers together."""

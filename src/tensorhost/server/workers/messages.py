@@ -12,6 +12,8 @@ from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from tensorhost.core.errors import InternalError
+from tensorhost.models.listed import ListedModel, ModelList, RequestLogOptions
+from tensorhost.models.policy import VersionPolicy
 from tensorhost.models.probe_messages import Failed
 from tensorhost.models.wishes import Action, Wish
 from tensorhost.server.workers.claims import ClaimKind
@@ -42,6 +44,45 @@ class Message(BaseModel):
         return self.model_dump_json().encode() + b"\n"
 
 
+class ListedMessage(Message):
+    """A ``ListedModel`` that can be sent. ``latest`` and ``specific`` are its policy; ``policy`` whether it has one."""
+
+    name: _Text
+    base_path: _Text
+    policy: bool
+    latest: _Id | None
+    specific: frozenset[_Text] | None
+    labels: dict[_Text, _Text]
+    sampling_rate: Annotated[float, Field(ge=0, le=1)]
+    filename_prefix: _Text
+
+    @classmethod
+    def of(cls, model: ListedModel) -> Self:
+        """The message about ``model``."""
+        policy = model.policy or VersionPolicy()
+        logged = model.request_log or RequestLogOptions(0.0, Path())
+        return cls(
+            name=model.name,
+            base_path=str(model.base_path),
+            policy=model.policy is not None,
+            latest=policy.latest,
+            specific=policy.specific,
+            labels=dict(model.labels),
+            sampling_rate=logged.sampling_rate,
+            filename_prefix=str(logged.filename_prefix),
+        )
+
+    def model(self) -> ListedModel:
+        """The model that was sent."""
+        return ListedModel(
+            self.name,
+            Path(self.base_path),
+            VersionPolicy(self.latest, self.specific) if self.policy else None,
+            self.labels,
+            RequestLogOptions(self.sampling_rate, Path(self.filename_prefix)) if self.sampling_rate else None,
+        )
+
+
 class WishMessage(Message):
     """A ``Wish`` that can be sent."""
 
@@ -50,38 +91,60 @@ class WishMessage(Message):
     version: _Text | None = None
     source: _Text | None = None
     label: _Text | None = None
+    models: tuple[ListedMessage, ...] = ()
+    labels_may_wait: bool = False
 
     @classmethod
     def of(cls, wish: Wish) -> Self:
         """The message about ``wish``."""
-        source = None if wish.source is None else str(wish.source)
-        return cls(action=wish.action, name=wish.name, version=wish.version, source=source, label=wish.label)
+        return cls(
+            action=wish.action,
+            name=wish.name,
+            version=wish.version,
+            source=None if wish.source is None else str(wish.source),
+            label=wish.label,
+            models=tuple(map(ListedMessage.of, wish.models)),
+            labels_may_wait=wish.labels_may_wait,
+        )
 
     def wish(self) -> Wish:
         """The wish that was sent."""
         source = None if self.source is None else Path(self.source)
-        return Wish(self.action, self.name, self.version, source, self.label)
+        models = tuple(each.model() for each in self.models)
+        return Wish(self.action, self.name, self.version, source, self.label, models, self.labels_may_wait)
 
 
 # -- to a worker ---------------------------------------------------------------------------------------------------
 
 
 class Begin(Message):
-    """The first message: all a worker must know. ``settings`` are JSON and hold the token, hence not a command line."""
+    """The first message: all a worker must know. ``settings`` are JSON and hold the token, hence not a command line.
+
+    ``models`` is the list to serve, None for what lies in the model path.
+    """
 
     type: Literal["begin"] = "begin"
     worker: _Id
     workers: _Id
     settings: Annotated[str, Field(max_length=_MAX_SETTINGS)]
+    models: tuple[ListedMessage, ...] | None = None
     wishes: tuple[WishMessage, ...]
 
     @classmethod
-    def of(cls, worker: int, workers: int, settings: Settings, wishes: tuple[Wish, ...]) -> Self:
+    def of(
+        cls,
+        worker: int,
+        workers: int,
+        settings: Settings,
+        wishes: tuple[Wish, ...],
+        models: ModelList | None = None,
+    ) -> Self:
         """The message for worker number ``worker`` of ``workers``."""
         return cls(
             worker=worker,
             workers=workers,
             settings=settings.to_json(),
+            models=None if models is None else tuple(map(ListedMessage.of, models)),
             wishes=tuple(map(WishMessage.of, wishes)),
         )
 

@@ -13,11 +13,15 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from pathlib import Path
+from typing import Any
 
 from tensorhost.core.errors import InternalError
 from tensorhost.core.version import __version__
+from tensorhost.models.configured import ConfiguredModels
+from tensorhost.models.listed import ModelList
+from tensorhost.models.wishes import Action, Wish
 from tensorhost.server.http import base_url
 from tensorhost.server.listener import listen_together
 from tensorhost.server.sampling import sample
@@ -88,15 +92,18 @@ class Supervisor:
 
         Raises:
             CannotStartError: the address or the TLS files cannot be used.
+            InvalidRequestError: the model config file cannot be used.
         """
         tls_context(self._settings)
+        configured = ConfiguredModels(self._settings)
+        self._control.journal.models = configured.models
         with scratch_folder(self._settings) as scratch:
             self._of_worker = worker_settings(self._settings, len(self._slots), Path(scratch))
-            await self._run()
+            await self._run(configured)
         log.info("stopped")
         return self._exit_code
 
-    async def _run(self) -> None:
+    async def _run(self, configured: ConfiguredModels) -> None:
         count = len(self._slots)
         self._listeners = listen_together(self._settings.host, self._settings.port, count)
         self._url = base_url(self._settings, self._listeners[0][0].getsockname()[1])
@@ -113,8 +120,11 @@ class Supervisor:
                     self._tasks.create_task(self._stop_when_told(), name="stop workers")
                     for index in range(count):
                         self._tasks.create_task(self._keep(index), name=f"worker {index}")
+                    follow = configured.follow(self._replace_models)
+                    self._tasks.create_task(self._until_stop(follow), name="follow the model config file")
                     if self._settings.dashboard:
-                        self._tasks.create_task(self._sample(), name="sample metrics")
+                        sampling = sample(self._history, self._figures.collect)
+                        self._tasks.create_task(self._until_stop(sampling), name="sample metrics")
         finally:
             for worker in self._workers.values():
                 worker.kill()
@@ -154,7 +164,8 @@ class Supervisor:
             self._lost(index)
             return os.EX_OSERR
         # Together, so that each wish reaches the worker once: from the journal, or because it is on the list.
-        worker.send(Begin.of(index, len(self._slots), self._of_worker, self._control.journal.wishes()))
+        journal = self._control.journal
+        worker.send(Begin.of(index, len(self._slots), self._of_worker, journal.wishes(), journal.models))
         self._workers[index] = worker
         if self._stop.is_set():
             worker.send(Stop())
@@ -188,14 +199,23 @@ class Supervisor:
         # Closed by the workers only, from now on: each when it has taken the last connection from it.
         self._close_listeners()
 
-    async def _sample(self) -> None:
-        """Take samples until told to stop."""
-        sampling = asyncio.create_task(sample(self._history, self._figures.collect), name="sample until told to stop")
+    async def _until_stop(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do it until it is done or told to stop."""
+        doing = asyncio.create_task(work, name="work until told to stop")
+        stopping = asyncio.create_task(self._stop.wait(), name="wait for the stop")
         try:
-            await self._stop.wait()
+            await asyncio.wait([doing, stopping], return_when=asyncio.FIRST_COMPLETED)
         finally:
-            sampling.cancel()
-            await asyncio.wait([sampling])
+            doing.cancel()
+            stopping.cancel()
+            await asyncio.wait([doing, stopping])
+
+    async def _replace_models(self, models: ModelList) -> None:
+        """What the model config file says now. Raises why not all of it could be done."""
+        wish = Wish(Action.REPLACE, "", models=models, labels_may_wait=self._settings.labels_may_wait)
+        failure = await self._control.carry_out(wish)
+        if failure is not None:
+            raise failure.error()
 
     async def _told_to_stop_within(self, timeout_s: float) -> bool:
         with contextlib.suppress(TimeoutError):

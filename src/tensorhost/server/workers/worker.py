@@ -32,6 +32,7 @@ async def _serve(settings: Settings, begin: Begin, line: socket.socket, listener
         on_loaded=member.say_ready,
         group=member,
         sharing=member,
+        models=None if begin.models is None else tuple(each.model() for each in begin.models),
         wishes=tuple(each.wish() for each in begin.wishes),
         listeners=listeners,
         stop=member.stop,

@@ -1,0 +1,100 @@
+"""What the settings have served besides a repository: one named model, or those of a config file that may change.
+
+What must stay true: a file that cannot be read, or not be understood, changes nothing and is said once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from tensorhost.core.errors import InvalidRequestError, ModelFailedError, TensorhostError
+from tensorhost.models.listed import ListedModel, ModelList
+from tensorhost.models.tfserving_config import read_model_list
+from tensorhost.settings import Settings
+from tensorhost.telemetry import get_logger
+
+_MOST_BYTES = 16 * 2**20
+
+log = get_logger(__name__)
+
+
+class ConfiguredModels:
+    """The models that the settings name, read when this is made.
+
+    Attributes:
+        models: those at the start; None to serve what lies in the model path.
+
+    Raises:
+        InvalidRequestError: the config file cannot be read or understood.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._poll_s = settings.model_config_poll_s
+        self._file = settings.model_config_file
+        self._last: bytes | str = b""
+        self.models: ModelList | None = None
+        if self._file is not None:
+            self._last = _read(self._file)
+            # As TensorFlow Serving does, an empty file starts a server that is told later what to serve.
+            self.models = _parse(self._last, self._file) or ()
+        elif settings.model_name is not None:
+            self.models = (ListedModel(settings.model_name, settings.model_path.absolute()),)
+
+    async def follow(self, replace: Callable[[ModelList], Awaitable[None]]) -> None:
+        """Have each change of the config file carried out, one after another, for ever.
+
+        Args:
+            replace: ``ModelManager.replace_models``, or what does it in several processes.
+        """
+        if self._file is None or not self._poll_s:
+            return
+        while True:
+            await asyncio.sleep(self._poll_s)
+            try:
+                models = await asyncio.to_thread(self._changed, self._file)
+                if models is None:
+                    continue
+                log.info("the model config file has changed", path=str(self._file), models=len(models))
+                await replace(models)
+            except ModelFailedError as error:
+                log.error("not all models of the changed config file serve", reason=error.message)
+            except TensorhostError as error:
+                log.error("the changed model config file is not followed", path=str(self._file), reason=error.message)
+
+    def _changed(self, file: Path) -> ModelList | None:
+        """The file's models if it has changed. Raises InvalidRequestError, for the same fault once."""
+        try:
+            data = _read(file)
+        except InvalidRequestError as error:
+            if error.message == self._last:
+                return None
+            self._last = error.message
+            raise
+        if data == self._last:
+            return None
+        self._last = data
+        models = _parse(data, file)
+        if models is None:
+            raise InvalidRequestError("It is empty; an empty model_config_list would have all models unloaded.")
+        return models
+
+
+def _read(file: Path) -> bytes:
+    try:
+        with file.open("rb") as opened:
+            data = opened.read(_MOST_BYTES + 1)
+    except OSError as error:
+        raise InvalidRequestError(f"Cannot read the model config file {file}: {error.strerror}.") from error
+    if len(data) > _MOST_BYTES:
+        raise InvalidRequestError(f"The model config file {file} is larger than {_MOST_BYTES} bytes.")
+    return data
+
+
+def _parse(data: bytes, file: Path) -> ModelList | None:
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidRequestError(f"The model config file {file} is not UTF-8 text.") from error
+    return read_model_list(text, str(file))
