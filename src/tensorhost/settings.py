@@ -138,6 +138,16 @@ class Settings(BaseSettings):
     )
     grpc_health: bool = Field(True, description="Serve grpc.health.v1, which follows readiness and models.")
     grpc_reflection: bool = Field(True, description="Serve gRPC server reflection, from which clients learn methods.")
+    grpc_profiler: bool = Field(
+        False,
+        description="Serve tensorflow.ProfilerService, which traces TensorFlow in this process for clients that may "
+        "control the server.",
+    )
+    tfserving_tensor_content: bool = Field(
+        False,
+        description="Write the tensors of gRPC responses as tensor_content, not as lists such as float_val. Strings "
+        "always come as a list.",
+    )
 
     admin_token: SecretStr | None = Field(
         None,

@@ -19,7 +19,7 @@ from tensorhost.core.signatures import DEFAULT_SIGNATURE
 from tensorhost.core.tensors import Array, TensorSpec
 from tensorhost.frontends.tfserving import example_results, faults
 from tensorhost.frontends.tfserving.admitting import admit
-from tensorhost.frontends.tfserving.inputs import complete_inputs
+from tensorhost.frontends.tfserving.inputs import check_inputs
 from tensorhost.frontends.tfserving.model_spec import AnsweredBy, ModelSpec
 from tensorhost.frontends.tfserving.serving_metrics import ServingMetrics
 from tensorhost.frontends.tfserving.versions import number_of
@@ -112,33 +112,27 @@ class Inference:
             _check_filter(output_filter, call.signature.outputs)
         return call
 
-    async def run(
-        self, admission: Admission, call: Call, inputs: dict[str, Array], output_filter: Collection[str] = ()
-    ) -> Prediction:
+    async def run(self, admission: Admission, call: Call, inputs: Mapping[str, Array]) -> Prediction:
         """Run what ``prediction_call`` has resolved.
 
         Args:
             admission, call: from ``admit`` and ``prediction_call``.
             inputs: by name, given up: they may be overwritten. Inputs that have default values may be missing.
-            output_filter: as given to ``prediction_call``.
 
         Raises:
             ServingError: inputs that are missing, too many, or of the wrong dtype.
             TensorhostError: the model refused them or failed, the queue was full, or the deadline passed.
         """
-        complete_inputs(admission.servable, call, inputs)
-        outputs = await self._run(admission, call, inputs, "Predict")
-        if output_filter:
-            outputs = {name: outputs[name] for name in output_filter}
-        return Prediction(outputs, _answered_by(admission, call))
+        check_inputs(admission.servable, call, inputs)
+        return Prediction(await self._run(admission, call, inputs, "Predict"), _answered_by(admission, call))
 
     async def predict(
-        self, spec: ModelSpec, inputs: dict[str, Array], output_filter: Collection[str], deadline: float
+        self, spec: ModelSpec, inputs: Mapping[str, Array], output_filter: Collection[str], deadline: float
     ) -> Prediction:
         """``admit``, ``prediction_call`` and ``run`` for inputs that are decoded already; raises what they raise."""
         with await self.admit(spec, deadline) as admission:
             call = self.prediction_call(admission, spec.signature, output_filter)
-            return await self.run(admission, call, inputs, output_filter)
+            return await self.run(admission, call, inputs)
 
     async def classify(self, spec: ModelSpec, examples: Sequence[bytes], deadline: float) -> Classification:
         """Classify serialized Examples.
@@ -147,18 +141,18 @@ class Inference:
             ServingError: no Examples, no such model or signature, or one that does not classify.
             TensorhostError: see ``run``.
         """
-        self._check_examples(spec.name, examples)
         with await self.admit(spec, deadline) as admission:
             call = self._example_call(admission, spec.signature)
             example_results.check_classifies(call.signature)
+            self._check_examples(spec.name, examples)
             return await self._classify(admission, call, examples)
 
     async def regress(self, spec: ModelSpec, examples: Sequence[bytes], deadline: float) -> Regression:
         """A value for each of serialized Examples; raises as ``classify``."""
-        self._check_examples(spec.name, examples)
         with await self.admit(spec, deadline) as admission:
             call = self._example_call(admission, spec.signature)
             example_results.check_regresses(call.signature)
+            self._check_examples(spec.name, examples)
             return await self._regress(admission, call, examples)
 
     async def multi_inference(
@@ -241,10 +235,12 @@ class Inference:
         serialized = np.empty(len(examples), object)
         serialized[:] = examples
         inputs = {example_results.INPUTS: serialized}
-        complete_inputs(admission.servable, call, inputs)
+        check_inputs(admission.servable, call, inputs)
         return await self._run(admission, call, inputs, api)
 
-    async def _run(self, admission: Admission, call: Call, inputs: dict[str, Array], api: str) -> Mapping[str, Array]:
+    async def _run(
+        self, admission: Admission, call: Call, inputs: Mapping[str, Array], api: str
+    ) -> Mapping[str, Array]:
         result = await self._engine.run(admission, call, inputs, owned=True)
         self._metrics.record_runtime(result.model_name, api, result.timings.inference_s)
         return result.outputs

@@ -1,4 +1,4 @@
-"""The inputs of one Predict: as many as the signature has, each under its name, of its dtype, or of its default value.
+"""The inputs of one request: each under its name and of its dtype, and left out only where it has a default value.
 
 Shapes are the model's own business; see ``loose_shapes`` of the engine.
 """
@@ -26,45 +26,41 @@ def dtype_name(dtype: DType) -> str:
     return _NAMES.get(dtype, dtype.value)
 
 
-def complete_inputs(servable: Servable, call: Call, inputs: dict[str, Array]) -> None:
-    """Fill in default values, then check names and dtypes.
+def check_inputs(servable: Servable, call: Call, inputs: Mapping[str, Array]) -> None:
+    """Raise ServingError where an input is missing and has no default value, is unknown, or of another dtype.
 
     Args:
         servable: what is called.
         call: how.
-        inputs: what the client sent, by name; default values are added to it.
-
-    Raises:
-        ServingError: an input is missing, unknown, or of another dtype.
+        inputs: what the client sent, by name.
     """
     specs = call.preprocessing.wire_specs
     if inputs.keys() != specs.keys():
-        _fill_in(servable, call, inputs)
-    for name, spec in specs.items():
-        given = inputs[name].dtype
-        if given is not spec.dtype.numpy and given != spec.dtype.numpy:
-            if call.preprocessing.options.decode and given.hasobject:
-                # The model's owner has it take encoded images.
-                continue
+        _check_names(servable, call, inputs)
+    for name, array in inputs.items():
+        wanted, given = specs[name].dtype.numpy, array.dtype
+        if given is wanted or given == wanted:
+            continue
+        # The model's owner may have it take encoded images.
+        if not (given.hasobject and call.preprocessing.options.decode):
             position = list(specs).index(name)
-            raise faults.wrong_dtype(position, dtype_name(spec.dtype), dtype_name(DType.of(inputs[name])))
+            raise faults.wrong_dtype(position, dtype_name(specs[name].dtype), dtype_name(DType.of(array)))
 
 
-def _fill_in(servable: Servable, call: Call, inputs: dict[str, Array]) -> None:
-    expected = call.preprocessing.wire_specs
-    defaults = servable.loaded.input_defaults.get(call.signature.name, {})
+def _check_names(servable: Servable, call: Call, inputs: Mapping[str, Array]) -> None:
+    expected, defaults = call.preprocessing.wire_specs, call.defaults
     unknown = inputs.keys() - expected.keys()
-    missing = expected.keys() - inputs.keys()
-    if len(inputs) != len(expected) and (unknown or not missing <= defaults.keys()):
+    lacking = sorted(expected.keys() - inputs.keys() - defaults.keys())
+    if unknown and len(inputs) != len(expected):
         raise faults.wrong_number_of_inputs(inputs, expected)
-    lacking = sorted(missing - defaults.keys())
+    if lacking and not defaults and len(inputs) != len(expected):
+        raise faults.wrong_number_of_inputs(inputs, expected)
     if lacking:
         name = lacking[0]
         raise faults.input_not_given(name, feed_name(servable, call.signature.name, name), inputs, defaults)
     if unknown:
         # In the place of inputs that have default values.
         raise faults.wrong_number_of_inputs(inputs, expected)
-    inputs.update((name, defaults[name]) for name in missing)
 
 
 def feed_name(servable: Servable, signature: str, name: str) -> str:
@@ -72,5 +68,5 @@ def feed_name(servable: Servable, signature: str, name: str) -> str:
     definition = servable.loaded.signature_defs.get(signature)
     if definition is None:
         return name
-    inputs: Mapping[str, object] = message_class("tensorflow.SignatureDef").FromString(definition).inputs
-    return str(getattr(inputs[name], "name", name)) if name in inputs else name
+    described: Mapping[str, object] = message_class("tensorflow.SignatureDef").FromString(definition).inputs
+    return str(getattr(described[name], "name", name)) if name in described else name

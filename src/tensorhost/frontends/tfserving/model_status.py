@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from enum import IntEnum
 from typing import NamedTuple
 
+from tensorhost.core.errors import TensorhostError
 from tensorhost.frontends.rpc import RpcStatus
 from tensorhost.frontends.tfserving import faults
 from tensorhost.frontends.tfserving.model_spec import ModelSpec
@@ -57,50 +58,58 @@ class VersionStatus(NamedTuple):
 def model_status(manager: ModelManager, spec: ModelSpec) -> list[VersionStatus]:
     """The versions of a model, the newest first; only the one that ``spec`` names by number or label, if it does.
 
-    Versions that are no numbers are left out: messages have no place for them. So are those that lie on disk and
-    nobody wants.
+    Those that were unloaded or failed are among them, of those whose files are gone the last few. Versions that are no
+    numbers are left out: messages have no place for them. So are those that lie on disk and nobody wants.
 
     Raises:
         ServingError: there is nothing to tell of, or no such label.
     """
     model = manager.models().get(spec.name)
-    if model is None:
-        raise faults.no_versions(spec.name, spec.version)
-    number = spec.version if spec.label is None else number_of(_labelled(model, spec.label))
-    if number is None and spec.label is None:
-        statuses = _statuses(model)
+    if spec.label is not None:
+        number = _labelled(model, spec.label)
+        if number is None:
+            raise faults.no_versions(spec.name, None)
     else:
-        statuses = [status for status in _statuses(model) if status.version == number]
-    if not statuses:
+        number = spec.version
+    by_number = {
+        known: VersionStatus(known, ServingState.END, *_reason(gone.error))
+        for gone in manager.ended(spec.name)
+        if (known := number_of(gone.version)) is not None
+    }
+    if model is not None:
+        by_number |= _statuses(model)
+    chosen = by_number if number is None else by_number.keys() & {number}
+    if not chosen:
         raise faults.no_versions(spec.name, number)
-    return statuses
+    return [by_number[each] for each in sorted(chosen, reverse=True)]
 
 
-def _labelled(model: ModelRecord, label: str) -> str:
-    version = model.version_labels.get(label)
+def _labelled(model: ModelRecord | None, label: str) -> int | None:
+    version = None if model is None else model.version_labels.get(label)
     if version is None:
         raise faults.unknown_label(label)
-    return version
+    return number_of(version)
 
 
-def _statuses(model: ModelRecord) -> list[VersionStatus]:
+def _statuses(model: ModelRecord) -> dict[int, VersionStatus]:
     wanted = model.wanted()
-    by_number: dict[int, VersionStatus] = {}
+    statuses: dict[int, VersionStatus] = {}
     for record in reversed(model.newest_first()):
         number = number_of(record.id.version)
         untouched = record.state is VersionState.NEW and record.error is None
         if number is None or (untouched and record.id.version not in wanted):
             continue
-        if number not in by_number or name_for(number, model.versions) == record.id.version:
-            by_number[number] = _status(number, record)
-    return [by_number[number] for number in sorted(by_number, reverse=True)]
+        if number not in statuses or name_for(number, model.versions) == record.id.version:
+            statuses[number] = VersionStatus(number, _state(record), *_reason(record.error))
+    return statuses
 
 
-def _status(number: int, record: VersionRecord) -> VersionStatus:
-    state = SERVING_STATE[record.state]
+def _state(record: VersionRecord) -> ServingState:
     if record.state is VersionState.NEW and record.failed:
         # Between two attempts.
-        state = ServingState.LOADING
-    if record.error is None:
-        return VersionStatus(number, state, RpcStatus.OK, "")
-    return VersionStatus(number, state, RPC_STATUS[record.error.code], record.error.message)
+        return ServingState.LOADING
+    return SERVING_STATE[record.state]
+
+
+def _reason(error: TensorhostError | None) -> tuple[RpcStatus, str]:
+    return (RpcStatus.OK, "") if error is None else (RPC_STATUS[error.code], error.message)

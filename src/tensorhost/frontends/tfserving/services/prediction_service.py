@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tensorhost.codecs.protobuf import decode, message_class
-from tensorhost.codecs.tensor_proto import decode_tensor, encode_tensor
+from tensorhost.codecs.tensor_proto import decode_tensor, write_tensor
 from tensorhost.frontends.rpc import Rpc, RpcContext
 from tensorhost.frontends.tfserving import faults
 from tensorhost.frontends.tfserving.inference import Classification, Inference, Prediction, Regression, Task
@@ -78,11 +78,12 @@ class PredictionService:
             wanted = tuple(request.output_filter)
             with await inference.admit(spec, inference.deadline(context.deadline)) as admission:
                 call = inference.prediction_call(admission, spec.signature, wanted)
+                limit = self._max_elements
                 inputs = {
-                    name: decode_tensor(tensor, name, self._max_elements) for name, tensor in request.inputs.items()
+                    name: decode_tensor(tensor, name, max_elements=limit) for name, tensor in request.inputs.items()
                 }
                 del request
-                prediction = await inference.run(admission, call, inputs, wanted)
+                prediction = await inference.run(admission, call, inputs)
             return self._write(prediction)
 
     async def classify(self, data: bytes, context: RpcContext) -> bytes:
@@ -132,7 +133,7 @@ class PredictionService:
         response = _PREDICT_RESPONSE()
         write_spec(response.model_spec, prediction.answered_by)
         for name, array in prediction.outputs.items():
-            response.outputs[name].CopyFrom(encode_tensor(array, as_content=self._as_content))
+            write_tensor(response.outputs[name], array, as_content=self._as_content)
         return bytes(response.SerializeToString())
 
 
