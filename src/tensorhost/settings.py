@@ -143,6 +143,11 @@ class Settings(BaseSettings):
         description="Serve tensorflow.ProfilerService, which traces TensorFlow in this process for clients that may "
         "control the server.",
     )
+    tfserving_method_names: bool = Field(
+        False,
+        description="Refuse Predict, Classify and Regress where a SavedModel's signature says it was made for another "
+        "method. TensorFlow 2 writes predict for all.",
+    )
     tfserving_tensor_content: bool = Field(
         False,
         description="Write the tensors of gRPC responses as tensor_content, not as lists such as float_val. Strings "
