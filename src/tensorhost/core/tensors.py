@@ -63,12 +63,14 @@ class TensorSpec:
         """
         wanted = self.dtype.numpy
         if array.dtype is not wanted and array.dtype != wanted:
-            raise InvalidInputTypeError(
-                f"Input '{self.name}' must be {self.dtype}, not {array.dtype}.",
-                details={"input": self.name, "expected": self.dtype.value, "actual": str(array.dtype)},
-            )
+            raise self._dtype_error(array)
         if not self.admits(array.shape):
             raise self.shape_error(array.shape)
+
+    def check_dtype(self, array: Array) -> None:
+        """Raise InvalidInputTypeError unless ``array`` has exactly this dtype, whatever its shape."""
+        if array.dtype != self.dtype.numpy:
+            raise self._dtype_error(array)
 
     def shape_error(self, shape: Sequence[int]) -> InvalidInputShapeError:
         """The error for a tensor of ``shape`` where this spec was expected."""
@@ -79,6 +81,12 @@ class TensorSpec:
                 "expected": None if self.shape is None else list(self.shape),
                 "actual": list(shape),
             },
+        )
+
+    def _dtype_error(self, array: Array) -> InvalidInputTypeError:
+        return InvalidInputTypeError(
+            f"Input '{self.name}' must be {self.dtype}, not {array.dtype}.",
+            details={"input": self.name, "expected": self.dtype.value, "actual": str(array.dtype)},
         )
 
 

@@ -10,25 +10,22 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, ParamSpec, TypeVar
-
-import numpy as np
 
 from tensorhost.batching.queue import RETRY_AFTER_S
 from tensorhost.core.errors import (
     DeadlineExceededError,
     ErrorCode,
-    InvalidInputShapeError,
     OverloadedError,
     ShuttingDownError,
     TensorhostError,
 )
 from tensorhost.core.requests import InferenceResult, Timings
-from tensorhost.core.signatures import Signature
-from tensorhost.core.tensors import Array, Tensors
+from tensorhost.core.tensors import Tensors
 from tensorhost.inference.admission import Admission, InFlight, code_of
 from tensorhost.inference.arrays import as_tensors
+from tensorhost.inference.rows import checked_rows, empty_outputs, loosely_checked
 from tensorhost.inference.traced import admission_with_trace, timings_with_trace
 from tensorhost.models.manager import ModelManager
 from tensorhost.models.servable import Call, Lease
@@ -156,19 +153,40 @@ class InferenceEngine:
         preprocessing: object = None,
         postprocessing: object = None,
         max_batch_rows: int | None = None,
+        *,
+        loose_shapes: bool = False,
+        raw_outputs: bool = False,
+        outputs: Collection[str] | None = None,
     ) -> Call:
         """Resolve what a request asks for, before its tensors are decoded.
 
+        Args:
+            admission: from ``admit``.
+            signature: its name; None for the default one.
+            preprocessing, postprocessing: options over those of the model, as in the HTTP API.
+            max_batch_rows: the request's own ceiling on the rows of a call.
+            loose_shapes: whether names and dtypes are all that is checked. A tensor whose shape the signature does not
+                admit goes to the model in a call of its own; inputs with default values may be left out.
+            raw_outputs: leave out postprocessing whose answers are no tensors.
+            outputs: names of the outputs that are wanted, in this order; None for all.
+
         Raises SignatureNotFoundError, InvalidPreprocessingError or InvalidPostprocessingError.
         """
-        call = admission.servable.call(signature)
-        if preprocessing is None and postprocessing is None and max_batch_rows is None:
+        servable = admission.servable
+        if loose_shapes or raw_outputs:
+            call = servable.tensor_call(signature, loose_shapes=loose_shapes, raw_outputs=raw_outputs)
+        else:
+            call = servable.call(signature)
+        if preprocessing is None and postprocessing is None and max_batch_rows is None and outputs is None:
             return call
         return Call(
             call.signature,
             call.preprocessing.overridden(preprocessing),
             call.postprocessing.overridden(postprocessing),
             max_batch_rows,
+            call.loose_shapes,
+            outputs,
+            call.defaults,
         )
 
     async def run(self, admission: Admission, call: Call, tensors: Tensors, *, owned: bool = False) -> InferenceResult:
@@ -186,6 +204,8 @@ class InferenceEngine:
         make_timings = self._make_timings
         timings = make_timings()
         started = time.perf_counter()
+        if call.defaults:
+            tensors = {**call.defaults, **tensors}
         if call.preprocessing.passes(tensors):
             prepared = tensors
         elif call.preprocessing.is_slow(tensors):
@@ -193,10 +213,15 @@ class InferenceEngine:
         else:
             prepared = call.preprocessing.apply(tensors, owned=owned)
         timings.preprocessing_s = time.perf_counter() - started
-        rows = _checked_rows(call.signature, prepared)
-        outputs = _empty_outputs(call.signature) if rows == 0 else None
+        apart = False
+        if call.loose_shapes:
+            prepared, rows, apart = loosely_checked(call.signature, prepared)
+        else:
+            rows = checked_rows(call.signature, prepared)
+        outputs = empty_outputs(call.signature) if rows == 0 else None
         if outputs is None:
-            queue = admission.servable.queue(call.signature.name)
+            servable, name = admission.servable, call.signature.name
+            queue = servable.apart_queue(name) if apart else servable.queue(name)
             outputs = await queue.call(
                 prepared,
                 rows=rows,
@@ -209,6 +234,8 @@ class InferenceEngine:
             answers = await self._on_a_thread(admission, call.postprocessing.apply, outputs)
         else:
             answers = call.postprocessing.apply(outputs)
+        if call.outputs is not None:
+            answers = {name: answers[name] for name in call.outputs if name in answers}
         timings.postprocessing_s = time.perf_counter() - started
         if admission.deadline <= self._clock():
             raise DeadlineExceededError("The deadline passed while the request ran.")
@@ -237,37 +264,3 @@ class InferenceEngine:
         if record.servable is None:
             # The collector takes a version asked for to be in use; this one must not stay visible for ever.
             self.metrics.forget(*record.id)
-
-
-def _checked_rows(signature: Signature, tensors: Tensors) -> int:
-    """Rows of the batch: the first dimension that the signature leaves free, 1 where there is none.
-
-    Raises where an array is not what the signature takes: behind this, nobody checks.
-    """
-    rows: int | None = None
-    for name, spec in signature.inputs.items():
-        array = tensors[name]
-        spec.check(array)
-        if not spec.is_batchable:
-            continue
-        size = array.shape[0]
-        if rows is not None and rows != size and signature.may_batch:
-            raise InvalidInputShapeError(
-                f"Input '{name}' has {size} rows where another input has {rows}.",
-                details={"input": name, "expected": rows, "actual": size},
-            )
-        rows = size if rows is None else rows
-    return 1 if rows is None else rows
-
-
-def _empty_outputs(signature: Signature) -> dict[str, Array] | None:
-    """Outputs of no rows; None where their shapes are not known without asking the model.
-
-    Answered without a call: some TensorFlow kernels, fused convolutions among them, fail on an empty batch.
-    """
-    outputs: dict[str, Array] = {}
-    for name, spec in signature.outputs.items():
-        if not signature.may_batch or spec.shape is None or None in spec.shape[1:]:
-            return None
-        outputs[name] = np.empty((0, *(size or 0 for size in spec.shape[1:])), spec.dtype.numpy)
-    return outputs

@@ -26,6 +26,7 @@ from tensorhost.core.errors import (
 )
 from tensorhost.core.ids import ModelId
 from tensorhost.core.signatures import DEFAULT_SIGNATURE
+from tensorhost.core.tensors import Tensors
 from tensorhost.models.config import FILE_NAME, ModelConfig
 from tensorhost.models.decided import load_decided
 from tensorhost.models.examples import read_examples
@@ -110,6 +111,9 @@ class LoadedVersion:
         contents: what it is made of.
         disabled_optimizations: what it is served without, with the reason.
         decisions: who executes each signature and why; empty where nobody but the format's own runtime was thought of.
+        signature_defs: what a SavedModel says of its signatures, serialized ``tensorflow.SignatureDef`` by key, those
+            that no client may call among them; empty for other formats.
+        input_defaults: what inputs are that a request leaves out, by signature and name, where the model says so.
     """
 
     runtime: Runtime
@@ -125,6 +129,8 @@ class LoadedVersion:
     contents: Contents = field(default_factory=Contents)
     disabled_optimizations: Mapping[str, str] = field(default_factory=dict)
     decisions: Mapping[str, Decision] = field(default_factory=dict)
+    signature_defs: Mapping[str, bytes] = field(default_factory=dict)
+    input_defaults: Mapping[str, Tensors] = field(default_factory=dict)
 
 
 def lower_priority() -> None:

@@ -81,6 +81,10 @@ class AnnouncedRuntime:
         self._send(Stage(doing="running", signature=signature, inputs=shapes))
         return self._runtime.run(signature, inputs)
 
+    def run_loosely(self, signature: str, inputs: Tensors) -> dict[str, Array]:
+        """The runtime's."""
+        return self._runtime.run_loosely(signature, inputs)
+
     def close(self) -> None:
         """Announce it, then close the runtime."""
         self._send(Stage(doing="unloading"))

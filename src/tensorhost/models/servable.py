@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Self
@@ -25,15 +25,30 @@ from tensorhost.models.loading import LoadedVersion
 from tensorhost.pipelines import PostprocessingPipeline, PreprocessingPipeline
 from tensorhost.telemetry import VersionMetrics
 
+RunSignature = Callable[[str, Tensors], dict[str, Array]]
+"""One call of a signature, by its name; see ``Runtime.run``."""
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What one request asks of a servable: a signature, the pipelines around it, and its own ceiling on rows."""
+    """What one request asks of a servable.
+
+    Attributes:
+        signature: what is called.
+        preprocessing, postprocessing: the pipelines around it.
+        max_batch_rows: the request's own ceiling on rows of a call.
+        loose_shapes: whether the model may be asked about shapes that the signature does not admit.
+        outputs: names of the outputs that are wanted, in this order; None for all.
+        defaults: values of inputs that the request may leave out, by name.
+    """
 
     signature: Signature
     preprocessing: PreprocessingPipeline
     postprocessing: PostprocessingPipeline
     max_batch_rows: int | None = None
+    loose_shapes: bool = False
+    outputs: Collection[str] | None = None
+    defaults: Tensors = field(default_factory=dict)
 
 
 class Servable:
@@ -67,19 +82,14 @@ class Servable:
         self._leases = 0
         self._released: asyncio.Event | None = None
         self._executor = ThreadPoolExecutor(1, thread_name_prefix=f"run-{model_id}")
+        self._traced = traced
+        self._queue_options = queue_options
         self._queues = {
-            name: BatchQueue(
-                _bind(loaded, name),
-                options,
-                self._executor,
-                metrics.record_batch,
-                clock,
-                metrics.record_late,
-                CallTracer(model_id, name, loaded.runtime.name) if traced else None,
-            )
-            for name, options in queue_options.items()
+            name: self._make_queue(name, loaded.runtime.run, options) for name, options in queue_options.items()
         }
-        self._calls: dict[str | None, Call] = {}
+        self._apart: dict[str, BatchQueue] = {}
+        self._refuses = False
+        self._calls: dict[str | tuple[str | None, bool, bool] | None, Call] = {}
         metrics.queue_rows = self.queue_rows
         metrics.batch_limit_rows = self.batch_limit_rows
 
@@ -97,7 +107,7 @@ class Servable:
 
     def queue_rows(self) -> int:
         """Rows waiting in all queues."""
-        return sum(queue.queue_rows for queue in self._queues.values())
+        return sum(queue.queue_rows for queue in (*self._queues.values(), *self._apart.values()))
 
     def batch_limit_rows(self) -> int:
         """Most rows that a call of the default signature takes now."""
@@ -121,6 +131,27 @@ class Servable:
         """Where requests for this signature wait."""
         return self._queues[signature]
 
+    def apart_queue(self, signature: str) -> BatchQueue:
+        """Where requests for this signature wait that can share no call, having shapes that it does not admit.
+
+        Each gets a call of its own on the servable's thread: what the model makes of such shapes, and how long it
+        takes, is known of none of them. Made when first needed, which is never for most models.
+        """
+        queue = self._apart.get(signature)
+        if queue is None:
+            options = replace(
+                self._queue_options[signature],
+                batched=False,
+                batch_timeout_s=0.0,
+                inline_rows=0,
+                target_latency_s=0.0,
+                padding=(),
+            )
+            queue = self._apart[signature] = self._make_queue(signature, self.loaded.runtime.run_loosely, options)
+            if self._refuses:
+                queue.close(self._unloaded)
+        return queue
+
     def call(self, signature: str | None) -> Call:
         """The call of the named signature, or the default one, with what model.toml asks for and nothing else.
 
@@ -131,6 +162,18 @@ class Servable:
             found = self.signature(signature)
             before, after = self.loaded.preprocessing[found.name], self.loaded.postprocessing[found.name]
             call = self._calls[signature] = Call(found, before, after)
+        return call
+
+    def tensor_call(self, signature: str | None, *, loose_shapes: bool, raw_outputs: bool) -> Call:
+        """``call`` for protocols of tensors; see ``InferenceEngine.prepare``. Made once for each combination."""
+        key = (signature, loose_shapes, raw_outputs)
+        call = self._calls.get(key)
+        if call is None:
+            call = self.call(signature)
+            defaults = self.loaded.input_defaults.get(call.signature.name, {}) if loose_shapes else {}
+            after = call.postprocessing.of_tensors() if raw_outputs else call.postprocessing
+            call = replace(call, postprocessing=after, loose_shapes=loose_shapes, defaults=defaults)
+            self._calls[key] = call
         return call
 
     def lease(self) -> Lease:
@@ -152,13 +195,25 @@ class Servable:
 
     def refuse_all(self) -> None:
         """Answer every request still waiting with MODEL_NOT_READY."""
-        for queue in self._queues.values():
+        self._refuses = True
+        for queue in (*self._queues.values(), *self._apart.values()):
             queue.close(self._unloaded)
 
     def close(self) -> None:
         """Wait for a call still running, then let go of the model. Blocks; not for the event loop."""
         self._executor.shutdown(wait=True)
         self.loaded.runtime.close()
+
+    def _make_queue(self, name: str, run: RunSignature, options: QueueOptions) -> BatchQueue:
+        return BatchQueue(
+            lambda inputs: run(name, inputs),
+            options,
+            self._executor,
+            self.metrics.record_batch,
+            self._clock,
+            self.metrics.record_late,
+            CallTracer(self.id, name, self.loaded.runtime.name) if self._traced else None,
+        )
 
     def _unloaded(self) -> TensorhostError:
         return ModelNotReadyError(
@@ -194,8 +249,3 @@ class Lease:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.release()
-
-
-def _bind(loaded: LoadedVersion, signature: str) -> Callable[[Tensors], dict[str, Array]]:
-    run = loaded.runtime.run
-    return lambda inputs: run(signature, inputs)

@@ -12,6 +12,7 @@ element per label, and both then answer lists of entries instead of arrays.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any
 
@@ -87,6 +88,13 @@ class PostprocessingPipeline:
             return self
         options = PostprocessingOptions.from_request(raw, self.options, path=path)
         return self if options == self.options else self._variant(options)
+
+    def of_tensors(self) -> PostprocessingPipeline:
+        """The same without the steps whose answers are no arrays, for protocols that carry nothing else."""
+        if self.options.top_k is None and not (self.options.threshold is not None and self.labels):
+            return self
+        threshold = None if self.labels else self.options.threshold
+        return self._variant(replace(self.options, top_k=None, threshold=threshold))
 
     def apply(self, outputs: Tensors) -> Any:
         """Answers by output name, in the order of ``outputs``: arrays, or lists where entries were asked for.

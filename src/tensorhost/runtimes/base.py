@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
+from tensorhost.core.errors import InvalidInputShapeError
 from tensorhost.core.signatures import Signature
 from tensorhost.core.tensors import Array, Tensors
 
@@ -143,6 +144,16 @@ class Runtime(Protocol):
         The message is fit for a client; ``log_detail`` has the rest.
         """
 
+    def run_loosely(self, signature: str, inputs: Tensors) -> dict[str, Array]:
+        """One call with shapes that the signature may not admit; slower than ``run``.
+
+        Names and dtypes were checked by the caller, shapes are the runtime's to check: no shape may crash it. Whoever
+        takes none but the declared shapes refuses the others. Otherwise like ``run``.
+
+        Raises:
+            InvalidInputShapeError, InvalidRequestError: the runtime or the model does not take these shapes.
+        """
+
     def close(self) -> None:
         """Let go of everything. No call may be running or follow."""
 
@@ -169,6 +180,20 @@ class LoadedModel:
     def weights_bytes(self) -> int:
         """Bytes of the model's parameters."""
         return self._weights_bytes
+
+    def run_loosely(self, signature: str, inputs: Tensors) -> dict[str, Array]:
+        """Refuse whatever came, for runtimes that take none but the declared shapes; see ``Runtime.run_loosely``."""
+        raise shapes_error(self._signatures[signature], inputs)
+
+
+def shapes_error(signature: Signature, inputs: Tensors) -> InvalidInputShapeError:
+    """What is wrong with the shapes of inputs that ``Runtime.run`` must not be given."""
+    for name, spec in signature.inputs.items():
+        if not spec.admits(inputs[name].shape):
+            return spec.shape_error(inputs[name].shape)
+    sizes = {name: inputs[name].shape[0] for name, spec in signature.inputs.items() if spec.is_batchable}
+    listed = ", ".join(f"'{name}' has {size}" for name, size in sizes.items())
+    return InvalidInputShapeError(f"The inputs differ in rows: {listed}.", details={"rows": sizes})
 
 
 class SignatureCall(Protocol):

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from tensorhost.core.signatures import Signature
 from tensorhost.core.tensors import Array, Tensors
 from tensorhost.runtimes.base import LoadedModel, Runtime
+from tensorhost.runtimes.tensorflow.session import SessionRuntime
 
 
 class Route(NamedTuple):
@@ -69,6 +70,13 @@ class RoutedRuntime(LoadedModel):
             rows = 1 if counted is None else len(inputs[counted])
             route = next((each for each in routes if rows <= each.rows), routes[-1])
         return route.runtime.run(route.signature, inputs)
+
+    def run_loosely(self, signature: str, inputs: Tensors) -> dict[str, Array]:
+        """One call by TensorFlow where it is among those who serve the signature; see ``Runtime.run_loosely``."""
+        for route in self._routes[signature]:
+            if isinstance(route.runtime, SessionRuntime):
+                return route.runtime.run_loosely(route.signature, inputs)
+        return super().run_loosely(signature, inputs)
 
     def close(self) -> None:
         """Close every runtime. No call may be running or follow."""

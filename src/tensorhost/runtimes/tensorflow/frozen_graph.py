@@ -16,8 +16,16 @@ from tensorhost.runtimes.base import LoadOptions, Runtime
 from tensorhost.runtimes.cores import usable_cores
 from tensorhost.runtimes.tensorflow.errors import is_out_of_memory, load_error
 from tensorhost.runtimes.tensorflow.graph_freeze import FrozenGraph, import_frozen
+from tensorhost.runtimes.tensorflow.graph_outline import GraphOutline
 from tensorhost.runtimes.tensorflow.graph_rewrite import stop_fusing_in_calls
-from tensorhost.runtimes.tensorflow.process import DEFAULT_EXECUTOR, SINGLE_THREADED, new_session, session_config
+from tensorhost.runtimes.tensorflow.loose_calls import UP_TO_BYTES, LooseCalls
+from tensorhost.runtimes.tensorflow.process import (
+    DEFAULT_EXECUTOR,
+    SINGLE_THREADED,
+    new_session,
+    session_config,
+    stop_optimising,
+)
 from tensorhost.runtimes.tensorflow.session import SessionRuntime, prepare_calls
 from tensorhost.runtimes.tensorflow.signature_defs import Bindings
 
@@ -104,7 +112,8 @@ def serve_frozen(tf: Any, model: FrozenModel, options: LoadOptions, executor: st
         for session in sessions:
             session.close()
         raise
-    return SessionRuntime(tf, sessions, calls, refused, model.weights_bytes, model.bindings, model.initialise)
+    loose = _loose_calls(tf, model, options, sessions[0].graph)
+    return SessionRuntime(tf, sessions, calls, refused, model.weights_bytes, model.bindings, model.initialise, loose)
 
 
 def nothing_to_serve(refused: Any) -> ModelFailedError:
@@ -126,6 +135,26 @@ def _sessions(tf: Any, model: FrozenModel, options: LoadOptions, executor: str) 
         sequential = _session(tf, replace(options, intra_op_threads=1), executor, session.graph, frugal=False)
         yield sequential
         model.initialise(sequential)
+
+
+def _loose_calls(tf: Any, model: FrozenModel, options: LoadOptions, graph: Any) -> LooseCalls | None:
+    """What takes undeclared shapes; None for models too large to hold their weights once more for these."""
+    if model.weights_bytes > UP_TO_BYTES:
+        return None
+    initialise = model.initialise
+
+    def open_session() -> Any:
+        config = session_config(replace(options, xla=False), DEFAULT_EXECUTOR)
+        stop_optimising(config)
+        session = new_session(tf, graph, config)
+        try:
+            initialise(session)
+        except BaseException:
+            session.close()
+            raise
+        return session
+
+    return LooseCalls(tf, GraphOutline(tf, model.graph), open_session)
 
 
 def _session(tf: Any, options: LoadOptions, executor: str, graph: Any, *, frugal: bool) -> Any:

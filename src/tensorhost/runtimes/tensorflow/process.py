@@ -113,6 +113,13 @@ def session_config(options: LoadOptions, executor: str, *, frugal: bool = False)
     return config
 
 
+def stop_optimising(config: Any) -> None:
+    """Have sessions of this ConfigProto run the graph as it is."""
+    config_pb2 = importlib.import_module("tensorflow.core.protobuf.config_pb2")
+    config.graph_options.rewrite_options.disable_meta_optimizer = True
+    config.graph_options.optimizer_options.opt_level = config_pb2.OptimizerOptions.L0
+
+
 def _run_once(tf: Any, config: Any) -> None:
     with tf.Graph().as_default(), tf.compat.v1.Session(config=config) as session:
         session.run(tf.identity(tf.constant(0, tf.float16)))

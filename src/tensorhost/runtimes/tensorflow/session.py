@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -52,6 +52,16 @@ class ServedGraph(NamedTuple):
         return self._replace(bindings=Bindings((self.bound(signature),), {}))
 
 
+class LooseCalls(Protocol):
+    """Makes calls with shapes that signatures do not declare."""
+
+    def __call__(self, bound: BoundSignature, inputs: Tensors) -> dict[str, Array]:
+        """One call. Raises InvalidRequestError where the graph does not take these shapes, and what TensorFlow does."""
+
+    def close(self) -> None:
+        """Let go of what the calls need."""
+
+
 class SessionRuntime(LoadedModel):
     """A loaded model whose signatures are called through one Session, or two of the same graph. See ``Runtime``."""
 
@@ -66,8 +76,12 @@ class SessionRuntime(LoadedModel):
         weights_bytes: int,
         bindings: Bindings,
         initialise: Callable[[Any], None],
+        loose: LooseCalls | None = None,
     ) -> None:
-        """``sessions`` are owned by the runtime from now on; ``bindings`` and ``initialise`` belong to their graph."""
+        """``sessions`` are owned by the runtime from now on; ``bindings`` and ``initialise`` belong to their graph.
+
+        ``loose`` makes calls with shapes that signatures do not declare; None where the model takes no others.
+        """
         super().__init__({name: call.signature for name, call in calls.items()}, refused, weights_bytes)
         self._tf = tf
         self._sessions = list(sessions)
@@ -75,6 +89,7 @@ class SessionRuntime(LoadedModel):
         self._bindings = Bindings(bound, refused)
         self._initialise = initialise
         self._calls = dict(calls)
+        self._loose = loose
 
     def call_path(self, signature: str) -> str:
         """How this signature is called."""
@@ -94,6 +109,15 @@ class SessionRuntime(LoadedModel):
         except (self._tf.errors.OpError, MemoryError, ValueError, TypeError, RuntimeError) as error:
             raise run_error(self._tf, error) from error
 
+    def run_loosely(self, signature: str, inputs: Tensors) -> dict[str, Array]:
+        """One call with shapes that were not checked; see ``Runtime.run_loosely``."""
+        if self._loose is None:
+            return super().run_loosely(signature, inputs)
+        try:
+            return self._loose(self.served_graph.bound(signature), inputs)
+        except (self._tf.errors.OpError, MemoryError, ValueError, TypeError, RuntimeError) as error:
+            raise run_error(self._tf, error) from error
+
     @property
     def served_graph(self) -> ServedGraph:
         """What is served, to be written to disk before the first call."""
@@ -102,6 +126,8 @@ class SessionRuntime(LoadedModel):
     def close(self) -> None:
         """Close the Sessions and drop their graphs. No call may be running or follow."""
         self._calls.clear()
+        if self._loose is not None:
+            self._loose.close()
         while self._sessions:
             self._sessions.pop().close()
 

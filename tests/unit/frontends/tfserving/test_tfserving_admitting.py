@@ -3,6 +3,7 @@ import math
 
 import pytest
 from serving_records import add_model
+from tests.unit.inference.engine_bench import EngineBench
 
 from tensorhost.core.errors import ModelFailedError, ModelNotReadyError, OutOfMemoryError, OverloadedError
 from tensorhost.frontends.rpc import RpcStatus
@@ -12,7 +13,6 @@ from tensorhost.frontends.tfserving.model_spec import ModelSpec
 from tensorhost.inference import InferenceEngine
 from tensorhost.models.manager import ModelManager
 from tensorhost.models.states import VersionState
-from tests.unit.inference.engine_bench import EngineBench
 
 AVAILABLE = VersionState.AVAILABLE
 
@@ -51,7 +51,7 @@ async def test_the_newest_a_number_or_a_label():
 
 
 async def test_a_number_finds_other_spellings():
-    asking = Asking(policy="all", **{"v0007": AVAILABLE, "vv8": AVAILABLE})
+    asking = Asking(policy="all", v0007=AVAILABLE, vv8=AVAILABLE)
     assert await asking.version(version=7) == "0007"
     assert await asking.version(version=8) == "v8"
 

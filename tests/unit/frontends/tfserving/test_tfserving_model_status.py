@@ -70,9 +70,7 @@ def test_one_version_by_number_or_label(manager):
 
 
 def test_versions_that_are_no_numbers_are_left_out(manager):
-    add_model(
-        manager, policy="all", labels={"odd": "1.2"}, v1_2=VersionState.AVAILABLE, v7=VersionState.AVAILABLE
-    )
+    add_model(manager, policy="all", labels={"odd": "1.2"}, v1_2=VersionState.AVAILABLE, v7=VersionState.AVAILABLE)
     assert states(manager) == {7: "AVAILABLE"}
     assert refusal(manager, label="odd") == (RpcStatus.NOT_FOUND, "Could not find any versions of model m")
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tensorhost.codecs.protobuf import decode, message_class
-from tensorhost.core.errors import InvalidRequestError, LabelNotReadyError, PermissionDeniedError
+from tensorhost.core.errors import InvalidRequestError, LabelNotReadyError, ModelFailedError, PermissionDeniedError
 from tensorhost.frontends.rpc import Role, Rpc, RpcContext, RpcError, RpcStatus
 from tensorhost.frontends.tfserving.model_status import model_status
 from tensorhost.frontends.tfserving.services.specs import read_spec
@@ -64,8 +65,9 @@ class ModelService:
         A client that leaves stops the waiting only.
 
         Raises:
-            RpcError: FAILED_PRECONDITION for a label of a version that does not serve.
-            TensorhostError: the list cannot be served, and nothing has changed; or not all of it does.
+            RpcError: FAILED_PRECONDITION for a label of a version that does not serve, UNKNOWN where not all of the
+                list could be loaded.
+            TensorhostError: the list cannot be served, and nothing has changed.
         """
         del context
         models = model_list(decode(_RELOAD_REQUEST, data).config)
@@ -74,6 +76,8 @@ class ModelService:
             await self._group.replace_models(models, labels_may_wait=self._settings.labels_may_wait)
         except LabelNotReadyError as error:
             raise RpcError(RpcStatus.FAILED_PRECONDITION, error.message) from None
+        except ModelFailedError as error:
+            raise RpcError(RpcStatus.UNKNOWN, error.message) from None
         response = _RELOAD_RESPONSE()
         response.status.SetInParent()
         return bytes(response.SerializeToString())
@@ -83,14 +87,19 @@ class ModelService:
             return
         roots = [root.resolve() for root in (self._settings.model_path, *self._settings.allowed_roots)]
         for listed in models:
-            if not any(_real_path(listed.base_path).is_relative_to(root) for root in roots):
+            if not _lies_in(listed.base_path, roots):
                 raise PermissionDeniedError(
                     f"The base_path of model '{listed.name}' must lie under the model path or an allowed root."
                 )
+            if listed.request_log is not None and not _lies_in(listed.request_log.filename_prefix, roots):
+                raise PermissionDeniedError(
+                    f"The filename_prefix of model '{listed.name}' must lie under the model path or an allowed root."
+                )
 
 
-def _real_path(path: Path) -> Path:
+def _lies_in(path: Path, roots: Sequence[Path]) -> bool:
     try:
-        return path.resolve()
+        real = path.resolve()
     except (OSError, RuntimeError, ValueError) as error:
-        raise InvalidRequestError(f"base_path is no valid path: {str(path)[:256]}") from error
+        raise InvalidRequestError("A path in the config is not valid.", log_detail=str(path)[:1024]) from error
+    return any(real.is_relative_to(root) for root in roots)

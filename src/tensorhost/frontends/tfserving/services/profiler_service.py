@@ -1,7 +1,7 @@
 """``tensorflow.ProfilerService``: TensorBoard's "capture profile" and ``tf.profiler.experimental.client``.
 
-The trace goes back in the response, and the client writes it where it wants it. Nothing is written here, whatever folder
-the request names. What must stay true: a profile that was begun is ended, even if nobody waits for it any more.
+The trace goes back in the response, and the client writes it where it wants it. Nothing is written here, whatever
+folder the request names. What must stay true: a profile that was begun is ended, even if nobody waits for it any more.
 """
 
 from __future__ import annotations
