@@ -8,3 +8,6 @@ asyncio.set_event_loop(None)
 # What a test says about runtimes and about what is kept must not depend on what is installed, nor on earlier runs.
 os.environ.setdefault("TENSORHOST_RUNTIME", "native")
 os.environ.setdefault("TENSORHOST_CACHE_SIZE", "0")
+
+# Servers of tests run beside each other, and do not meet on gRPC's well-known port.
+os.environ.setdefault("TENSORHOST_GRPC_PORT", "0")

@@ -22,6 +22,8 @@ _DEFAULTS = {
     # What a server says must not depend on the other runtimes that are installed, nor on earlier runs.
     "TENSORHOST_RUNTIME": "native",
     "TENSORHOST_CACHE_SIZE": "0",
+    # Servers of tests run beside each other; those that speak gRPC pick a port.
+    "TENSORHOST_GRPC_PORT": "0",
 }
 
 

@@ -23,7 +23,7 @@ def demo(**flags: Any) -> None:
     """Serve the demo models that come with tensorhost, and print requests to try."""
     from tensorhost.demo import demo_models_path, samples
 
-    settings = load_settings(model_path=demo_models_path(), **flags)
+    settings = load_settings(model_path=demo_models_path(), grpc_port=0, **flags)
     run_server(settings, lambda url: typer.echo(greeting(url, samples())))
 
 

@@ -25,8 +25,10 @@ from tensorhost.models.manager import ModelManager
 from tensorhost.models.sharing import LoadSharing
 from tensorhost.models.wishes import Wish
 from tensorhost.server.cors import wrap_cors
-from tensorhost.server.http import HttpServer, StopReport
+from tensorhost.server.http import StopReport
+from tensorhost.server.methods import Methods
 from tensorhost.server.sampling import sample
+from tensorhost.server.servers import Servers
 from tensorhost.server.stop import serve
 from tensorhost.server.tracing import check_tracing, open_tracing, wrap_tracing
 from tensorhost.server.workers import Supervisor
@@ -69,8 +71,8 @@ class Part:
         worker: which of the workers this is; None when this process is alone.
     """
 
-    on_listening: Callable[[HttpServer, ModelManager], None]
-    on_loaded: Callable[[HttpServer, ModelManager], None]
+    on_listening: Callable[[Servers, ModelManager], None]
+    on_loaded: Callable[[Servers, ModelManager], None]
     group: Group | None = None
     sharing: LoadSharing | None = None
     models: ModelList | None = None
@@ -86,7 +88,7 @@ def run(settings: Settings, *, banner: Callable[[str], None] | None = None) -> i
 
     Args:
         settings: everything.
-        banner: called with the base URL when the server is ready.
+        banner: called with where the server is reached when it is ready.
 
     Returns:
         The process's exit code: 0, or 1 when requests had to be cut off at the shutdown timeout.
@@ -142,12 +144,13 @@ async def serve_models(settings: Settings, part: Part) -> int:
     history = History()
     group = part.group or Alone(manager, history)
     dashboard = Dashboard(manager, settings, group) if settings.dashboard else None
+    methods = Methods(engine, settings, group)
     app = NativeApp(engine, settings, group, dashboard.routes() if dashboard else ())
     tasks: set[asyncio.Task[None]] = set()
 
-    def on_ready(server: HttpServer) -> None:
-        part.on_listening(server, manager)
-        tasks.add(asyncio.create_task(_start(manager, server, part), name="start models"))
+    def on_ready(servers: Servers) -> None:
+        part.on_listening(servers, manager)
+        tasks.add(asyncio.create_task(_start(manager, servers, part), name="start models"))
         if part.follow is not None:
             replace = partial(manager.replace_models, labels_may_wait=settings.labels_may_wait)
             tasks.add(asyncio.create_task(part.follow(replace), name="follow the model config file"))
@@ -156,6 +159,7 @@ async def serve_models(settings: Settings, part: Part) -> int:
 
     def on_drain() -> None:
         app.begin_drain()
+        methods.begin_drain()
         if dashboard is not None:
             dashboard.begin_drain()
 
@@ -184,14 +188,15 @@ async def serve_models(settings: Settings, part: Part) -> int:
         stop=part.stop,
         handle_signals=part.stop is None,
         listeners=part.listeners,
+        grpc=methods.server(shared=part.group is not None),
     )
     return 0 if report.clean else 1
 
 
-async def _start(manager: ModelManager, server: HttpServer, part: Part) -> None:
+async def _start(manager: ModelManager, servers: Servers, part: Part) -> None:
     await manager.open()
     await manager.wait_settled()
-    part.on_loaded(server, manager)
+    part.on_loaded(servers, manager)
 
 
 async def _close(manager: ModelManager, settings: Settings) -> None:
@@ -203,19 +208,19 @@ async def _close(manager: ModelManager, settings: Settings) -> None:
         log.warning("models were not all unloaded in time")
 
 
-def _say_listening(settings: Settings, server: HttpServer, _manager: ModelManager) -> None:
-    log.info("listening", url=server.url, version=__version__, model_path=str(settings.model_path))
+def _say_listening(settings: Settings, servers: Servers, _manager: ModelManager) -> None:
+    log.info("listening", **servers.log_fields(), version=__version__, model_path=str(settings.model_path))
 
 
-def _say_ready(banner: Callable[[str], None] | None, server: HttpServer, manager: ModelManager) -> None:
+def _say_ready(banner: Callable[[str], None] | None, servers: Servers, manager: ModelManager) -> None:
     available = [
         str(record.id) for model in manager.models().values() for record in model.newest_first() if record.available
     ]
-    log.info("ready", url=server.url, models=", ".join(available) or "none")
+    log.info("ready", **servers.log_fields(), models=", ".join(available) or "none")
     # With models of which none can be served, the log's errors are the last word.
     if banner is not None and (available or not manager.models()):
         try:
-            banner(server.url)
+            banner(servers.places)
         except (OSError, UnicodeError) as error:
             # Nobody reads standard output any more, or cannot; that is no reason to stop serving.
             log.warning("the banner could not be written", reason=str(error))

@@ -1,4 +1,4 @@
-"""Running the HTTP server until someone stops it: signals, the drain window, and the end that cannot hang.
+"""Running the servers until someone stops them: signals, the drain window, and the end that cannot hang.
 
 SIGTERM or SIGINT begins the stop; a second one ends the process at once. The second is seen by a thread of its own that
 reads what the interpreter's C-level handler writes, so it works while the event loop or a model call hangs; the same
@@ -21,7 +21,9 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from tensorhost.core.errors import ErrorCode
+from tensorhost.server.grpc import GrpcServer
 from tensorhost.server.http import HttpServer, StopReport
+from tensorhost.server.servers import Servers
 from tensorhost.settings import Settings
 
 if TYPE_CHECKING:
@@ -39,45 +41,48 @@ async def serve(
     app: ASGIApp,
     settings: Settings,
     *,
-    on_ready: Callable[[HttpServer], None],
+    on_ready: Callable[[Servers], None],
     on_drain: Callable[[], None],
     on_stopped: Callable[[StopReport], Awaitable[None]],
     on_refused: Callable[[ErrorCode], None] = lambda _code: None,
     stop: asyncio.Event | None = None,
     handle_signals: bool = True,
     listeners: Sequence[socket.socket] | None = None,
+    grpc: GrpcServer | None = None,
 ) -> StopReport:
-    """Serve ``app`` until a signal, or until ``stop`` is set; return when the stop is complete.
+    """Serve ``app`` and ``grpc`` until a signal, or until ``stop`` is set; return when the stop is complete.
 
     Args:
         app: a plain ASGI 3 callable.
         settings: address, TLS, limits, ``drain_window_s``, ``shutdown_timeout_s``.
-        on_ready: called once, when requests are accepted.
+        on_ready: called once, when requests are accepted, or can be once ``Servers.accept_from`` says so.
         on_drain: called at once when the stop begins; readiness must say 503 from then on.
         on_refused: told of each request that is refused before ``app`` sees it.
         on_stopped: awaited when no request is left, to take down what the application used.
         stop: lets the caller stop the server without a signal.
         handle_signals: whether signals stop it; they can only in the main thread, elsewhere they never do.
         listeners: see ``HttpServer``.
+        grpc: is opened, and stops, with the other; None for none.
 
     Raises:
         CannotStartError: the address or the TLS files cannot be used; none of the callbacks has been called then.
     """
     stop = stop or asyncio.Event()
-    server = HttpServer(app, settings, on_refused, listeners)
+    http = HttpServer(app, settings, on_refused, listeners) if settings.http else None
+    servers = Servers(http, grpc, settings, told=listeners is not None)
     hung_after_s = hung_stop_s(settings)
     handles = handle_signals and threading.current_thread() is threading.main_thread()
     with stop_on_signal(stop, hung_after_s=hung_after_s) if handles else contextlib.nullcontext():
-        await server.open()
+        await servers.open()
         try:
-            on_ready(server)
+            on_ready(servers)
             await stop.wait()
             on_drain()
-            server.begin_drain()
+            servers.begin_drain()
             _LOG.info("stopping", extra={"drain_window_s": settings.drain_window_s})
             await asyncio.sleep(settings.drain_window_s)
         finally:
-            report = await server.close()
+            report = await servers.close()
         if not report.clean:
             _LOG.warning("requests were cut off at the shutdown timeout", extra={"requests": report.cut_off_requests})
         await on_stopped(report)

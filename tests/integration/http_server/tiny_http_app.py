@@ -50,7 +50,7 @@ async def main():
     report = await serve(
         app,
         Settings(port=0, **json.loads(sys.argv[1])),
-        on_ready=lambda server: say(f"ready {server.port}"),
+        on_ready=lambda servers: say(f"ready {servers.http.port}"),
         on_drain=on_drain,
         on_stopped=on_stopped,
     )

@@ -10,7 +10,7 @@ from tensorhost.server.listener import CannotStartError
 from tensorhost.server.stop import STOP_SIGNALS, serve, stop_on_signal
 from tensorhost.settings import Settings
 
-SETTINGS = Settings(port=0, drain_window_s=0)
+SETTINGS = Settings(port=0, drain_window_s=0, grpc_port=0)
 
 
 async def app(_scope, _receive, send):
@@ -26,9 +26,9 @@ class Calls:
     def options(self):
         return {"on_ready": self.on_ready, "on_drain": self.on_drain, "on_stopped": self.on_stopped, "stop": self.stop}
 
-    def on_ready(self, server):
+    def on_ready(self, servers):
         self.names.append("ready")
-        assert server.port > 0
+        assert servers.http.port > 0
         if self.stop is not None:
             self.stop.set()
 
@@ -55,8 +55,8 @@ async def test_a_server_that_cannot_start_calls_nothing():
 async def test_the_sockets_are_closed_when_the_caller_fails():
     ports = []
 
-    def fail(server):
-        ports.append(server.port)
+    def fail(servers):
+        ports.append(servers.http.port)
         raise LookupError
 
     calls = Calls()

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import hmac
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from tensorhost.codecs import JsonObject
-from tensorhost.core.errors import InvalidRequestError, PermissionDeniedError, UnauthenticatedError
+from tensorhost.core.errors import InvalidRequestError, PermissionDeniedError
 from tensorhost.core.ids import check_name
+from tensorhost.frontends.authorisation import Caller, authorise_control
 from tensorhost.frontends.http.exchange import Exchange, Reply, json_reply
 from tensorhost.frontends.native.descriptions import describe_model, describe_version
 from tensorhost.frontends.native.fields import optional_text, required_text
 from tensorhost.inference import Group
 from tensorhost.models.manager import ModelManager, local_path
-from tensorhost.settings import LOOPBACK_HOSTS, Settings
+from tensorhost.settings import Settings
 
 LOAD_FIELDS = frozenset({"version", "path"})
 UNLOAD_FIELDS = frozenset({"version"})
 LABEL_FIELDS = frozenset({"label", "version"})
-_BEARER = b"bearer "
-_OF_PROXIES = frozenset({b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-real-ip"})
 
 
 class Control:
@@ -78,35 +75,15 @@ class Control:
         return JsonObject.parse(body, max_depth=self._settings.max_json_depth).fields(allowed, deferred=())
 
     def _authorise(self, exchange: Exchange) -> None:
-        token = self._settings.admin_token
-        # An empty variable, as from an unset one in a deployment file, is no token: it must not open the routes.
-        if token is not None and token.get_secret_value():
-            given = exchange.headers.get(b"authorization", b"")
-            if given[: len(_BEARER)].lower() != _BEARER:
-                raise UnauthenticatedError("This route needs the admin token: Authorization: Bearer <token>.")
-            if not hmac.compare_digest(given[len(_BEARER) :].strip(), token.get_secret_value().encode()):
-                raise UnauthenticatedError("The admin token is wrong.")
-            return
-        if not self._settings.bound_to_loopback:
-            raise PermissionDeniedError(
-                "Control routes are off: the server listens beyond this machine and TENSORHOST_ADMIN_TOKEN is not set."
-            )
-        self._refuse_what_was_passed_on(exchange)
-        self._refuse_foreign_pages(exchange)
-
-    def _refuse_what_was_passed_on(self, exchange: Exchange) -> None:
-        # A proxy on this machine speaks for others, who may be anywhere; what it adds gives it away.
-        if not exchange.headers.keys().isdisjoint(_OF_PROXIES):
-            raise PermissionDeniedError("Control routes need a token behind a proxy: set TENSORHOST_ADMIN_TOKEN.")
-
-    def _refuse_foreign_pages(self, exchange: Exchange) -> None:
-        # A page on another site can make its visitor's browser post to localhost. Browsers name the page's origin;
-        # the Host header is no proof, since a name of the attacker's may point to this machine.
-        origin = exchange.headers.get(b"origin", b"").decode("latin-1")
-        if not origin or origin in self._settings.cors_origins:
-            return
-        if _hostname(origin) not in LOOPBACK_HOSTS:
-            raise PermissionDeniedError("Pages of other origins may not use the control routes.")
+        headers = exchange.headers
+        caller = Caller(
+            # As UTF-8, which a token may be; other bytes stay what they are, and wrong.
+            authorization=headers.get(b"authorization", b"").decode("utf-8", "surrogateescape"),
+            header_names={name.decode("latin-1") for name in headers},
+            origin=headers.get(b"origin", b"").decode("latin-1"),
+            local=self._settings.bound_to_loopback,
+        )
+        authorise_control(self._settings, caller)
 
     def _permitted(self, source: str) -> Path:
         """The real path of ``source``, if it lies under the model path or an allowed root."""
@@ -128,10 +105,3 @@ class Control:
         if not inside:
             raise PermissionDeniedError("'path' must lie under the model path or an allowed root.")
         return (existing or inside)[0]
-
-
-def _hostname(origin: str) -> str | None:
-    try:
-        return urlsplit(origin).hostname
-    except ValueError:
-        return None

@@ -1,4 +1,4 @@
-"""Which transport serves which address, and why. Pure.
+"""Which transport serves which address, and why.
 
 The rule: a limit is a promise. The native transport takes in and decompresses a whole message before it can be
 measured, a thousand times the size it had on the wire; so where strangers reach the port and a limit is set, grpcio
@@ -8,6 +8,7 @@ promises nothing it cannot keep.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -36,18 +37,26 @@ class Choice:
     transport: Literal["native", "grpcio"]
     why: str
 
+    def __str__(self) -> str:
+        return f"{self.transport}: {self.why}"
 
-def choose(settings: Settings, *, native_installed: bool) -> Choice:
+
+def native_installed() -> bool:
+    """Whether this platform has the native transport."""
+    return importlib.util.find_spec("pygrpc_native") is not None
+
+
+def choose(settings: Settings, *, has_native: bool) -> Choice:
     """The transport for the addresses in ``settings``.
 
     Args:
         settings: what is promised.
-        native_installed: whether this platform has the native one.
+        has_native: whether this platform has the native one.
 
     Raises:
         CannotStartError: the setting ``grpc_transport`` asks for native, which cannot do what another setting says.
     """
-    obstacle = _obstacle(settings, native_installed=native_installed)
+    obstacle = _obstacle(settings, has_native=has_native)
     if settings.grpc_transport == "grpcio":
         return Choice("grpcio", "grpc_transport says so")
     if settings.grpc_transport == "native":
@@ -94,9 +103,9 @@ def grpcio_options(settings: Settings) -> dict[str, int | str]:
     return ours | dict(settings.grpc_arguments)
 
 
-def _obstacle(settings: Settings, *, native_installed: bool) -> str | None:
+def _obstacle(settings: Settings, *, has_native: bool) -> str | None:
     """Why the native transport cannot serve; None when it can."""
-    if not native_installed:
+    if not has_native:
         return "pygrpc-native is not available for this platform"
     if settings.grpc_ssl_config_file is not None or settings.tls_certfile is not None:
         return "it has no TLS"

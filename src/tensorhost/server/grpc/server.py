@@ -7,7 +7,6 @@ private Unix socket, to which it passes the calls it cannot serve.
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -15,7 +14,14 @@ from pathlib import Path
 
 from tensorhost.frontends.rpc import Rpc, StreamRpc
 from tensorhost.server.grpc.calls import Authorise, Calls
-from tensorhost.server.grpc.choice import Choice, choose, grpcio_options, native_options, native_threads
+from tensorhost.server.grpc.choice import (
+    Choice,
+    choose,
+    grpcio_options,
+    native_installed,
+    native_options,
+    native_threads,
+)
 from tensorhost.server.grpc.socket_file import SocketFile
 from tensorhost.server.grpc.transport import Transport
 from tensorhost.server.listener import CannotStartError, addresses_of, reserve
@@ -49,7 +55,7 @@ class GrpcServer:
     def addresses(self) -> list[str]:
         """Where clients reach it: ``host:port`` and ``unix:/path``."""
         tcp = [address for front in self._fronts for address in front.addresses if not address.startswith("unix:")]
-        return tcp + ([] if self._socket_file is None else [f"unix:{self._settings.grpc_socket_path}"])
+        return tcp + _unix_addresses(self._settings)
 
     async def open(self) -> None:
         """Listen and serve.
@@ -57,7 +63,7 @@ class GrpcServer:
         Raises:
             CannotStartError: an address, the TLS files or the transport asked for cannot be used; nothing is open then.
         """
-        self.choice = choose(self._settings, native_installed=importlib.util.find_spec("pygrpc_native") is not None)
+        self.choice = choose(self._settings, has_native=native_installed())
         try:
             fallback = await self._open_behind() if self.choice.transport == "native" and self._calls.streams else None
             for target in self._tcp_targets():
@@ -94,7 +100,7 @@ class GrpcServer:
         if port == 0:
             return []
         if self._shared:
-            return [_target(address, port) for _, address in addresses_of(host, port)]
+            return grpc_addresses(self._settings.model_copy(update={"grpc_socket_path": None}))
         holders = reserve(host, max(port, 0))
         try:
             return [_target(*holder.getsockname()[:2]) for holder in holders]
@@ -141,6 +147,34 @@ class GrpcServer:
         await behind.open()
         self._behind = behind
         return str(path)
+
+
+def check_grpc(settings: Settings) -> Choice | None:
+    """The transport that these settings lead to; None where there is no gRPC.
+
+    Raises:
+        CannotStartError: the transport asked for or the TLS files cannot be used.
+    """
+    if settings.grpc_port == 0 and settings.grpc_socket_path is None:
+        return None
+    choice = choose(settings, has_native=native_installed())
+    if choice.transport == "grpcio":
+        from tensorhost.server.grpc.credentials import server_credentials
+
+        server_credentials(settings)
+    return choice
+
+
+def grpc_addresses(settings: Settings) -> list[str]:
+    """Where clients reach a server with these settings, of which the port is known."""
+    if settings.grpc_port == 0:
+        return _unix_addresses(settings)
+    tcp = [_target(address, settings.grpc_port) for _, address in addresses_of(settings.host, settings.grpc_port)]
+    return tcp + _unix_addresses(settings)
+
+
+def _unix_addresses(settings: Settings) -> list[str]:
+    return [] if settings.grpc_socket_path is None else [f"unix:{settings.grpc_socket_path}"]
 
 
 def _target(address: str, port: int) -> str:

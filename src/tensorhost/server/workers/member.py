@@ -22,7 +22,7 @@ from tensorhost.models.listed import ModelList
 from tensorhost.models.manager import ModelManager
 from tensorhost.models.probe_messages import Failed
 from tensorhost.models.wishes import Action, Wish
-from tensorhost.server.http import HttpServer
+from tensorhost.server.servers import Servers
 from tensorhost.server.workers.claims import ClaimKind
 from tensorhost.server.workers.messages import (
     Accept,
@@ -145,12 +145,12 @@ class Member:
 
     # -- the line --------------------------------------------------------------------------------------------------
 
-    def open(self, server: HttpServer, manager: ModelManager) -> None:
+    def open(self, servers: Servers, manager: ModelManager) -> None:
         """Begin to do what the supervisor says."""
-        self._start(self._listen(server, manager), "listen to the supervisor")
+        self._start(self._listen(servers, manager), "listen to the supervisor")
         self._send(Hello())
 
-    def say_ready(self, _server: HttpServer, manager: ModelManager) -> None:
+    def say_ready(self, _servers: Servers, manager: ModelManager) -> None:
         """Tell the supervisor that the manager has settled."""
         known = manager.models()
         serving = (str(each.id) for model in known.values() for each in model.newest_first() if each.available)
@@ -162,16 +162,16 @@ class Member:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _listen(self, server: HttpServer, manager: ModelManager) -> None:
+    async def _listen(self, servers: Servers, manager: ModelManager) -> None:
         while line := await self._reader.readline():
-            await self._hear(read_by_worker.read(line), server, manager)
+            await self._hear(read_by_worker.read(line), servers, manager)
         # Without a supervisor there is nobody to stop this process.
         os._exit(_EXIT_CODE)
 
-    async def _hear(self, message: ToWorker, server: HttpServer, manager: ModelManager) -> None:
+    async def _hear(self, message: ToWorker, servers: Servers, manager: ModelManager) -> None:
         match message:
             case Accept():
-                await server.accept_from(message.sockets)
+                await servers.accept_from(message.sockets, serving=message.serving)
             case Readiness():
                 self.ready = message.ready
             case CarryOut():

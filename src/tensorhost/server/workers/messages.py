@@ -150,10 +150,15 @@ class Begin(Message):
 
 
 class Accept(Message):
-    """Take connections from these of the listening sockets, and from no others."""
+    """Take HTTP connections from these of the listening sockets, and from no others.
+
+    Attributes:
+        serving: whether the worker is to serve at all, be it gRPC alone.
+    """
 
     type: Literal["accept"] = "accept"
     sockets: tuple[_Id, ...]
+    serving: bool
 
 
 class Readiness(Message):

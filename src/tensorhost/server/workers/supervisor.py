@@ -22,8 +22,9 @@ from tensorhost.core.version import __version__
 from tensorhost.models.configured import ConfiguredModels
 from tensorhost.models.listed import ModelList
 from tensorhost.models.wishes import Action, Wish
+from tensorhost.server.grpc import check_grpc, grpc_addresses
 from tensorhost.server.http import base_url
-from tensorhost.server.listener import listen_together
+from tensorhost.server.listener import listen_together, reserve
 from tensorhost.server.sampling import sample
 from tensorhost.server.stop import hung_stop_s, stop_on_signal
 from tensorhost.server.tls import tls_context
@@ -67,7 +68,7 @@ class Supervisor:
     Args:
         settings: everything.
         count: how many workers.
-        banner: called with the base URL when the server is ready.
+        banner: called with where the server is reached when the server is ready.
     """
 
     def __init__(self, settings: Settings, count: int, banner: Callable[[str], None] | None = None) -> None:
@@ -82,7 +83,9 @@ class Supervisor:
         self._claims = Claims(settings.load_threads)
         self._accepting: dict[int, frozenset[int]] = {}
         self._stop = asyncio.Event()
-        self._url = ""
+        self._grpc_holders: list[socket.socket] = []
+        self._log_fields: dict[str, str] = {}
+        self._places: list[str] = []
         self._of_worker = settings
         self._ready = self._announced = False
         self._exit_code = 0
@@ -97,6 +100,7 @@ class Supervisor:
         tls_context(self._settings)
         configured = ConfiguredModels(self._settings)
         self._control.journal.models = configured.models
+        check_grpc(self._settings)
         with scratch_folder(self._settings) as scratch:
             self._of_worker = worker_settings(self._settings, len(self._slots), Path(scratch))
             await self._run(configured)
@@ -105,16 +109,15 @@ class Supervisor:
 
     async def _run(self, configured: ConfiguredModels) -> None:
         count = len(self._slots)
-        self._listeners = listen_together(self._settings.host, self._settings.port, count)
-        self._url = base_url(self._settings, self._listeners[0][0].getsockname()[1])
-        log.info(
-            "listening",
-            url=self._url,
-            version=__version__,
-            model_path=str(self._settings.model_path),
-            workers=count,
-        )
         try:
+            self._listen(count)
+            log.info(
+                "listening",
+                **self._log_fields,
+                version=__version__,
+                model_path=str(self._settings.model_path),
+                workers=count,
+            )
             with stop_on_signal(self._stop, hung_after_s=hung_stop_s(self._settings)):
                 async with asyncio.TaskGroup() as self._tasks:
                     self._tasks.create_task(self._stop_when_told(), name="stop workers")
@@ -129,6 +132,25 @@ class Supervisor:
             for worker in self._workers.values():
                 worker.kill()
             self._close_listeners()
+            for holder in self._grpc_holders:
+                holder.close()
+
+    def _listen(self, count: int) -> None:
+        """Listen for HTTP, and hold the port of gRPC, on which each worker listens itself."""
+        settings = self._settings
+        self._listeners = [[] for _ in range(count)]
+        if settings.http:
+            self._listeners = listen_together(settings.host, settings.port, count)
+            self._log_fields["url"] = base_url(settings, self._listeners[0][0].getsockname()[1])
+            self._places.append(self._log_fields["url"])
+        if settings.grpc_port != 0:
+            self._grpc_holders = reserve(settings.host, max(settings.grpc_port, 0))
+            port = self._grpc_holders[0].getsockname()[1]
+            self._of_worker = self._of_worker.model_copy(update={"grpc_port": port})
+        addresses = grpc_addresses(self._of_worker)
+        if addresses:
+            self._log_fields |= {"grpc": ", ".join(addresses), "grpc_transport": str(check_grpc(settings))}
+            self._places += [f"gRPC at {address}" for address in addresses]
 
     # -- the life of the workers -----------------------------------------------------------------------------------
 
@@ -275,7 +297,7 @@ class Supervisor:
         for index, slots in enumerate(assign(self._slots)):
             if index in self._workers and self._accepting.get(index, frozenset()) != slots:
                 self._accepting[index] = slots
-                self._workers[index].send(Accept(sockets=self._positions(slots)))
+                self._workers[index].send(Accept(sockets=self._positions(slots), serving=bool(slots)))
         if is_ready(self._slots) is not self._ready:
             self._ready = not self._ready
             for worker in self._workers.values():
@@ -290,11 +312,11 @@ class Supervisor:
         if self._announced or not self._ready:
             return
         self._announced = True
-        log.info("ready", url=self._url, models=", ".join(ready.models) or "none", workers=len(self._slots))
+        log.info("ready", **self._log_fields, models=", ".join(ready.models) or "none", workers=len(self._slots))
         # With models of which none can be served, the log's errors are the last word.
         if self._banner is not None and (ready.models or not ready.known):
             try:
-                self._banner(self._url)
+                self._banner(", ".join(self._places))
             except (OSError, UnicodeError) as error:
                 # Nobody reads standard output any more, or cannot; that is no reason to stop serving.
                 log.warning("the banner could not be written", reason=str(error))

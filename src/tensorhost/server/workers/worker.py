@@ -80,6 +80,9 @@ def main() -> int:
     listeners = [_inherited(descriptor) for descriptor in listener_descriptors]
     begin = read_begin.read(_first_line(line))
     settings = Settings.from_json(begin.settings)
+    if begin.worker > 0:
+        # A Unix socket belongs to one process: the first.
+        settings = settings.model_copy(update={"grpc_socket_path": None})
     return run_process(settings, lambda: _serve(settings, begin, line, listeners), worker=begin.worker)
 
 

@@ -32,7 +32,8 @@ def test_what_is_written_is_read():
     assert again == done
     error = again.failure.error()
     assert (type(error), error.message, error.details) == (ModelNotFoundError, "no", {"models": ["x"]})
-    assert read_by_worker.read(Accept(sockets=(0, 2)).to_line()) == Accept(sockets=(0, 2))
+    accept = Accept(sockets=(0, 2), serving=True)
+    assert read_by_worker.read(accept.to_line()) == accept
 
 
 def test_the_first_message_carries_every_setting_whatever_the_environment_says(monkeypatch):
