@@ -25,7 +25,7 @@ def server(monkeypatch):
     def start(settings, *, banner=None):
         module.started.append(settings)
         if banner is not None:
-            banner("http://0.0.0.0:8501")
+            banner("http://0.0.0.0:8501, gRPC at 0.0.0.0:8500")
         return 0
 
     module.run = start

@@ -10,7 +10,6 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Annotated
-from urllib.parse import urlsplit
 
 import typer
 
@@ -73,11 +72,12 @@ def _serve(values: FlagValues) -> int:
     from tensorhost.telemetry import configure_logging, get_logger
 
     def announce(settings: Settings) -> Callable[[str], None]:
-        def say(url: str) -> None:
+        def say(_places: str) -> None:
+            # Programs that start TensorFlow Serving wait for these lines.
             if settings.grpc_port > 0:
                 sys.stderr.write(f"Running gRPC ModelServer at {settings.host}:{settings.grpc_port} ...\n")
             if settings.http:
-                sys.stderr.write(f"Exporting HTTP/REST API at:localhost:{urlsplit(url).port} ...\n")
+                sys.stderr.write(f"Exporting HTTP/REST API at:localhost:{settings.port} ...\n")
 
         return say
 
