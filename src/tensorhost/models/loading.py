@@ -26,7 +26,7 @@ from tensorhost.core.errors import (
 )
 from tensorhost.core.ids import ModelId
 from tensorhost.core.signatures import DEFAULT_SIGNATURE
-from tensorhost.core.tensors import Tensors
+from tensorhost.core.tensors import Array, Tensors
 from tensorhost.models.config import FILE_NAME, ModelConfig
 from tensorhost.models.decided import load_decided
 from tensorhost.models.examples import read_examples
@@ -48,6 +48,7 @@ from tensorhost.runtimes import (
     Runtime,
     examine,
     load,
+    locate_model,
     prepare,
     refuse_untrusted,
 )
@@ -58,6 +59,7 @@ from tensorhost.runtimes.litert.interpreter import prepare as prepare_litert
 from tensorhost.runtimes.onnxruntime.runtime import prepare as prepare_onnxruntime
 from tensorhost.runtimes.openvino.process import prepare as prepare_openvino
 from tensorhost.runtimes.race.verdict import Decision
+from tensorhost.runtimes.saved_signatures import input_defaults, read_signature_defs
 from tensorhost.telemetry import get_logger, process_memory, trim
 
 _NICENESS = 10
@@ -250,6 +252,7 @@ def _load_by(request: LoadRequest, on_warming: Callable[[], None]) -> LoadedVers
         started = time.perf_counter()
         plans = _warm_up(request, runtime)
         warmup_s = time.perf_counter() - started
+        definitions, defaults = _said_of_signatures(request)
     except BaseException:
         runtime.close()
         raise
@@ -271,7 +274,23 @@ def _load_by(request: LoadRequest, on_warming: Callable[[], None]) -> LoadedVers
         contents,
         {"remapping": probe.crash} if probe is not None and probe.crash else {},
         tried.decisions,
+        definitions,
+        defaults,
     )
+
+
+def _said_of_signatures(
+    request: LoadRequest,
+) -> tuple[Mapping[str, bytes], Mapping[str, Mapping[str, Array]]]:
+    """The SignatureDefs of a SavedModel and its default inputs; nothing for other formats."""
+    located = locate_model(request.on_disk.path)
+    if located is None or located[1] is not ModelFormat.SAVED_MODEL:
+        return {}, {}
+    definitions = read_signature_defs(located[0])
+    defaults, problems = input_defaults(definitions)
+    for name, reason in problems.items():
+        log.warning("default input left out", model=str(request.id), input=name, reason=reason)
+    return definitions, defaults
 
 
 def log_findings(model_id: ModelId, examined: Examined) -> None:

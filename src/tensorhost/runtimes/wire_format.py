@@ -23,7 +23,7 @@ class Field(NamedTuple):
     end: int
 
 
-def fields(data: bytes | mmap) -> Iterator[Field]:
+def fields(data: bytes | memoryview | mmap) -> Iterator[Field]:
     """The fields of the message that ``data`` is, in their order. Raises ValueError where it is not whole."""
     position = 0
     while position < len(data):
@@ -44,7 +44,7 @@ def fields(data: bytes | mmap) -> Iterator[Field]:
         position = end
 
 
-def _varint(data: bytes | mmap, start: int) -> tuple[int, int]:
+def _varint(data: bytes | memoryview | mmap, start: int) -> tuple[int, int]:
     """The base-128 number at ``start``, and where it ends."""
     value = 0
     for index, byte in enumerate(data[start : start + _LONGEST_VARINT_BYTES]):

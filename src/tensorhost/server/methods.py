@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from tensorhost.codecs.protobuf import POOL
+from tensorhost.frontends import tfserving
 from tensorhost.frontends.authorisation import authorise_rpc
 from tensorhost.frontends.health import SERVICE, Health
 from tensorhost.frontends.reflection import Reflection
@@ -45,7 +46,7 @@ class Methods:
             self._health.begin_drain()
 
     def _rpcs(self) -> list[Rpc | StreamRpc]:
-        rpcs: list[Rpc | StreamRpc] = []
+        rpcs: list[Rpc | StreamRpc] = [*tfserving.rpcs(self._engine, self._settings, self._group)]
         services = {rpc.path.split("/")[1] for rpc in rpcs}
         if self._settings.grpc_health:
             self._health = Health(services, self._engine.manager, self._group)

@@ -11,10 +11,11 @@ from collections.abc import Callable
 from typing import Any
 
 from tensorhost.codecs.protobuf import decode, message_class
-from tensorhost.codecs.tensor_proto import decode_tensor, write_tensor
+from tensorhost.codecs.tensor_proto import decode_tensor
+from tensorhost.codecs.tensor_writing import encode_predict_response
 from tensorhost.frontends.rpc import Rpc, RpcContext
 from tensorhost.frontends.tfserving import faults
-from tensorhost.frontends.tfserving.inference import Classification, Inference, Prediction, Regression, Task
+from tensorhost.frontends.tfserving.inference import Classification, Inference, Regression, Task
 from tensorhost.frontends.tfserving.metadata import SIGNATURE_DEF, signature_defs
 from tensorhost.frontends.tfserving.model_spec import AnsweredBy
 from tensorhost.frontends.tfserving.services.counted import Counted
@@ -23,7 +24,7 @@ from tensorhost.frontends.tfserving.services.examples import (
     write_classification,
     write_regression,
 )
-from tensorhost.frontends.tfserving.services.specs import read_spec, write_spec
+from tensorhost.frontends.tfserving.services.specs import encoded_spec, read_spec, write_spec
 from tensorhost.frontends.tfserving.serving_metrics import ServingMetrics
 from tensorhost.frontends.tfserving.versions import number_of
 from tensorhost.settings import Settings
@@ -31,7 +32,6 @@ from tensorhost.settings import Settings
 NAME = "tensorflow.serving.PredictionService"
 
 _PREDICT_REQUEST = message_class("tensorhost.wire.PredictRequest")
-_PREDICT_RESPONSE: Any = message_class("tensorhost.wire.PredictResponse")
 _EXAMPLES_REQUEST = message_class("tensorhost.wire.ExamplesRequest")
 _MULTI_INFERENCE_REQUEST = message_class("tensorhost.wire.MultiInferenceRequest")
 _CLASSIFICATION_RESPONSE: Any = message_class("tensorflow.serving.ClassificationResponse")
@@ -84,7 +84,8 @@ class PredictionService:
                 }
                 del request
                 prediction = await inference.run(admission, call, inputs)
-            return self._write(prediction)
+            spec_bytes = encoded_spec(prediction.answered_by)
+            return encode_predict_response(spec_bytes, prediction.outputs, as_content=self._as_content)
 
     async def classify(self, data: bytes, context: RpcContext) -> bytes:
         """``ClassificationRequest`` to ``ClassificationResponse``."""
@@ -128,13 +129,6 @@ class PredictionService:
             write_spec(response.model_spec, AnsweredBy(name, number_of(version), ""))
             response.metadata[SIGNATURE_DEF].Pack(signature_defs(admission.servable))
             return bytes(response.SerializeToString())
-
-    def _write(self, prediction: Prediction) -> bytes:
-        response = _PREDICT_RESPONSE()
-        write_spec(response.model_spec, prediction.answered_by)
-        for name, array in prediction.outputs.items():
-            write_tensor(response.outputs[name], array, as_content=self._as_content)
-        return bytes(response.SerializeToString())
 
 
 async def _written(write: Callable[..., bytes], *answers: Classification | Regression) -> bytes:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
+from tensorhost.codecs.protobuf import message_class
 from tensorhost.frontends.tfserving import faults
 from tensorhost.frontends.tfserving.model_spec import AnsweredBy, ModelSpec
+
+_MODEL_SPEC = message_class("tensorflow.serving.ModelSpec")
 
 
 def read_spec(request: Any) -> ModelSpec:
@@ -30,3 +34,11 @@ def write_spec(target: Any, answered_by: AnsweredBy) -> None:
     target.signature_name = answered_by.signature
     if answered_by.version is not None:
         target.version.value = answered_by.version
+
+
+@lru_cache(maxsize=1024)
+def encoded_spec(answered_by: AnsweredBy) -> bytes:
+    """The ModelSpec that ``write_spec`` fills in, serialized: the same for every request to one signature."""
+    message = _MODEL_SPEC()
+    write_spec(message, answered_by)
+    return bytes(message.SerializeToString())
