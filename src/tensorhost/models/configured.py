@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tensorhost.core.errors import InvalidRequestError, ModelFailedError, TensorhostError
 from tensorhost.models.listed import ListedModel, ModelList
+from tensorhost.models.session_config import read_session_config
 from tensorhost.models.tfserving_config import read_model_list
 from tensorhost.settings import Settings
 from tensorhost.telemetry import get_logger
@@ -27,7 +28,7 @@ class ConfiguredModels:
         models: those at the start; None to serve what lies in the model path.
 
     Raises:
-        InvalidRequestError: the config file cannot be read or understood.
+        InvalidRequestError: the config file, or that of sessions, cannot be read or understood.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -35,6 +36,7 @@ class ConfiguredModels:
         self._file = settings.model_config_file
         self._last: bytes | str = b""
         self.models: ModelList | None = None
+        read_session_config(settings)
         if self._file is not None:
             self._last = _read(self._file)
             # As TensorFlow Serving does, an empty file starts a server that is told later what to serve.

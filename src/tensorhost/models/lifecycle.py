@@ -329,7 +329,9 @@ class Lifecycle:
         record.error = as_failure(error)
         record.attempts += 1
         most_attempts: float = record.attempts if isinstance(error, _HOPELESS) else self._settings.load_attempts
-        wait_s = backoff_s(record.attempts, self._settings.load_backoff_s)
+        wait_s = self._settings.load_retry_interval_s
+        if wait_s is None:
+            wait_s = backoff_s(record.attempts, self._settings.load_backoff_s)
         if isinstance(error, OutOfMemoryError) and not isinstance(error, _HOPELESS):
             # Not the fault of the files, and room may come at any time. A lazy model waits for its next request.
             most_attempts = math.inf

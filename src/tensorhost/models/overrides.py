@@ -1,4 +1,4 @@
-"""The server's settings with what one model's ``model.toml`` says otherwise. Pure."""
+"""The server's settings with what one model's ``model.toml`` says otherwise."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from tensorhost.batching.queue import QueueOptions
 from tensorhost.models.config import ModelConfig
 from tensorhost.models.probe import FirstRuns
+from tensorhost.models.session_config import read_session_config
 from tensorhost.models.warmup import SignaturePlan, WarmupOptions
 from tensorhost.runtimes.base import LoadOptions, Precision, RuntimeName, Trust
 from tensorhost.runtimes.installed import is_installed
@@ -14,7 +15,7 @@ from tensorhost.settings import Settings
 
 
 def load_options(settings: Settings, config: ModelConfig) -> LoadOptions:
-    """How the model is loaded."""
+    """How the model is loaded. Raises InvalidRequestError when ``session_config_file`` has become unusable."""
     return LoadOptions(
         intra_op_threads=settings.intra_op_threads,
         inter_op_threads=settings.inter_op_threads,
@@ -29,6 +30,9 @@ def load_options(settings: Settings, config: ModelConfig) -> LoadOptions:
         xla=settings.xla,
         runtime=_runtime(settings, config),
         precision=Precision(config.precision or settings.precision),
+        tags=settings.saved_model_tags,
+        session_config=read_session_config(settings),
+        gpu_memory_fraction=settings.gpu_memory_fraction,
     )
 
 

@@ -12,6 +12,9 @@ from tensorhost.core.errors import InvalidInputShapeError
 from tensorhost.core.signatures import Signature
 from tensorhost.core.tensors import Array, Tensors
 
+SERVE_TAG = "serve"
+"""The tag of graphs that are meant for serving."""
+
 
 class ModelFormat(StrEnum):
     """How a model lies on disk, told by content."""
@@ -77,6 +80,9 @@ class LoadOptions:
         runtime: who may execute the model. Whoever it is, loading it means loading it in its format's own runtime,
             where that is installed; what others execute was made from that before.
         precision: the least precision the operator accepts.
+        tags: which graph of a SavedModel with several is served.
+        session_config: a ConfigProto in text form, the beginning of every session's; empty for TensorFlow's defaults.
+        gpu_memory_fraction: share of a GPU's memory that TensorFlow may take; 0 for what it takes by itself.
     """
 
     intra_op_threads: int = 0
@@ -93,6 +99,9 @@ class LoadOptions:
     xla: bool = False
     runtime: RuntimeName = RuntimeName.NATIVE
     precision: Precision = Precision.FLOAT32
+    tags: tuple[str, ...] = (SERVE_TAG,)
+    session_config: str = ""
+    gpu_memory_fraction: float = 0.0
 
 
 class Runtime(Protocol):

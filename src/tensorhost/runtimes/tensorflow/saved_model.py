@@ -90,7 +90,7 @@ def load_saved_model(path: Path, options: LoadOptions, rebind: Rebind | None = N
         OutOfMemoryError: the model does not fit.
     """
     tf = tensorflow(options)
-    model = _read(tf, path, rebind)
+    model = _read(tf, path, options, rebind)
     if not options.remapping:
         stop_fusing_in_calls(model.meta_graph.graph_def)
     reason: Exception | None = None
@@ -106,7 +106,8 @@ def load_saved_model(path: Path, options: LoadOptions, rebind: Rebind | None = N
             _log.debug("attempt %s at %s failed: %s", attempt, path, error)
             reason = error
     try:
-        return load_functions(tf, path, model.bindings, parameter_bytes(model.reached))
+        tags = model.meta_graph.meta_info_def.tags
+        return load_functions(tf, path, tags, model.bindings, parameter_bytes(model.reached))
     except Exception as error:  # the border of a load attempt: a damaged file raises anything
         raise load_error(tf, reason or error) from error
 
@@ -135,8 +136,8 @@ def _initialiser_variables(model: _Model) -> frozenset[str]:
     return variables_in(reached_from(graph_def, [model.init_op])) - used
 
 
-def _read(tf: Any, path: Path, rebind: Rebind | None) -> _Model:
-    meta_graph = read_meta_graph(tf, path)
+def _read(tf: Any, path: Path, options: LoadOptions, rebind: Rebind | None) -> _Model:
+    meta_graph = read_meta_graph(tf, path, options.tags)
     bindings = bind_signatures(meta_graph.signature_def)
     if rebind is not None:
         bindings = rebind(bindings)
