@@ -137,9 +137,12 @@ def session_config(options: LoadOptions, executor: str, *, frugal: bool = False)
 
 
 def stop_optimising(config: Any) -> None:
-    """Have sessions of this ConfigProto run the graph as it is."""
+    """Have sessions of this ConfigProto run the graph as it is.
+
+    Calls of functions are replaced by what they do, as ever: a function that is called is optimised by itself.
+    """
     config_pb2 = importlib.import_module("tensorflow.core.protobuf.config_pb2")
-    config.graph_options.rewrite_options.disable_meta_optimizer = True
+    config.graph_options.rewrite_options.optimizers.append("function")
     config.graph_options.optimizer_options.opt_level = config_pb2.OptimizerOptions.L0
 
 
