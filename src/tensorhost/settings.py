@@ -95,6 +95,12 @@ class Settings(BaseSettings):
         validation_alias=_bare("warmup_iterations"),
         description="Warm-up runs per batch size; 0 skips warm-up.",
     )
+    warmup_records: bool = Field(
+        True,
+        description="Run the recorded requests that a version ships in assets.extra/tf_serving_warmup_requests before "
+        "it serves; one that fails fails the load.",
+    )
+    warmup_record_iterations: int = Field(1, ge=1, le=1000, description="How often each recorded request is run.")
     workers: Annotated[int, Field(ge=1, le=256)] | Literal["auto"] = Field(
         1,
         description="Processes that serve, each with its own copy of the models; auto decides by cores and models.",

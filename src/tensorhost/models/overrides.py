@@ -51,6 +51,7 @@ def first_runs(settings: Settings, config: ModelConfig, folder: Path) -> FirstRu
         _max_batch_rows(settings, config),
         _batching(settings, config),
         config.warmup.ranges,
+        settings.warmup_records,
     )
 
 
@@ -63,6 +64,7 @@ def warmup_options(settings: Settings, config: ModelConfig) -> WarmupOptions:
         batching=_batching(settings, config),
         threshold_s=settings.inline_threshold_ms / 1000,
         ranges=config.warmup.ranges,
+        record_iterations=settings.warmup_record_iterations if settings.warmup_records else 0,
     )
 
 

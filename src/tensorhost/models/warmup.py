@@ -46,6 +46,7 @@ class WarmupOptions:
     """How to warm up one signature. ``threshold_s``: calls faster than this run on the event loop.
 
     With no iterations nothing is timed, and every call runs on the servable's thread. ``ranges`` are of made-up inputs.
+    ``record_iterations`` is how often each recorded request of the version is run first; 0 leaves them unread.
     """
 
     iterations: int
@@ -53,6 +54,7 @@ class WarmupOptions:
     batching: bool
     threshold_s: float
     ranges: Ranges = field(default_factory=dict)
+    record_iterations: int = 0
 
 
 @dataclass(frozen=True, slots=True)
