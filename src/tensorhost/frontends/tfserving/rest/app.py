@@ -12,7 +12,7 @@ import time
 
 from starlette.types import Receive, Scope, Send
 
-from tensorhost.core.errors import InvalidRequestError
+from tensorhost.core.errors import InvalidRequestError, NotFoundError
 from tensorhost.frontends.http.exchange import Exchange, Reply
 from tensorhost.frontends.http.failures import report_failure
 from tensorhost.frontends.rpc import RpcStatus
@@ -35,6 +35,7 @@ _CORS_HEADERS = (
     (b"access-control-allow-headers", b"Content-Type"),
 )
 _INFERENCE = frozenset({Api.PREDICT, Api.CLASSIFY, Api.REGRESS})
+_LONGEST_SHOWN = 128
 _NO_TARGET = Target(Api.LIST)
 
 log = get_logger(__name__)
@@ -83,6 +84,8 @@ class RestApp:
             elif exchange.path == self._metrics_path:
                 await exchange.send(await self._exposition(exchange))
                 return
+            elif not self.answers(exchange.path):
+                raise NotFoundError(f"There is no route {exchange.path[:_LONGEST_SHOWN]}.")
             else:
                 target = find_target(exchange.method, _path_sent(scope))
                 exchange.subject = target.name or None, _version_text(target)
