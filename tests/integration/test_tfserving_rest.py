@@ -198,8 +198,8 @@ def test_bodies_may_be_compressed(serving_server):
             {"instances": [[1], [1, 2]]},
             400,
             (
-                "Failed to process element: 1 of 'instances' list. Error: INVALID_ARGUMENT: Expecting tensor size: 1 but "
-                "got: 2"
+                "Failed to process element: 1 of 'instances' list. Error: INVALID_ARGUMENT: Expecting tensor size: 1 "
+                "but got: 2"
             ),
         ),
         (
@@ -207,8 +207,8 @@ def test_bodies_may_be_compressed(serving_server):
             {"instances": ["x"]},
             400,
             (
-                "Failed to process element: 0 of 'instances' list. Error: INVALID_ARGUMENT: JSON Value: \"x\" Type: String "
-                "is not of expected type: float"
+                "Failed to process element: 0 of 'instances' list. Error: INVALID_ARGUMENT: JSON Value: \"x\" Type: "
+                "String is not of expected type: float"
             ),
         ),
         (
