@@ -80,6 +80,7 @@ class Settings(BaseSettings):
     port: int = Field(
         3000, ge=0, le=65535, validation_alias=_bare("port"), description="HTTP port; 0 picks a free one."
     )
+    http: bool = Field(True, description="Serve HTTP at all; false leaves gRPC alone.")
     model_path: Path = Field(
         Path("./models"),
         validation_alias=_bare("model_path"),
@@ -115,7 +116,6 @@ class Settings(BaseSettings):
         description="Send OpenTelemetry traces to where the standard OTEL_* variables say; needs the extra otel.",
     )
 
-    http: bool = Field(True, description="Serve HTTP at all; false leaves gRPC alone.")
     grpc_port: int = Field(
         8500, ge=-1, le=65535, description="gRPC port on the same host; 0 for none, -1 picks a free one."
     )

@@ -52,6 +52,8 @@ def example(setting):
         "load_threads": "2",
         "memory_budget": "4GiB",
         "host": "0.0.0.0",
+        "grpc_transport": "grpcio",
+        "grpc_channel_arguments": "grpc.keepalive_time_ms=1000",
         "model_name": "m",
     }
     if setting.field in special:
@@ -59,7 +61,7 @@ def example(setting):
         if setting.field == "memory_budget":
             return setting.flag, text, 4 * 2**30
         return setting.flag, text, text if default is None else type(default)(text)
-    if isinstance(default, ByteSize) or setting.field == "probe_memory":
+    if isinstance(default, ByteSize) or setting.field in ("probe_memory", "grpc_max_message_bytes"):
         return setting.flag, "1MiB", 2**20
     if isinstance(default, int | float):
         return setting.flag, str(default + 1), default + 1
