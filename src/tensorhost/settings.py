@@ -160,6 +160,25 @@ class Settings(BaseSettings):
         "always come as a list.",
     )
 
+    tfserving_port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        description="A second HTTP port, for TensorFlow Serving's REST API alone; 0 for none. The first has it too.",
+    )
+    tfserving_timeout_ms: float = Field(
+        0.0, ge=0, description="Deadline of requests to TensorFlow Serving's REST API; 0 for request_timeout_s."
+    )
+    tfserving_cors: bool = Field(
+        False, description="Let pages of every origin use TensorFlow Serving's REST API, by its own headers."
+    )
+    tfserving_metrics_path: str = Field(
+        "",
+        pattern=r"^(/[A-Za-z0-9._~/-]*)?$",
+        description="Path at which metrics are served under TensorFlow Serving's names, besides ours, such as "
+        "/monitoring/prometheus/metrics; empty for none.",
+    )
+
     admin_token: SecretStr | None = Field(
         None,
         description="Bearer token for the control routes. Without one they answer only when bound to loopback.",
@@ -367,11 +386,13 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
-    def _grpc_fits(self) -> Self:
+    def _ports_fit(self) -> Self:
         try:
             channel_arguments(self.grpc_channel_arguments)
         except ValueError as error:
             raise ValueError(f"grpc_channel_arguments: {error}") from error
+        if self.tfserving_port and self.tfserving_port in (self.port, self.grpc_port):
+            raise ValueError("tfserving_port is the port of something else")
         if not self.http and self.grpc_port == 0 and self.grpc_socket_path is None:
             raise ValueError("http, grpc_port and grpc_socket_path are all off: there is nothing to serve")
         return self
@@ -392,6 +413,11 @@ class Settings(BaseSettings):
     def grpc_arguments(self) -> list[tuple[str, int | str]]:
         """``grpc_channel_arguments``, taken apart."""
         return channel_arguments(self.grpc_channel_arguments)
+
+    @property
+    def http_ports(self) -> list[int]:
+        """The ports on which HTTP is served, the main one first."""
+        return [self.port, self.tfserving_port] if self.tfserving_port else [self.port]
 
     @property
     def bound_to_loopback(self) -> bool:
