@@ -10,12 +10,22 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from ipaddress import ip_address
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AliasChoices, ByteSize, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    AliasChoices,
+    ByteSize,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -26,6 +36,7 @@ _PREFIX = "TENSORHOST_"
 _BARE = frozenset({"host", "port", "model_path", "max_batch_size", "warmup_iterations", "log_level"})
 
 LIST_SEPARATORS = {
+    "allowed_batch_sizes": ",",
     "cors_origins": ",",
     "import_modules": ",",
     "saved_model_tags": ",",
@@ -60,6 +71,17 @@ def channel_arguments(text: str) -> list[tuple[str, int | str]]:
             raise ValueError(f"'{part}' is not key=value")
         arguments.append((key, int(value) if re.fullmatch(r"-?\d+", value) else value))
     return arguments
+
+
+def check_batch_sizes(sizes: Sequence[int], call_rows: int) -> None:
+    """Raise ValueError unless the sizes that calls may have, where there are any, rise and end with ``call_rows``."""
+    if any(size <= before for before, size in pairwise(sizes)):
+        raise ValueError("allowed_batch_sizes must rise")
+    if sizes and sizes[-1] != call_rows:
+        raise ValueError(
+            f"Last entry in allowed_batch_sizes must match max_batch_size; last entry was {sizes[-1]}; expected "
+            f"{call_rows}, the most rows of a call"
+        )
 
 
 def environment_variable(field: str) -> str:
@@ -302,6 +324,39 @@ class Settings(BaseSettings):
         description="Let requests share model calls where a signature passes the proof; false makes each a call of its "
         "own, unless model.toml says otherwise.",
     )
+    per_version_batching: bool = Field(
+        False,
+        description="Batch only versions whose folder has a batching_params.pbtxt (TensorFlow Serving's "
+        "BatchingParameters), and as that says.",
+    )
+    split_large_requests: bool = Field(
+        True,
+        description="Run requests of more rows than a model call may have in parts; false refuses them where requests "
+        "share calls.",
+    )
+    max_execution_batch_size: int | None = Field(
+        None,
+        ge=1,
+        le=65536,
+        description="Most rows in one model call where large requests are split, max_batch_size then being the most "
+        "rows of a request; unset for max_batch_size, and requests of any size.",
+    )
+    allowed_batch_sizes: Annotated[tuple[Annotated[int, Field(ge=1)], ...], NoDecode] = Field(
+        (),
+        description="Rows that model calls may have: smaller batches are filled up to the next of these sizes, which "
+        "rise and end with the most rows of a call; separated by commas. Empty for any.",
+    )
+    pad_variable_length_inputs: bool = Field(
+        False,
+        description="Let requests whose rows differ in size share calls: the smaller are filled up with their own "
+        "first element. Only for models that such elements mean nothing to.",
+    )
+    num_batch_threads: int = Field(
+        0,
+        ge=0,
+        le=4096,
+        description="Most model calls on threads at once, over all models; 0 for one per signature and version.",
+    )
     batch_timeout_ms: float = Field(
         0.0, ge=0, le=60_000, description="How long a batch may be held back to fill up; 0 never waits."
     )
@@ -375,6 +430,15 @@ class Settings(BaseSettings):
     def _is_a_name(cls, value: str | None) -> str | None:
         if value is not None and not is_valid_name(value):
             raise ValueError("must be 1 to 128 letters, digits, '.', '_' or '-'")
+        return value
+
+    @field_validator("allowed_batch_sizes")
+    @classmethod
+    def _sizes_fit(cls, value: tuple[int, ...], others: ValidationInfo) -> tuple[int, ...]:
+        known = others.data
+        if {"max_batch_size", "split_large_requests", "max_execution_batch_size"} <= known.keys():
+            part = known["max_execution_batch_size"] if known["split_large_requests"] else None
+            check_batch_sizes(value, part or known["max_batch_size"])
         return value
 
     @model_validator(mode="after")
