@@ -17,10 +17,10 @@ from tensorhost.codecs.tfserving import (
     read_examples,
     signature_name,
 )
-from tensorhost.core.errors import TensorhostError
+from tensorhost.core.errors import TensorhostError, UnsupportedTypeError
 from tensorhost.core.signatures import DEFAULT_SIGNATURE
 from tensorhost.frontends.http.exchange import OFF_LOOP_BYTES, OFF_LOOP_ELEMENTS, Exchange, Reply
-from tensorhost.frontends.tfserving.faults import InvalidArgumentError, SignatureMissingError
+from tensorhost.frontends.tfserving.faults import InvalidArgumentError, SignatureMissingError, UnsupportedConversionError
 from tensorhost.frontends.tfserving.inference import Inference
 from tensorhost.frontends.tfserving.rest.targets import Target
 from tensorhost.inference import Admission, Call, InferenceEngine
@@ -54,7 +54,10 @@ class Predictions:
             specs = call.preprocessing.wire_specs
             if not specs:
                 raise InvalidArgumentError(f"Failed to get input map for signature: {signature or 'DEFAULT'}")
-            layout, inputs = await _run(is_large, decode_predict, document, specs, max_elements=limit)
+            try:
+                layout, inputs = await _run(is_large, decode_predict, document, specs, max_elements=limit)
+            except UnsupportedTypeError as error:
+                raise UnsupportedConversionError(error.message) from None
             del document
             prediction = await inference.run(admission, call, inputs)
         outputs = prediction.outputs
