@@ -72,11 +72,15 @@ def _prepare_once(options: LoadOptions) -> None:
 
 
 def _share_gpu(tf: Any, options: LoadOptions) -> None:
-    """Keep to the operator's share of the GPU. Whoever comes first decides for the whole process."""
+    """Keep to the operator's share of the GPU. Whoever comes first decides for the whole process.
+
+    That is TensorFlow's eager context, which takes a configuration by a private function only.
+    """
     gpu_options = _operators_config(tf.compat.v1.ConfigProto, options).gpu_options
     if gpu_options.ByteSize():
-        with contextlib.suppress(ValueError):  # the host program has used TensorFlow already
-            tf.compat.v1.enable_eager_execution(tf.compat.v1.ConfigProto(gpu_options=gpu_options))
+        ops = importlib.import_module("tensorflow.python.framework.ops")
+        with contextlib.suppress(ValueError, AttributeError):  # used by the host program already; another TensorFlow
+            ops.enable_eager_execution_internal(config=tf.compat.v1.ConfigProto(gpu_options=gpu_options))
 
 
 def _operators_config(config_type: Any, options: LoadOptions) -> Any:
