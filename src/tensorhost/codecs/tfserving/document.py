@@ -69,7 +69,7 @@ class StandIns:
         return _NUMBERS.sub(name_of, text)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ServingDocument:
     """A parsed body. ``members`` hold its fields; ``stand_ins`` is None where it has no token to stand for."""
 

@@ -20,7 +20,11 @@ from tensorhost.codecs.tfserving import (
 from tensorhost.core.errors import TensorhostError, UnsupportedTypeError
 from tensorhost.core.signatures import DEFAULT_SIGNATURE
 from tensorhost.frontends.http.exchange import OFF_LOOP_BYTES, OFF_LOOP_ELEMENTS, Exchange, Reply
-from tensorhost.frontends.tfserving.faults import InvalidArgumentError, SignatureMissingError, UnsupportedConversionError
+from tensorhost.frontends.tfserving.faults import (
+    InvalidArgumentError,
+    SignatureMissingError,
+    UnsupportedConversionError,
+)
 from tensorhost.frontends.tfserving.inference import Inference
 from tensorhost.frontends.tfserving.rest.targets import Target
 from tensorhost.inference import Admission, Call, InferenceEngine
