@@ -102,6 +102,7 @@ class Settings(BaseSettings):
     port: int = Field(
         3000, ge=0, le=65535, validation_alias=_bare("port"), description="HTTP port; 0 picks a free one."
     )
+    http: bool = Field(True, description="Serve HTTP at all; false leaves gRPC alone.")
     model_path: Path = Field(
         Path("./models"),
         validation_alias=_bare("model_path"),
@@ -137,7 +138,6 @@ class Settings(BaseSettings):
         description="Send OpenTelemetry traces to where the standard OTEL_* variables say; needs the extra otel.",
     )
 
-    http: bool = Field(True, description="Serve HTTP at all; false leaves gRPC alone.")
     grpc_port: int = Field(
         8500, ge=-1, le=65535, description="gRPC port on the same host; 0 for none, -1 picks a free one."
     )
@@ -180,6 +180,25 @@ class Settings(BaseSettings):
         False,
         description="Write the tensors of gRPC responses as tensor_content, not as lists such as float_val. Strings "
         "always come as a list.",
+    )
+
+    tfserving_port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        description="A second HTTP port, for TensorFlow Serving's REST API alone; 0 for none. The first has it too.",
+    )
+    tfserving_timeout_ms: float = Field(
+        0.0, ge=0, description="Deadline of requests to TensorFlow Serving's REST API; 0 for request_timeout_s."
+    )
+    tfserving_cors: bool = Field(
+        False, description="Let pages of every origin use TensorFlow Serving's REST API, by its own headers."
+    )
+    tfserving_metrics_path: str = Field(
+        "",
+        pattern=r"^(/[A-Za-z0-9._~/-]*)?$",
+        description="Path at which metrics are served under TensorFlow Serving's names, besides ours, such as "
+        "/monitoring/prometheus/metrics; empty for none.",
     )
 
     admin_token: SecretStr | None = Field(
@@ -431,11 +450,13 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
-    def _grpc_fits(self) -> Self:
+    def _ports_fit(self) -> Self:
         try:
             channel_arguments(self.grpc_channel_arguments)
         except ValueError as error:
             raise ValueError(f"grpc_channel_arguments: {error}") from error
+        if self.tfserving_port and self.tfserving_port in (self.port, self.grpc_port):
+            raise ValueError("tfserving_port is the port of something else")
         if not self.http and self.grpc_port == 0 and self.grpc_socket_path is None:
             raise ValueError("http, grpc_port and grpc_socket_path are all off: there is nothing to serve")
         return self
@@ -456,6 +477,11 @@ class Settings(BaseSettings):
     def grpc_arguments(self) -> list[tuple[str, int | str]]:
         """``grpc_channel_arguments``, taken apart."""
         return channel_arguments(self.grpc_channel_arguments)
+
+    @property
+    def http_ports(self) -> list[int]:
+        """The ports on which HTTP is served, the main one first."""
+        return [self.port, self.tfserving_port] if self.tfserving_port else [self.port]
 
     @property
     def bound_to_loopback(self) -> bool:

@@ -32,6 +32,7 @@ _FLAGS = {"import_modules": "--import", "custom_op_libraries": "--custom-op-libr
 _PANEL_STARTS = {
     "host": "Essentials",
     "log_format": "Logging",
+    "grpc_port": "gRPC",
     "admin_token": "Access and TLS",
     "model_name": "Models",
     "batching": "Batching and threads",

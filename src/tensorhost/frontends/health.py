@@ -81,7 +81,8 @@ class Health:
         listed = _Listed()
         for name in names:
             listed.statuses[name].status = self._status(name)
-        return listed.SerializeToString()
+        encoded: bytes = listed.SerializeToString()
+        return encoded
 
     async def _watch(self, requests: AsyncIterator[bytes], _context: RpcContext) -> AsyncGenerator[bytes, None]:
         service = _service(await anext(requests))

@@ -104,8 +104,8 @@ def run_warmup_records(
         iterations: at least 1.
 
     Raises:
-        MisconfiguredModelError: as ``read_warmup_records``.
-        ModelFailedError: a record does not fit the model, or the model refuses it; the message has its index.
+        MisconfiguredModelError: as ``read_warmup_records``, or a record does not fit the model.
+        ModelFailedError: the model refuses a record. The message has its index.
         OutOfMemoryError: a record does not fit in memory.
     """
     run = RecordsRun()
@@ -116,15 +116,15 @@ def run_warmup_records(
         try:
             signature = _signature(runtime, record)
             inputs = _inputs(signature, record, defaults.get(signature.name, {}))
+        except TensorhostError as error:
+            raise MisconfiguredModelError(_failed(record, error)) from error
+        try:
             _call(runtime, signature, inputs, iterations)
         except OutOfMemoryError:
             raise
         except TensorhostError as error:
-            raise ModelFailedError(
-                f"Warm-up record {record.index} failed: {error.message}",
-                details={"record": record.index, "method": record.method},
-                log_detail=error.log_detail,
-            ) from error
+            # Another runtime, or another attempt, may do better.
+            raise ModelFailedError(_failed(record, error), log_detail=error.log_detail) from error
         kept = run.examples.setdefault(signature.name, [])
         size_bytes = sum(array.nbytes for array in inputs.values())
         if len(kept) < _KEPT_EXAMPLES and kept_bytes + size_bytes <= _KEPT_BYTES and _is_rows(signature, inputs):
@@ -133,6 +133,10 @@ def run_warmup_records(
     run.examples = {name: kept for name, kept in run.examples.items() if kept}
     run.seconds = time.perf_counter() - started
     return run
+
+
+def _failed(record: WarmupRecord, error: TensorhostError) -> str:
+    return f"Warm-up record {record.index} ({record.method}) failed: {error.message}"
 
 
 def _calls(index: int, record: bytes) -> Iterator[WarmupRecord]:

@@ -13,18 +13,19 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tensorhost.core.version import __version__
 from tensorhost.frontends.dashboard import Dashboard
 from tensorhost.frontends.native import NativeApp
+from tensorhost.frontends.tfserving import RestApp
 from tensorhost.inference import Alone, Group, InferenceEngine
 from tensorhost.models.configured import ConfiguredModels
 from tensorhost.models.listed import ModelList
 from tensorhost.models.manager import ModelManager
 from tensorhost.models.sharing import LoadSharing
 from tensorhost.models.wishes import Wish
-from tensorhost.server.cors import wrap_cors
+from tensorhost.server.applications import Applications
 from tensorhost.server.http import StopReport
 from tensorhost.server.methods import Methods
 from tensorhost.server.sampling import sample
@@ -36,6 +37,9 @@ from tensorhost.server.workers.count import worker_count
 from tensorhost.settings import Settings
 from tensorhost.telemetry import MetricsCollector, allow_open_files, configure_logging, get_logger
 from tensorhost.telemetry.history import History
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
 
 _SWITCH_INTERVAL_S = 0.0005
 """How long a thread may keep the interpreter from another. The default of 5 ms would add that much to a request each
@@ -175,9 +179,10 @@ async def serve_models(settings: Settings, part: Part) -> int:
         executor.shutdown(wait=False, cancel_futures=True)
         log.info("stopped")
 
-    served = wrap_cors(app, settings)
+    applications = Applications(app, RestApp(engine, settings, group), settings)
+    served: ASGIApp = applications
     if spans is not None:
-        served = wrap_tracing(served, spans.tracing, app.inference_paths)
+        served = wrap_tracing(served, spans.tracing, applications.traced_route)
     report = await serve(
         served,
         settings,

@@ -135,7 +135,7 @@ class _ServingCallsMessage(_Plain):
 
     @model_validator(mode="after")
     def _buckets_are_ours(self) -> Self:
-        durations = (row[-1] for row in (*self.latency, *self.runtime))
+        durations = [*(row[3] for row in self.latency), *(row[2] for row in self.runtime)]
         if any(len(histogram.counts) != len(MICROSECONDS_BOUNDS) + 1 for histogram in durations) or any(
             len(histogram.counts) != len(EXAMPLES_BOUNDS) + 1 for _, histogram in self.examples
         ):

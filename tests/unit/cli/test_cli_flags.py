@@ -52,19 +52,26 @@ def example(setting):
         "load_threads": "2",
         "memory_budget": "4GiB",
         "host": "0.0.0.0",
+        "grpc_transport": "grpcio",
+        "grpc_channel_arguments": "grpc.keepalive_time_ms=1000",
         "model_name": "m",
+        "tfserving_metrics_path": "/monitoring",
     }
     if setting.field in special:
         text = special[setting.field]
         if setting.field == "memory_budget":
             return setting.flag, text, 4 * 2**30
         return setting.flag, text, text if default is None else type(default)(text)
-    if isinstance(default, ByteSize) or setting.field == "probe_memory":
+    if isinstance(default, ByteSize) or setting.field in ("probe_memory", "grpc_max_message_bytes"):
         return setting.flag, "1MiB", 2**20
     if isinstance(default, int | float):
         return setting.flag, str(default + 1), default + 1
     if setting.field == "load_retry_interval_s":
         return setting.flag, "1.5", 1.5
+    if setting.field == "max_execution_batch_size":
+        return setting.flag, "16", 16
+    if setting.field == "allowed_batch_sizes":
+        return setting.flag, "8,32", (8, 32)
     if setting.field == "saved_model_tags":
         return setting.flag, "serve,gpu", ("serve", "gpu")
     if setting.field == "cors_origins":

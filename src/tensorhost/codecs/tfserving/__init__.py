@@ -2,17 +2,17 @@
 
 from tensorhost.codecs.tfserving.answers import encode_classifications, encode_predictions, encode_regressions
 from tensorhost.codecs.tfserving.document import ServingDocument, parse_document
-from tensorhost.codecs.tfserving.strings import decode_base64
+from tensorhost.codecs.tfserving.examples import read_examples
 from tensorhost.codecs.tfserving.tensors import Layout, decode_predict, signature_name
 
 __all__ = [
     "Layout",
     "ServingDocument",
-    "decode_base64",
     "decode_predict",
     "encode_classifications",
     "encode_predictions",
     "encode_regressions",
     "parse_document",
+    "read_examples",
     "signature_name",
 ]

@@ -23,6 +23,7 @@ from tensorhost.core.errors import InvalidRequestError
 from tensorhost.core.tensors import Array
 
 _BYTES_SUFFIX = "_bytes"
+_BEGINNINGS = {layout: b'{"%b": ' % layout.value.encode() for layout in Layout}
 _NOT_A_NUMBER = b"null"
 """What the writer makes of NaN and infinities; it writes it for nothing else."""
 
@@ -38,17 +39,18 @@ def encode_predictions(outputs: Mapping[str, Array], layout: Layout) -> bytes:
         InvalidRequestError: an output is of a type that cannot be written, has no first dimension where rows are
             wanted, or another number of rows than others.
     """
+    if len(outputs) == 1:
+        [(name, array)] = outputs.items()
+        if layout is Layout.ROWS and not array.ndim:
+            _check_rows(outputs)
+        return _BEGINNINGS[layout] + _encode(name, array) + b"}"
     if not outputs:
         raise InvalidRequestError("Cannot convert empty tensor map to JSON")
     if layout is Layout.ROWS:
         _check_rows(outputs)
-        if len(outputs) > 1:
-            return _answer(layout.value, _named_rows(outputs))
-    if len(outputs) == 1:
-        [(name, array)] = outputs.items()
-        return _answer(layout.value, _encode(name, array))
+        return _BEGINNINGS[layout] + _named_rows(outputs) + b"}"
     members = [orjson.dumps(name) + b": " + _encode(name, array) for name, array in outputs.items()]
-    return _answer(layout.value, b"{" + b", ".join(members) + b"}")
+    return _BEGINNINGS[layout] + b"{" + b", ".join(members) + b"}}"
 
 
 def encode_classifications(labels: Array | None, scores: Array | None) -> bytes:
@@ -73,18 +75,14 @@ def encode_classifications(labels: Array | None, scores: Array | None) -> bytes:
         + b"]"
         for row in zip(texts, numbers, strict=True)
     ]
-    return _answer("results", b"[" + b", ".join(rows) + b"]")
+    return b'{"results": [' + b", ".join(rows) + b"]}"
 
 
 def encode_regressions(values: Array) -> bytes:
     """The body of the answer to a Regress request; ``values`` are float32 of shape [examples]."""
     if not len(values):
         raise InvalidRequestError("Cannot convert empty RegressionResults to JSON")
-    return _answer("results", _encode_numbers(values))
-
-
-def _answer(key: str, value: bytes) -> bytes:
-    return b'{"%b": %b}' % (key.encode(), value)
+    return b'{"results": ' + _encode_numbers(values, DType.of(values)) + b"}"
 
 
 def _check_rows(outputs: Mapping[str, Array]) -> None:
@@ -112,14 +110,15 @@ def _column(name: str, array: Array) -> list[Any]:
         rows: list[Any] = _encode_strings(array.tolist(), as_binary=name.endswith(_BYTES_SUFFIX))
         return rows
     if dtype.is_floating and not np.isfinite(array).all():
-        return [orjson.Fragment(_encode_numbers(row)) for row in array]
+        return [orjson.Fragment(_encode_numbers(row, dtype)) for row in array]
     return list(np.asarray(writable_numbers(array, dtype)))
 
 
 def _encode(name: str, array: Array) -> bytes:
-    if _checked(array).is_string:
+    dtype = _checked(array)
+    if dtype.is_string:
         return orjson.dumps(_encode_strings(array.tolist(), as_binary=name.endswith(_BYTES_SUFFIX)))
-    return _encode_numbers(array)
+    return _encode_numbers(array, dtype)
 
 
 def _checked(array: Array) -> DType:
@@ -130,11 +129,11 @@ def _checked(array: Array) -> DType:
 
 
 def _number(value: np.generic) -> bytes:
-    return _encode_numbers(np.asarray(value))
+    return _encode_numbers(np.asarray(value), DType.FLOAT32)
 
 
-def _encode_numbers(array: Array) -> bytes:
-    text = orjson.dumps(writable_numbers(array, DType.of(array)), option=orjson.OPT_SERIALIZE_NUMPY)
+def _encode_numbers(array: Array, dtype: DType) -> bytes:
+    text = orjson.dumps(writable_numbers(array, dtype), option=orjson.OPT_SERIALIZE_NUMPY)
     if _NOT_A_NUMBER not in text:
         return text
     flat = np.asarray(array, np.float64).reshape(-1)

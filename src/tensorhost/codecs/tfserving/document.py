@@ -52,6 +52,10 @@ class StandIns:
                 array = np.where(places, _NAMES[name], array)
         return array
 
+    def value_of(self, number: float) -> float:
+        """What ``number`` stands for; itself if it stands for nothing."""
+        return next((_NAMES[name] for name, stand_in in self.numbers.items() if stand_in == number), number)
+
     def restored(self, text: str) -> str:
         """JSON text in which each stand-in is its name again."""
         names = {number: name for name, number in self.numbers.items()}
@@ -65,7 +69,7 @@ class StandIns:
         return _NUMBERS.sub(name_of, text)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ServingDocument:
     """A parsed body. ``members`` hold its fields; ``stand_ins`` is None where it has no token to stand for."""
 

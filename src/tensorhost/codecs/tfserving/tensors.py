@@ -157,6 +157,11 @@ def _decode_values(
 
     ``all_of_it`` says whether ``values``, in the order of the document, are all that stands under ``key``.
     """
+    if len(values) == 1:
+        [(name, value)] = values.items()
+        array = _decode_few_lists(document, specs[name], value, max_elements)
+        if array is not None:
+            return {name: array}
     arrays: dict[str, Array | None] = {}
     numbers: list[_Numbers] = []
     for name, value in values.items():
@@ -177,6 +182,17 @@ def _decode_values(
         else:
             arrays[entry.name] = decode_scalars(dtype, [entry.value], (), document.stand_ins)
     return all_or_none(arrays)
+
+
+def _decode_few_lists(document: ServingDocument, spec: TensorSpec, value: Any, max_elements: int) -> Array | None:
+    """The only input of a request, if it is numbers in few lists: what most requests are. None where it is not."""
+    members, dtype = document.members, spec.dtype
+    if dtype.is_string or not isinstance(value, JsonArray):
+        return None
+    shape, _ = probe_shape(any_shape(spec.name, dtype), value, max_depth=members.max_depth, max_elements=max_elements)
+    if members.has_few_lists(count_lists(shape)) and is_made_of_lists(value, shape):
+        return decode_lists(dtype, [value], shape, document.stand_ins)
+    return None
 
 
 def _are_proved(members: JsonObject, key: str, numbers: Sequence[_Numbers], *, by_name: bool, all_of_it: bool) -> bool:

@@ -2,9 +2,11 @@
 
 What both wires mean the same by is here once: which model (``admitting``, ``versions``), what is asked of it
 (``inference``, ``example_results``), what is told of it (``model_status``, ``metadata``), how it fails (``faults``,
-``statuses``) and how calls are counted (``serving_metrics``). ``services`` has what gRPC adds to it.
+``statuses``) and how calls are counted (``serving_metrics``). ``services`` has what gRPC adds to it,
+``rest`` what REST does; ``monitoring`` writes the metrics.
 """
 
+from tensorhost.frontends.tfserving.rest import RestApp
 from tensorhost.frontends.tfserving.services import rpcs
 
-__all__ = ["rpcs"]
+__all__ = ["RestApp", "rpcs"]

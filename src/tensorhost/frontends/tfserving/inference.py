@@ -178,15 +178,10 @@ class Inference:
         with await self.admit(tasks[0].spec, deadline) as admission:
             calls = [self._task_call(admission, task) for task in tasks]
             self._check_examples(tasks[0].spec.name, examples)
-            answers = await asyncio.gather(
-                *(
-                    self._classify(admission, call, examples)
-                    if task.method == Method.CLASSIFY
-                    else self._regress(admission, call, examples)
-                    for task, call in zip(tasks, calls, strict=True)
-                ),
-                return_exceptions=True,
-            )
+            asked = [
+                self._answer(admission, call, task.method, examples) for task, call in zip(tasks, calls, strict=True)
+            ]
+            answers = await asyncio.gather(*asked, return_exceptions=True)
             # All have ended: the lease must not be given back under a call that still runs.
             return [_unwrapped(answer) for answer in answers]
 
@@ -233,6 +228,13 @@ class Inference:
         if self._checks_method_names:
             check_method_name(call.signature, Method.REGRESS)
         example_results.check_regresses(call.signature)
+
+    async def _answer(
+        self, admission: Admission, call: Call, method: str, examples: Sequence[bytes]
+    ) -> Classification | Regression:
+        if method == Method.CLASSIFY:
+            return await self._classify(admission, call, examples)
+        return await self._regress(admission, call, examples)
 
     async def _classify(self, admission: Admission, call: Call, examples: Sequence[bytes]) -> Classification:
         outputs = await self._run_examples(admission, call, examples, "Classify")

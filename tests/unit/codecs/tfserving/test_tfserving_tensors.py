@@ -202,8 +202,8 @@ def test_what_json_cannot_carry_is_unimplemented() -> None:
             '{"instances": [{"a": 1, "K": 1}]}',
             {"a": "float32", "b": "float32"},
             (
-                "Failed to process element: 0 key: K of 'instances' list. Error: INVALID_ARGUMENT: JSON object: does not "
-                "have named input: K"
+                "Failed to process element: 0 key: K of 'instances' list. Error: INVALID_ARGUMENT: JSON object: does "
+                "not have named input: K"
             ),
         ),
         (
@@ -220,8 +220,8 @@ def test_what_json_cannot_carry_is_unimplemented() -> None:
             '{"instances": [[1, 2, 3], [1, 2]]}',
             {"x": "float32"},
             (
-                "Failed to process element: 1 of 'instances' list. Error: INVALID_ARGUMENT: Expecting tensor size: 3 but "
-                "got: 2"
+                "Failed to process element: 1 of 'instances' list. Error: INVALID_ARGUMENT: Expecting tensor size: 3 "
+                "but got: 2"
             ),
         ),
         (
@@ -236,8 +236,8 @@ def test_what_json_cannot_carry_is_unimplemented() -> None:
             '{"instances": [{"x": [[1]]}, {"x": [1]}]}',
             {"x": "float32"},
             (
-                "Failed to process element: 1 key: x of 'instances' list. Error: INVALID_ARGUMENT: Expecting shape [1,1] "
-                "but got: [1]"
+                "Failed to process element: 1 key: x of 'instances' list. Error: INVALID_ARGUMENT: Expecting shape "
+                "[1,1] but got: [1]"
             ),
         ),
         (
