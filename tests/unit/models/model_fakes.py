@@ -47,6 +47,9 @@ class FakeRuntime:
     def call_path(self, signature):
         return "fake"
 
+    def example_features(self, signature):
+        return ()
+
     def run(self, signature, inputs):
         assert not self.closed, "a closed model was called"
         array = inputs["x"]
