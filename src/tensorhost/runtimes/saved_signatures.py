@@ -75,6 +75,8 @@ def _signatures(saved_model: memoryview, tags: Collection[str]) -> dict[str, byt
     among = [graph for have, graph in graphs if wanted <= have]
     only = [graph for _, graph in graphs] if len(graphs) == 1 else []
     chosen = next(iter(exact + among + only), None)
+    if not graphs:
+        return {}
     if chosen is None:
         raise ModelFailedError(f"None of the model's {len(graphs)} graphs is tagged '{', '.join(sorted(wanted))}'.")
     return _map(chosen, _META_SIGNATURES)

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from serving_models import write_repository, write_tflite
 
-from tensorhost.core.errors import InvalidInputShapeError, InvalidRequestError
+from tensorhost.core.errors import InvalidInputShapeError, InvalidRequestError, ModelFailedError
+from tensorhost.runtimes import LoadOptions, load
 from tensorhost.runtimes.race.routed import Route, RoutedRuntime
 from tensorhost.runtimes.tensorflow import frozen_graph
 
@@ -157,15 +158,49 @@ def test_other_runtimes_refuse_and_say_what_differs(tmp_path, loaded):
         runtime.run_loosely("serving_default", {"x": np.float32([1.0])})
 
 
-def test_of_several_runtimes_tensorflow_is_asked(serving, loaded, tmp_path):
+def test_of_several_runtimes_the_formats_own_is_asked(serving, loaded, tmp_path):
     write_tflite(tmp_path)
     lite, native = loaded(tmp_path / "model.tflite"), loaded(serving / "half_plus_two_tf2" / "1")
     name, x = "serving_default", {"x": np.float32([1.0])}
-    both = RoutedRuntime(native.signatures, {name: [Route(4, lite, name), Route(2**31, native, name)]}, {}, 8)
+    routes = {name: [Route(4, lite, name), Route(2**31, native, name)]}
+    both = RoutedRuntime(native.signatures, routes, {}, 8, lambda: native)
     assert both.run_loosely(name, x)["y"].tolist() == [2.5]
-    alone = RoutedRuntime(native.signatures, {name: [Route(2**31, lite, name)]}, {}, 8)
-    with pytest.raises(InvalidInputShapeError):
-        alone.run_loosely(name, x)
+
+
+def test_where_others_won_everything_it_is_loaded_for_the_first_undeclared_shape(serving, tmp_path):
+    write_tflite(tmp_path)
+    options = LoadOptions()
+    lite, loads = load(tmp_path / "model.tflite", options), []
+
+    def load_own():
+        loads.append(load(serving / "half_plus_two_tf2" / "1", options))
+        return loads[-1]
+
+    name = "serving_default"
+    routed = RoutedRuntime(lite.signatures, {name: [Route(2**31, lite, name)]}, {}, 8, load_own)
+    assert routed.run(name, {"x": np.float32([[1.0]])})["y"].tolist() == [[2.5]]
+    assert loads == []
+    assert [routed.run_loosely(name, {"x": np.float32([x])})["y"].tolist() for x in (1, 2)] == [[2.5], [3.0]]
+    assert len(loads) == 1
+    routed.close()
+    with pytest.raises(KeyError):  # it has let go of its calls
+        loads[0].run(name, {"x": np.float32([[1.0]])})
+
+
+def test_where_it_cannot_be_loaded_they_are_refused(loaded, tmp_path, caplog):
+    write_tflite(tmp_path)
+    lite, tries = loaded(tmp_path / "model.tflite"), []
+
+    def load_own():
+        tries.append(1)
+        raise ModelFailedError("TensorFlow is not installed.")
+
+    name = "serving_default"
+    routed = RoutedRuntime(lite.signatures, {name: [Route(2**31, lite, name)]}, {}, 8, load_own)
+    for _ in range(2):
+        with pytest.raises(InvalidInputShapeError, match=r"shape \[1\], expected \[\?, 1\]"):
+            routed.run_loosely(name, {"x": np.float32([1.0])})
+    assert len(tries) == 1
 
 
 def test_the_session_for_them_has_the_models_tables(models, loaded):
