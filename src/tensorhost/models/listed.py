@@ -80,8 +80,9 @@ def check_list(models: ModelList) -> None:
 def _check_entry(model: ListedModel) -> None:
     check_name(model.name)
     if not model.base_path.is_absolute():
+        given = str(model.base_path)[:1024]
         raise InvalidRequestError(
-            f"Expected model {model.name} to have an absolute path or URI; got base_path()={str(model.base_path)[:1024]}"
+            f"Expected model {model.name} to have an absolute path or URI; got base_path()={given}"
         )
     if max(len(str(path)) for path in _paths(model)) > _LONGEST_PATH:
         raise InvalidRequestError(f"Model {model.name}: a path may have {_LONGEST_PATH} characters.")
