@@ -23,6 +23,7 @@ SOURCES = {
 PATHS = {
     *("predict", "batch-predict", "health", "models", "metrics", "load", "unload", "labels", "dashboard", "openapi"),
     *("docs", "nowhere", "srv", "cache", "tmp"),
+    *("readyz", "healthz", "v1", "monitoring", "versions"),
 }
 """First segments of absolute paths: routes of the API, the place example models lie at, folders of a container."""
 INSTALLED = {"apis", "etc", "ml", "opt", "spec", "target", "v1", "v2", "var"}
