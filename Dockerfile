@@ -54,7 +54,7 @@ ARG EXTRAS=all
 ARG VERSION=unknown
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="tensorhost" \
-      org.opencontainers.image.description="Serves trained TensorFlow-family models over HTTP" \
+      org.opencontainers.image.description="Serves trained TensorFlow-family models over HTTP and gRPC" \
       org.opencontainers.image.licenses="MIT" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
@@ -82,7 +82,7 @@ ENV PATH=/opt/tensorhost/bin:${PATH} \
     TENSORHOST_CACHE_DIR=/cache/tensorhost
 
 USER 10001:10001
-EXPOSE 3000
+EXPOSE 3000 8500
 HEALTHCHECK --interval=10s --timeout=5s --start-period=10m --retries=3 \
     CMD ["python3", "-IS", "/opt/tensorhost/health.py"]
 ENTRYPOINT ["tini", "--", "tensorhost"]

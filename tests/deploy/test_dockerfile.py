@@ -28,7 +28,8 @@ def test_what_the_image_sets_are_settings_with_valid_values():
 
 
 def test_the_port_is_the_default_one():
-    assert FINAL.all("EXPOSE") == [str(setting_fields()["port"].default)]
+    ports = [setting_fields()[name].default for name in ("port", "grpc_port")]
+    assert FINAL.all("EXPOSE") == [" ".join(map(str, ports))]
 
 
 def test_the_user_is_a_number_that_is_not_root():
