@@ -73,7 +73,11 @@ RUN groupadd --gid 10001 tensorhost \
 COPY --from=tools /usr/bin/tini-static /usr/bin/tini
 COPY --from=dependencies /opt/tensorhost /opt/tensorhost
 COPY deploy/image/health.py /opt/tensorhost/
+COPY deploy/image/entrypoint /opt/tensorhost/bin/
 COPY --from=package /package /opt/tensorhost
+# Manifests for the image of TensorFlow Serving name these.
+RUN ln -s /opt/tensorhost/bin/tensorflow_model_server /usr/bin/ \
+    && ln -s /opt/tensorhost/bin/entrypoint /usr/bin/tf_serving_entrypoint.sh
 
 ENV PATH=/opt/tensorhost/bin:${PATH} \
     PYTHONDONTWRITEBYTECODE=1 \
@@ -82,8 +86,8 @@ ENV PATH=/opt/tensorhost/bin:${PATH} \
     TENSORHOST_CACHE_DIR=/cache/tensorhost
 
 USER 10001:10001
-EXPOSE 3000 8500
+# HTTP and gRPC of `serve`; HTTP as TensorFlow Serving's image has it.
+EXPOSE 3000 8500 8501
 HEALTHCHECK --interval=10s --timeout=5s --start-period=10m --retries=3 \
     CMD ["python3", "-IS", "/opt/tensorhost/health.py"]
-ENTRYPOINT ["tini", "--", "tensorhost"]
-CMD ["serve"]
+ENTRYPOINT ["tini", "--", "entrypoint"]

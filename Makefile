@@ -61,13 +61,14 @@ check: $(STAMP) ## Check format, lint, types, import contracts, generated docs, 
 	$(BIN)/python scripts/cli_reference.py --check
 	$(BIN)/python scripts/error_reference.py --check
 	$(BIN)/python scripts/model_toml_reference.py --check
+	$(BIN)/python scripts/model_server_reference.py --check
 	$(BIN)/python scripts/chart_schema.py --check
 	$(BIN)/python scripts/benchmark_page.py --check
 	$(BIN)/python scripts/hot_path_page.py --check
 	$(BIN)/python scripts/tracing_costs.py --check
 	$(BIN)/python scripts/compile_protos.py --check
 	$(BIN)/hadolint Dockerfile
-	$(BIN)/shellcheck .ci/run deploy/image/base deploy/image/build deploy/image/builder
+	$(BIN)/shellcheck .ci/run deploy/image/base deploy/image/build deploy/image/builder deploy/image/entrypoint
 	$(SITE)
 
 format: $(STAMP) ## Format the code and fix what the linter can
@@ -84,6 +85,7 @@ reference: settings ## Write the other pages and tables that come from the code:
 	$(BIN)/python scripts/cli_reference.py
 	$(BIN)/python scripts/error_reference.py
 	$(BIN)/python scripts/model_toml_reference.py
+	$(BIN)/python scripts/model_server_reference.py
 
 protos: $(STAMP) ## Compile the .proto files into the descriptor set that is loaded at run time
 	$(BIN)/python scripts/compile_protos.py

@@ -10,11 +10,22 @@ from __future__ import annotations
 import json
 import re
 import tomllib
+from collections.abc import Mapping, Sequence
 from ipaddress import ip_address
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AliasChoices, ByteSize, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    AliasChoices,
+    ByteSize,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -25,6 +36,7 @@ _PREFIX = "TENSORHOST_"
 _BARE = frozenset({"host", "port", "model_path", "max_batch_size", "warmup_iterations", "log_level"})
 
 LIST_SEPARATORS = {
+    "allowed_batch_sizes": ",",
     "cors_origins": ",",
     "import_modules": ",",
     "saved_model_tags": ",",
@@ -61,6 +73,17 @@ def channel_arguments(text: str) -> list[tuple[str, int | str]]:
     return arguments
 
 
+def check_batch_sizes(sizes: Sequence[int], call_rows: int) -> None:
+    """Raise ValueError unless the sizes that calls may have, where there are any, rise and end with ``call_rows``."""
+    if any(size <= before for before, size in pairwise(sizes)):
+        raise ValueError("allowed_batch_sizes must rise")
+    if sizes and sizes[-1] != call_rows:
+        raise ValueError(
+            f"Last entry in allowed_batch_sizes must match max_batch_size; last entry was {sizes[-1]}; expected "
+            f"{call_rows}, the most rows of a call"
+        )
+
+
 def environment_variable(field: str) -> str:
     """The environment variable that sets ``field``."""
     return field.upper() if field in _BARE else _PREFIX + field.upper()
@@ -94,6 +117,20 @@ class Settings(BaseSettings):
         le=1000,
         validation_alias=_bare("warmup_iterations"),
         description="Warm-up runs per batch size; 0 skips warm-up.",
+    )
+    warmup_records: bool = Field(
+        True,
+        description="Run the recorded requests that a version ships in assets.extra/tf_serving_warmup_requests before "
+        "it serves; one that fails fails the load.",
+    )
+    warmup_record_iterations: int = Field(1, ge=1, le=1000, description="How often each recorded request is run.")
+    request_log_file_size: ByteSize = Field(
+        ByteSize(64 * 2**20),
+        ge=1024,
+        description="A request log begins a new file after this much, or after 1000 records.",
+    )
+    request_log_files: int = Field(
+        16, ge=0, description="How many files of one request log are kept, the newest; 0 keeps all."
     )
     workers: Annotated[int, Field(ge=1, le=256)] | Literal["auto"] = Field(
         1,
@@ -142,10 +179,34 @@ class Settings(BaseSettings):
         description="Serve tensorflow.ProfilerService, which traces TensorFlow in this process for clients that may "
         "control the server.",
     )
+    tfserving_method_names: bool = Field(
+        False,
+        description="Refuse Predict, Classify and Regress where a SavedModel's signature says it was made for another "
+        "method. TensorFlow 2 writes predict for all.",
+    )
     tfserving_tensor_content: bool = Field(
         False,
         description="Write the tensors of gRPC responses as tensor_content, not as lists such as float_val. Strings "
         "always come as a list.",
+    )
+
+    tfserving_port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        description="A second HTTP port, for TensorFlow Serving's REST API alone; 0 for none. The first has it too.",
+    )
+    tfserving_timeout_ms: float = Field(
+        0.0, ge=0, description="Deadline of requests to TensorFlow Serving's REST API; 0 for request_timeout_s."
+    )
+    tfserving_cors: bool = Field(
+        False, description="Let pages of every origin use TensorFlow Serving's REST API, by its own headers."
+    )
+    tfserving_metrics_path: str = Field(
+        "",
+        pattern=r"^(/[A-Za-z0-9._~/-]*)?$",
+        description="Path at which metrics are served under TensorFlow Serving's names, besides ours, such as "
+        "/monitoring/prometheus/metrics; empty for none.",
     )
 
     admin_token: SecretStr | None = Field(
@@ -266,6 +327,44 @@ class Settings(BaseSettings):
         None, gt=0, description="Most bytes that loaded models may take, such as 4GiB; unset for no limit."
     )
 
+    batching: bool = Field(
+        True,
+        description="Let requests share model calls where a signature passes the proof; false makes each a call of its "
+        "own, unless model.toml says otherwise.",
+    )
+    per_version_batching: bool = Field(
+        False,
+        description="Batch only versions whose folder has a batching_params.pbtxt (TensorFlow Serving's "
+        "BatchingParameters), and as that says.",
+    )
+    split_large_requests: bool = Field(
+        True,
+        description="Run requests of more rows than a model call may have in parts; false refuses them where requests "
+        "share calls.",
+    )
+    max_execution_batch_size: int | None = Field(
+        None,
+        ge=1,
+        le=65536,
+        description="Most rows in one model call where large requests are split, max_batch_size then being the most "
+        "rows of a request; unset for max_batch_size, and requests of any size.",
+    )
+    allowed_batch_sizes: Annotated[tuple[Annotated[int, Field(ge=1)], ...], NoDecode] = Field(
+        (),
+        description="Rows that model calls may have: smaller batches are filled up to the next of these sizes, which "
+        "rise and end with the most rows of a call; separated by commas. Empty for any.",
+    )
+    pad_variable_length_inputs: bool = Field(
+        False,
+        description="Let requests whose rows differ in size share calls: the smaller are filled up with their own "
+        "first element. Only for models that such elements mean nothing to.",
+    )
+    num_batch_threads: int = Field(
+        0,
+        ge=0,
+        le=4096,
+        description="Most model calls on threads at once, over all models; 0 for one per signature and version.",
+    )
     batch_timeout_ms: float = Field(
         0.0, ge=0, le=60_000, description="How long a batch may be held back to fill up; 0 never waits."
     )
@@ -341,6 +440,15 @@ class Settings(BaseSettings):
             raise ValueError("must be 1 to 128 letters, digits, '.', '_' or '-'")
         return value
 
+    @field_validator("allowed_batch_sizes")
+    @classmethod
+    def _sizes_fit(cls, value: tuple[int, ...], others: ValidationInfo) -> tuple[int, ...]:
+        known = others.data
+        if {"max_batch_size", "split_large_requests", "max_execution_batch_size"} <= known.keys():
+            part = known["max_execution_batch_size"] if known["split_large_requests"] else None
+            check_batch_sizes(value, part or known["max_batch_size"])
+        return value
+
     @model_validator(mode="after")
     def _tls_is_whole(self) -> Self:
         if (self.tls_certfile is None) != (self.tls_keyfile is None):
@@ -350,11 +458,13 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
-    def _grpc_fits(self) -> Self:
+    def _ports_fit(self) -> Self:
         try:
             channel_arguments(self.grpc_channel_arguments)
         except ValueError as error:
             raise ValueError(f"grpc_channel_arguments: {error}") from error
+        if self.tfserving_port and self.tfserving_port in (self.port, self.grpc_port):
+            raise ValueError("tfserving_port is the port of something else")
         if not self.http and self.grpc_port == 0 and self.grpc_socket_path is None:
             raise ValueError("http, grpc_port and grpc_socket_path are all off: there is nothing to serve")
         return self
@@ -377,6 +487,11 @@ class Settings(BaseSettings):
         return channel_arguments(self.grpc_channel_arguments)
 
     @property
+    def http_ports(self) -> list[int]:
+        """The ports on which HTTP is served, the main one first."""
+        return [self.port, self.tfserving_port] if self.tfserving_port else [self.port]
+
+    @property
     def bound_to_loopback(self) -> bool:
         """Whether only this machine can reach the server."""
         return is_loopback(self.host)
@@ -387,20 +502,23 @@ def setting_fields() -> dict[str, FieldInfo]:
     return dict(Settings.model_fields)
 
 
-def load_settings(config_file: Path | None = None, **flags: Any) -> Settings:
+def load_settings(
+    config_file: Path | None = None, *, defaults: Mapping[str, Any] | None = None, **flags: Any
+) -> Settings:
     """Settings from flags, then the environment, then ``config_file`` (TOML), then defaults.
 
     Args:
         config_file: a TOML file whose keys are the settings' names.
+        defaults: in the place of some settings' own.
         flags: values given on the command line; None means not given.
 
     Raises:
         InvalidRequestError: a value is invalid or a key unknown; the message names each.
     """
-    values: dict[str, Any] = {}
+    values = dict(defaults or {})
     if config_file is not None:
         try:
-            values = tomllib.loads(config_file.read_text(encoding="utf-8"))
+            values |= tomllib.loads(config_file.read_text(encoding="utf-8"))
         except OSError as error:
             raise InvalidRequestError(f"Cannot read the settings file {config_file}: {error.strerror}.") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -412,4 +530,5 @@ def load_settings(config_file: Path | None = None, **flags: Any) -> Settings:
         return Settings(**merged)
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
-        raise InvalidRequestError(f"Invalid settings: {problems}") from error
+        wrong = [str(item["loc"][0]) for item in error.errors() if item["loc"]]
+        raise InvalidRequestError(f"Invalid settings: {problems}", details={"settings": wrong}) from error

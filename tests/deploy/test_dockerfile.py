@@ -14,6 +14,7 @@ from tensorhost.core.version import __version__
 from tensorhost.settings import Settings, environment_variable, setting_fields
 
 FINAL = stages()[-1]
+SETUP = FINAL.all("RUN")[0]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 BUILD = (ROOT / "deploy" / "image" / "build").read_text("utf-8")
 SETTINGS = {environment_variable(name): name for name in setting_fields()}
@@ -27,30 +28,31 @@ def test_what_the_image_sets_are_settings_with_valid_values():
     assert not settings.bound_to_loopback
 
 
-def test_the_port_is_the_default_one():
-    ports = [setting_fields()[name].default for name in ("port", "grpc_port")]
-    assert FINAL.all("EXPOSE") == [" ".join(map(str, ports))]
+def test_the_ports_are_the_default_ones_and_that_of_tensorflow_servings_image():
+    defaults = [str(setting_fields()[name].default) for name in ("port", "grpc_port")]
+    assert FINAL.last("EXPOSE").split() == [*defaults, "8501"]
 
 
 def test_the_user_is_a_number_that_is_not_root():
     # Kubernetes refuses to run an image as "not root" by a name it cannot look up.
     assert FINAL.last("USER") == "10001:10001"
-    assert "--uid 10001 --gid 10001" in FINAL.last("RUN")
+    assert "--uid 10001 --gid 10001" in SETUP
     assert FINAL.instructions.index(("USER", "10001:10001")) > FINAL.instructions.index(("RUN", FINAL.last("RUN")))
 
 
 def test_no_shell_stands_between_signals_and_the_server():
-    assert exec_form(FINAL.last("ENTRYPOINT")) == ["tini", "--", "tensorhost"]
-    assert exec_form(FINAL.last("CMD")) == ["serve"]
+    # The entry point replaces itself with the command.
+    assert exec_form(FINAL.last("ENTRYPOINT")) == ["tini", "--", "entrypoint"]
+    assert not FINAL.all("CMD")
     assert exec_form(FINAL.last("HEALTHCHECK").partition("CMD ")[2])[0] == "python3"
 
 
 def test_the_folders_of_models_and_cache_are_made_and_the_cache_is_ours_below_one():
     # Whoever mounts a volume there, its root is someone else's or open to others: what is kept lies in a folder in it.
     cache = PurePosixPath(FINAL.environment["TENSORHOST_CACHE_DIR"])
-    made = re.findall(r"install --directory.*? (/\w+)(?= |$)", FINAL.last("RUN"))
+    made = re.findall(r"install --directory.*? (/\w+)(?= |$)", SETUP)
     assert made == [FINAL.environment["MODEL_PATH"], str(cache.parent)]
-    assert "--mode=0770 --owner=10001" in FINAL.last("RUN")
+    assert "--mode=0770 --owner=10001" in SETUP
 
 
 def test_every_stage_is_built_on_the_one_base():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import importlib.util
 import ssl
 import subprocess
 import sys
@@ -134,3 +135,36 @@ def test_a_server_that_wants_a_certificate_of_clients_is_only_knocked_at(certifi
     with Server(200, tls=context) as server:
         ended = check(HOST="0.0.0.0", PORT=str(server.server_port), **tls)
         assert (ended.returncode, server.asked) == (0, [])
+
+
+def problem(*command: str, **environment: str) -> str:
+    """What the check finds where the container's second process has this command."""
+    spec = importlib.util.spec_from_file_location("health", ROOT / "deploy" / "image" / "health.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.problem({"HOST": "0.0.0.0", **environment}, [["tini", "--", "entrypoint"], list(command)])
+
+
+@pytest.mark.parametrize(
+    "command", [["/opt/python", "/usr/bin/tensorflow_model_server"], ["python3", "/opt/bin/tensorhost", "model-server"]]
+)
+def test_a_model_server_is_asked_where_its_flags_say(command):
+    with Server(200) as server:
+        flags = ("--rest_api_port=1", "--enable_batching", f"--rest_api_port={server.server_port}", "")
+        assert problem(*command, *flags, PORT="1") == ""
+        assert server.asked == ["/health/ready"]
+
+
+@pytest.mark.parametrize("flags", [[], ["--rest_api_port=0"]])
+def test_a_model_server_without_http_is_only_knocked_at(flags):
+    with Server(200) as server:
+        port = server.server_port
+        assert problem("python", "tensorflow_model_server", f"--port={port}", *flags) == ""
+        assert server.asked == []
+    assert "ConnectionRefused" in problem("python", "tensorflow_model_server", f"--port={port}", *flags)
+
+
+def test_another_command_is_asked_where_the_environment_says():
+    with Server(200) as server:
+        command = ("python", "/opt/bin/tensorhost", "serve", "/models/model-server", "--rest_api_port=1")
+        assert problem(*command, PORT=str(server.server_port)) == ""

@@ -67,3 +67,14 @@ def server(repository, first_health) -> Iterator[RunningServer]:
         yield running
         assert running.process.poll() is None, "the server died"
         assert running.stop() == 0
+
+
+@pytest.fixture(scope="session")
+def serving_server(serving_repository) -> Iterator[RunningServer]:
+    """The server of ``serving_repository`` with all its versions, ready, and reached over gRPC, too."""
+    options = ("--grpc-port", -1, "--version-policy", "all", "--poll-interval-s", 0, "--settle-s", 0, "--grpc-profiler")
+    with RunningServer(serving_repository, *options) as running:
+        running.wait_for("ready")
+        yield running
+        assert running.process.poll() is None, "the server died"
+        assert running.stop() == 0

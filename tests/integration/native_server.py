@@ -95,6 +95,11 @@ class RunningServer:
     def port(self) -> int:
         return int(self.wait_for("listening")["url"].rsplit(":", 1)[1])
 
+    @property
+    def grpc_address(self) -> str:
+        """Where gRPC clients reach it."""
+        return self.wait_for("listening")["grpc"]
+
     def wait_for(self, event: str, **fields: object) -> dict[str, Any]:
         """The first log record of that event with those fields, as soon as there is one."""
         found: list[dict[str, Any]] = []

@@ -292,7 +292,7 @@ def _slow(tf: Any, root: Path) -> None:
         return {"y": x + 0.0 * spins}
 
     tf.saved_model.save(tf.Module(), str(root / "slow" / "1"), signatures={"serving_default": busy})
-    (root / "slow" / "model.toml").write_text("[warmup]\niterations = 1\n", encoding="utf-8")
+    (root / "slow" / "model.toml").write_text("[batching]\nenabled = false\n", encoding="utf-8")
 
 
 def _no_negatives(tf: Any, root: Path) -> None:

@@ -11,11 +11,13 @@ import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from tensorhost.batching.entries import Batch, Slice
 from tensorhost.batching.padding import Padding
+from tensorhost.batching.ragged import common_shape, fill_up
 from tensorhost.batching.rows import Outcome, check_rows, split
 from tensorhost.core.errors import ModelFailedError, OutOfMemoryError, TensorhostError
 from tensorhost.core.requests import Timings
@@ -43,13 +45,23 @@ class Execution:
         batched: whether outputs have a row for each row of input.
         max_batch_rows: rows of the largest batch.
         padding: sizes that are filled up to a larger one; None for none.
+        pads_inputs: whether rows of one batch may differ in size, the smaller being filled up.
     """
 
-    def __init__(self, run: RunModel, *, batched: bool, max_batch_rows: int, padding: Padding | None) -> None:
+    def __init__(
+        self,
+        run: RunModel,
+        *,
+        batched: bool,
+        max_batch_rows: int,
+        padding: Padding | None,
+        pads_inputs: bool = False,
+    ) -> None:
         self._run = run
         self._batched = batched
         self._max_batch_rows = max_batch_rows
         self._padding = padding
+        self._pads_inputs = pads_inputs
         self._buffers: dict[str, Array] = {}
 
     def rows_of(self, batch: Batch[Waiter]) -> int:
@@ -103,16 +115,24 @@ class Execution:
             if rows != batch.rows:
                 last = next(part for part in reversed(parts) if len(part))[-1:]
                 parts.extend([last] * (rows - batch.rows))
+            if self._pads_inputs:
+                row = common_shape(parts)
+                if any(part.shape[1:] != row for part in parts):
+                    merged[name] = fill_up(parts, self._buffer(name, row, first.dtype, rows))
+                    continue
             if first.dtype == object:
                 merged[name] = np.concatenate(parts)
                 continue
-            merged[name] = np.concatenate(parts, out=self._buffer(name, first, rows))
+            merged[name] = np.concatenate(parts, out=self._buffer(name, first.shape[1:], first.dtype, rows))
         return merged
 
-    def _buffer(self, name: str, like: Array, rows: int) -> Array:
+    def _buffer(self, name: str, row: tuple[int, ...], dtype: np.dtype[Any], rows: int) -> Array:
+        if dtype.hasobject:
+            # Texts of earlier batches would stay alive in it.
+            return np.empty((rows, *row), dtype)
         buffer = self._buffers.get(name)
-        if buffer is None or buffer.shape[1:] != like.shape[1:] or len(buffer) < rows:
+        if buffer is None or buffer.shape[1:] != row or len(buffer) < rows:
             # Doubling up to the ceiling: a queue that only ever sees small batches keeps a small buffer.
             size = min(self._max_batch_rows, max(rows, 2 * len(buffer) if buffer is not None else rows))
-            buffer = self._buffers[name] = aligned_empty((max(size, rows), *like.shape[1:]), like.dtype)
+            buffer = self._buffers[name] = aligned_empty((max(size, rows), *row), dtype)
         return buffer[:rows]

@@ -6,7 +6,8 @@ added repeat the last one, so they are as valid as any, and their outputs are dr
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 
@@ -15,6 +16,11 @@ class Span(NamedTuple):
 
     above: int
     to: int
+
+
+def spans_to(sizes: Sequence[int]) -> tuple[Span, ...]:
+    """Fill every batch up to the next of ``sizes``, which rise; larger ones stay as they are."""
+    return tuple(Span(above, to) for above, to in pairwise((0, *sizes)))
 
 
 class Padding:

@@ -24,9 +24,11 @@ from tensorhost.batching.entries import Batch, Entry
 from tensorhost.batching.execution import Execution, RunModel, Waiter
 from tensorhost.batching.pace import Pace, PaceReport
 from tensorhost.batching.padding import Padding, Span
+from tensorhost.batching.ragged import elements_filled_up
 from tensorhost.batching.rows import Outcome, join
 from tensorhost.core.errors import (
     DeadlineExceededError,
+    InvalidRequestError,
     ModelFailedError,
     OverloadedError,
     TensorhostError,
@@ -52,7 +54,9 @@ class QueueOptions:
 
     Calls of at most ``inline_rows`` rows, and of at most ``inline_elements`` elements unless that is None, run on the
     event loop. ``target_latency_s`` is the latency goal, 0 for none; ``call_s`` the seconds a call took at warm-up, by
-    rows; batches are filled up as ``padding`` says.
+    rows; batches are filled up as ``padding`` says. Of more rows than ``max_request_rows`` no request is taken, unless
+    that is None or the signature is not batched. ``pads_inputs``: rows of different sizes share calls, the smaller
+    filled up.
     """
 
     batched: bool
@@ -64,6 +68,8 @@ class QueueOptions:
     target_latency_s: float = 0.0
     call_s: Mapping[int, float] = field(default_factory=dict)
     padding: Sequence[Span] = ()
+    max_request_rows: int | None = None
+    pads_inputs: bool = False
 
 
 class BatchQueue:
@@ -96,8 +102,16 @@ class BatchQueue:
         self._on_call = on_call
         self._clock = clock
         self._padding = Padding(options.padding) if options.padding and options.batched else None
+        self._pads_inputs = options.batched and options.pads_inputs
+        # Requests of one group may meet in a call. Where sizes of rows differ nobody's shape keeps them apart.
+        self._apart = options.batched and not options.pads_inputs
+        self._max_request_rows = options.max_request_rows if options.batched else None
         self._execution = Execution(
-            run, batched=options.batched, max_batch_rows=options.max_batch_rows, padding=self._padding
+            run,
+            batched=options.batched,
+            max_batch_rows=options.max_batch_rows,
+            padding=self._padding,
+            pads_inputs=self._pads_inputs,
         )
         self._pace = _pace(options, self._padding)
         self._assembler: Assembler[Waiter] = Assembler(
@@ -158,13 +172,19 @@ class BatchQueue:
 
         Raises:
             OverloadedError: the queue is full; nothing was queued.
+            InvalidRequestError: more rows than a request may have; the same.
             DeadlineExceededError: the deadline passed, waiting or running.
             TensorhostError: what ``close`` was given, or why the model failed.
         """
         if self._refusal is not None:
             raise self._refusal()
+        if self._max_request_rows is not None and rows > self._max_request_rows:
+            raise InvalidRequestError(
+                f"Task size {rows} is larger than maximum input batch size {self._max_request_rows}",
+                details={"rows": rows, "most": self._max_request_rows},
+            )
         waiter = Waiter(inputs, self._loop.create_future(), timings)
-        group = tuple([array.shape[1:] for array in inputs.values()]) if self._options.batched else ()
+        group = tuple([array.shape[1:] for array in inputs.values()]) if self._apart else ()
         entry = Entry(waiter, rows, group, self._clock(), deadline)
         if max_batch_rows is not None:
             entry.max_batch_rows = max_batch_rows
@@ -270,7 +290,10 @@ class BatchQueue:
             return False
         if options.inline_elements is None:
             return True
-        elements = sum(array.size for part in batch.slices for array in part.entry.payload.inputs.values())
+        if self._pads_inputs:
+            elements = elements_filled_up([part.entry.payload.inputs for part in batch.slices], batch.rows)
+        else:
+            elements = sum(array.size for part in batch.slices for array in part.entry.payload.inputs.values())
         return elements * rows <= options.inline_elements * max(batch.rows, 1)
 
     def _finish(self, batch: Batch[Waiter], call: asyncio.Future[list[Outcome]], started_at: float) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -11,8 +9,9 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
+from tensorhost.cli.model_server import model_server
 from tensorhost.cli.models import models_app
-from tensorhost.cli.outcome import EXIT_CODES_HELP, ExitCode
+from tensorhost.cli.outcome import EXIT_CODES_HELP, ends_in_a_sentence
 from tensorhost.cli.predict import predict
 from tensorhost.cli.version import version
 
@@ -92,18 +91,10 @@ for _name, (_, _summary) in _NEED_SETTINGS.items():
     app.command(_name, help=_summary)(_stand_in)
 app.add_typer(models_app, epilog=EXIT_CODES_HELP)
 app.command(epilog=EXIT_CODES_HELP)(predict)
+app.command("model-server", add_help_option=False, context_settings={"ignore_unknown_options": True})(model_server)
 app.command()(version)
 
 
 def main() -> None:
-    """Run the command line and exit the process with its exit code.
-
-    A fault of ours ends as one sentence; ``LOG_LEVEL=debug`` shows the stack trace instead.
-    """
-    try:
-        app()
-    except Exception as error:
-        if os.environ.get("LOG_LEVEL") == "debug":
-            raise
-        sys.stderr.write(f"Internal fault: {error!r}. LOG_LEVEL=debug shows where.\n")
-        sys.exit(ExitCode.FAILED)
+    """Run the command line and exit the process with its exit code."""
+    ends_in_a_sentence(app)

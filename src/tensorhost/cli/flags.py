@@ -35,7 +35,7 @@ _PANEL_STARTS = {
     "grpc_port": "gRPC",
     "admin_token": "Access and TLS",
     "model_name": "Models",
-    "batch_timeout_ms": "Batching and threads",
+    "batching": "Batching and threads",
     "request_timeout_s": "Limits",
     "drain_window_s": "Shutdown",
 }

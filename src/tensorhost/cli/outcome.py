@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import os
+import sys
 from collections.abc import Callable
 from enum import IntEnum
 from typing import ParamSpec, TypeVar
@@ -38,6 +40,19 @@ class CommandError(Exception):
 def printable(text: str) -> str:
     """``text`` without what could steer a terminal: unprintable characters become ``?``."""
     return "".join(char if char.isprintable() else "?" for char in text)
+
+
+def ends_in_a_sentence(command: Callable[[], None]) -> None:
+    """Run ``command``, which exits the process. A fault of ours ends as one sentence and exit code 1;
+    ``LOG_LEVEL=debug`` shows the stack trace instead.
+    """
+    try:
+        command()
+    except Exception as error:
+        if os.environ.get("LOG_LEVEL") == "debug":
+            raise
+        sys.stderr.write(f"Internal fault: {error!r}. LOG_LEVEL=debug shows where.\n")
+        sys.exit(ExitCode.FAILED)
 
 
 def reports_errors(command: Callable[P, R]) -> Callable[P, R]:

@@ -78,6 +78,11 @@ class JsonObject:
         return cls(members, body, max_depth=max_depth)
 
     @property
+    def proxy(self) -> Any:
+        """The object as the parser holds it."""
+        return self._members
+
+    @property
     def max_depth(self) -> int:
         """Deepest nesting that may be followed below this object, itself included."""
         return self._max_depth
@@ -88,6 +93,15 @@ class JsonObject:
         if self._structure is None:
             self._structure = structure_of(self._text)
         return self._structure
+
+    @property
+    def text(self) -> bytes:
+        """The object's JSON text, or its structure alone."""
+        return self._text
+
+    def has_plain_rest(self, key: str) -> bool:
+        """Whether all members besides ``key`` are scalars."""
+        return not any(isinstance(self._members[name], _PROXIES) for name in self.keys if name != key)
 
     def has_few_lists(self, lists: int) -> bool:
         """Whether the object holds at most ``lists`` lists, all members counted, and counting them is cheap.

@@ -62,15 +62,6 @@ def decode_numbers(spec: TensorSpec, value: Any, shape: tuple[int, ...]) -> Arra
     return flat.reshape(shape)
 
 
-def count_numbers(value: Any) -> int | None:
-    """How many numbers the list ``value`` holds in all its lists; None where it holds anything else."""
-    try:
-        size_bytes: int = value.as_buffer(of_type="d").size
-    except _FAULTS:
-        return None
-    return size_bytes // np.dtype(np.float64).itemsize
-
-
 def _scalar(spec: TensorSpec, value: Any) -> Array:
     fault = _fault_finder(spec.dtype)(value)
     if fault is not None:

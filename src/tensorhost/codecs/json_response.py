@@ -89,11 +89,11 @@ def _encode(name: str | None, value: Any) -> Any:
         raise InvalidRequestError(
             f"{what} is {dtype}, which JSON cannot carry.", details={"output": name, "actual": dtype.value}
         )
-    return _writable(array, dtype)
+    return writable_numbers(array, dtype)
 
 
-def _writable(array: Array, dtype: DType) -> Any:
-    """An array (a numpy scalar for rank 0) that the writer takes: contiguous, of a type it knows."""
+def writable_numbers(array: Array, dtype: DType) -> Any:
+    """``array``, of numbers or booleans, as the writer takes it: contiguous, of a type it knows; rank 0 as a scalar."""
     written_as = _WRITTEN_AS.get(dtype)
     if written_as is not None:
         array = array.astype(written_as)

@@ -22,6 +22,7 @@ from tensorhost.core.tensors import TensorSpec, format_shape
 MAX_SEARCH = 2**18
 """Most values looked at in search of the one a message should name."""
 
+_DOUBLE_BYTES = 8
 _SATURATED = 2**24 - 1  # the parser counts the elements of one list no further than this
 
 
@@ -126,6 +127,27 @@ def is_made_of_lists(value: Any, shape: tuple[int, ...]) -> bool:
         if any(not isinstance(element, JsonArray) or len(element) != size for element in level):
             return False
     return True
+
+
+def holds_every_leaf(value: Any, shape: tuple[int, ...]) -> bool:
+    """Whether the innermost lists of a ``value`` whose structure is that of ``shape`` have the right length.
+
+    A list of one number and a list of none have the same structure; all together they hold too few numbers if one is
+    not as the others. What cannot be counted as numbers is walked.
+    """
+    last = shape[-1]
+    if last > 1 or count_numbers(value) == prod(shape):
+        return True
+    return set(map(len, iter_leaves(value, shape[:-1]))) == {last}
+
+
+def count_numbers(value: Any) -> int | None:
+    """How many numbers the list ``value`` holds in all its lists; None where it holds anything else."""
+    try:
+        size_bytes: int = value.as_buffer(of_type="d").size
+    except (TypeError, ValueError):
+        return None
+    return size_bytes // _DOUBLE_BYTES
 
 
 def fill_empty(shape: tuple[int, ...], spec: TensorSpec) -> tuple[int, ...]:

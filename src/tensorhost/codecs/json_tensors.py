@@ -18,13 +18,13 @@ from simdjson import Array as JsonArray
 from simdjson import Object as JsonMembers
 
 from tensorhost.codecs.json_document import JsonObject, kind_of, member_names, minified
-from tensorhost.codecs.json_numbers import count_numbers, decode_numbers
+from tensorhost.codecs.json_numbers import decode_numbers
 from tensorhost.codecs.json_shapes import (
     count_lists,
     fill_empty,
     find_ragged,
+    holds_every_leaf,
     is_made_of_lists,
-    iter_leaves,
     probe_shape,
     ragged_error,
 )
@@ -175,12 +175,7 @@ def _is_proved(entry: _Pending, *, differs: bool) -> bool:
     """Whether the lists of one input have its shape. ``differs``: the structure of the whole request does not fit."""
     if differs and structure_of(minified(entry.value)) != entry.structure:
         return False
-    # A list of one number and a list of none have the same structure; all together they hold too few numbers if one
-    # is not as the others. What cannot be counted as numbers is walked.
-    last = entry.shape[-1]
-    if last > 1 or count_numbers(entry.value) == prod(entry.shape):
-        return True
-    return set(map(len, iter_leaves(entry.value, entry.shape[:-1]))) == {last}
+    return holds_every_leaf(entry.value, entry.shape)
 
 
 def _finish(entry: _Pending) -> Array:

@@ -41,6 +41,8 @@ class DType(StrEnum):
     # property that looks its answer up.
     numpy: np.dtype[Any]
     """The numpy dtype that holds this type."""
+    tensorflow_name: str
+    """What TensorFlow calls it in messages: ``float`` for float32, ``half`` for float16."""
     is_floating: bool
     """Whether values are real floating-point numbers."""
     is_integer: bool
@@ -72,8 +74,10 @@ _BY_NUMPY: dict[np.dtype[Any], DType] = {numpy: dtype for dtype, numpy in _NUMPY
 _FLOATING = frozenset(
     {DType.FLOAT8_E4M3FN, DType.FLOAT8_E5M2, DType.FLOAT16, DType.BFLOAT16, DType.FLOAT32, DType.FLOAT64}
 )
+_TENSORFLOW_NAMES = {DType.FLOAT16: "half", DType.FLOAT32: "float", DType.FLOAT64: "double"}
 for _dtype in DType:
     _dtype.numpy = _NUMPY[_dtype]
+    _dtype.tensorflow_name = _TENSORFLOW_NAMES.get(_dtype, _dtype.value)
     _dtype.is_floating = _dtype in _FLOATING
     _dtype.is_integer = _dtype.value.lstrip("u").startswith("int")
     _dtype.is_complex = _dtype.value.startswith("complex")

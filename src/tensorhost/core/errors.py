@@ -171,6 +171,10 @@ class InvalidInputTypeError(TensorhostError):
     code = ErrorCode.INVALID_INPUT_TYPE
 
 
+class UnsupportedTypeError(InvalidInputTypeError):
+    """A dtype that the wire cannot carry at all."""
+
+
 class MissingInputError(TensorhostError):
     """An input of the signature was not given."""
 

@@ -12,11 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from tensorhost.core.errors import ModelFailedError, TensorhostError
 from tensorhost.core.ids import is_valid_name
 from tensorhost.models.policy import VersionPolicy
+from tensorhost.settings import check_batch_sizes
 
 FILE_NAME = "model.toml"
 _MAX_BYTES = 256 * 2**10
@@ -41,11 +42,25 @@ class _Table(BaseModel):
 class BatchingConfig(_Table):
     """Overrides of the server's batching settings for one model."""
 
-    enabled: bool = True
+    enabled: bool | None = None
+    split_large_requests: bool | None = None
+    max_execution_batch_size: int | None = Field(None, ge=1, le=65536)
+    pad_variable_length_inputs: bool | None = None
     max_batch_size: int | None = Field(None, ge=1, le=65536)
     batch_timeout_ms: float | None = Field(None, ge=0, le=60_000)
     target_latency_ms: float | None = Field(None, ge=0, le=60_000)
     max_queue_rows: int | None = Field(None, ge=1)
+    allowed_batch_sizes: tuple[Annotated[int, Field(ge=1)], ...] | None = None
+
+    @field_validator("allowed_batch_sizes")
+    @classmethod
+    def _sizes_fit(cls, value: tuple[int, ...] | None, others: ValidationInfo) -> tuple[int, ...] | None:
+        """They end with the most rows of a call, where the file says how many these are."""
+        own = others.data
+        part = own.get("max_execution_batch_size") if own.get("split_large_requests") is not False else None
+        if value:
+            check_batch_sizes(value, part or own.get("max_batch_size") or value[-1])
+        return value
 
 
 class WarmupConfig(_Table):

@@ -9,8 +9,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from tensorhost.core.errors import InvalidRequestError, ModelFailedError, TensorhostError
+from tensorhost.core.errors import InvalidRequestError, ModelFailedError, ModelNotReadyError, TensorhostError
 from tensorhost.models.listed import ListedModel, ModelList
+from tensorhost.models.session_config import read_session_config
 from tensorhost.models.tfserving_config import read_model_list
 from tensorhost.settings import Settings
 from tensorhost.telemetry import get_logger
@@ -27,7 +28,7 @@ class ConfiguredModels:
         models: those at the start; None to serve what lies in the model path.
 
     Raises:
-        InvalidRequestError: the config file cannot be read or understood.
+        InvalidRequestError: the config file, or that of sessions, cannot be read or understood.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -35,6 +36,7 @@ class ConfiguredModels:
         self._file = settings.model_config_file
         self._last: bytes | str = b""
         self.models: ModelList | None = None
+        read_session_config(settings)
         if self._file is not None:
             self._last = _read(self._file)
             # As TensorFlow Serving does, an empty file starts a server that is told later what to serve.
@@ -45,23 +47,34 @@ class ConfiguredModels:
     async def follow(self, replace: Callable[[ModelList], Awaitable[None]]) -> None:
         """Have each change of the config file carried out, one after another, for ever.
 
+        A change that is refused because a version does not serve yet is tried again each time.
+
         Args:
             replace: ``ModelManager.replace_models``, or what does it in several processes.
         """
         if self._file is None or not self._poll_s:
             return
+        waiting: ModelList | None = None
+        said = ""
         while True:
             await asyncio.sleep(self._poll_s)
             try:
                 models = await asyncio.to_thread(self._changed, self._file)
-                if models is None:
-                    continue
-                log.info("the model config file has changed", path=str(self._file), models=len(models))
-                await replace(models)
+                if models is not None:
+                    waiting, said = models, ""
+                    log.info("the model config file has changed", path=str(self._file), models=len(models))
+                if waiting is not None:
+                    await replace(waiting)
+                    waiting = None
             except ModelFailedError as error:
+                waiting = None
                 log.error("not all models of the changed config file serve", reason=error.message)
             except TensorhostError as error:
-                log.error("the changed model config file is not followed", path=str(self._file), reason=error.message)
+                if not isinstance(error, ModelNotReadyError):
+                    waiting = None
+                if error.message != said:
+                    said = error.message
+                    log.error("the changed model config file is not followed", path=str(self._file), reason=said)
 
     def _changed(self, file: Path) -> ModelList | None:
         """The file's models if it has changed. Raises InvalidRequestError, for the same fault once."""

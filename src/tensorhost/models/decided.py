@@ -20,7 +20,8 @@ def load_decided(tried: Tried, options: LoadOptions, load_native: Callable[[], R
     Args:
         tried: the decisions, and the child's report with the signatures.
         options: how it is loaded.
-        load_native: loads it in its format's own runtime; called only where that executes something.
+        load_native: loads it in its format's own runtime; called only where that executes something, or later when
+            a request has shapes that the signatures do not declare.
 
     Raises TensorhostError; nothing stays loaded.
     """
@@ -50,6 +51,11 @@ def load_decided(tried: Tried, options: LoadOptions, load_native: Callable[[], R
                     opened.callback(runtime.close)
                     engines[key] = (runtime, name)
                 routes[name].append(Route(rows, *engines[key]))
-        made = RoutedRuntime(report.signatures, routes, report.refused_signatures, report.weights_bytes)
+        own = load_native if native is None else _given(native)
+        made = RoutedRuntime(report.signatures, routes, report.refused_signatures, report.weights_bytes, own)
         opened.pop_all()
     return made
+
+
+def _given(runtime: Runtime) -> Callable[[], Runtime]:
+    return lambda: runtime

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 
+from tensorhost.batching.slots import CallSlots
 from tensorhost.core.errors import (
     MisconfiguredModelError,
     OutOfMemoryError,
@@ -24,6 +25,7 @@ from tensorhost.core.errors import (
     UntrustedModelError,
 )
 from tensorhost.core.ids import ModelId
+from tensorhost.models.batching import with_own_parameters
 from tensorhost.models.catalog import RETRY_AFTER_S, Catalog
 from tensorhost.models.loading import (
     LoadedVersion,
@@ -106,6 +108,7 @@ class Lifecycle:
         self._stopping = False
         budget_bytes = None if settings.memory_budget is None else int(settings.memory_budget)
         self._memory = Reservations(catalog, budget_bytes, self._evict)
+        self._slots = CallSlots(settings.num_batch_threads) if settings.num_batch_threads else None
 
     def stop_loading(self) -> None:
         """Begin no load any more, and end the child processes. Loads that wait for a thread or for a child end with
@@ -193,6 +196,8 @@ class Lifecycle:
     async def _read(self, model: ModelRecord, record: VersionRecord, on_warming: Callable[[], None]) -> LoadedVersion:
         # Taken together, before anything is waited for: a look may change both meanwhile.
         files, config = record.on_disk, model.config
+        if self._settings.per_version_batching:
+            config = await asyncio.to_thread(with_own_parameters, config, files.path)
         request = LoadRequest(
             record.id,
             files,
@@ -329,7 +334,9 @@ class Lifecycle:
         record.error = as_failure(error)
         record.attempts += 1
         most_attempts: float = record.attempts if isinstance(error, _HOPELESS) else self._settings.load_attempts
-        wait_s = backoff_s(record.attempts, self._settings.load_backoff_s)
+        wait_s = self._settings.load_retry_interval_s
+        if wait_s is None:
+            wait_s = backoff_s(record.attempts, self._settings.load_backoff_s)
         if isinstance(error, OutOfMemoryError) and not isinstance(error, _HOPELESS):
             # Not the fault of the files, and room may come at any time. A lazy model waits for its next request.
             most_attempts = math.inf
@@ -354,7 +361,8 @@ class Lifecycle:
         metrics.weights_bytes, metrics.memory_bytes = loaded.runtime.weights_bytes, loaded.memory_bytes
         options = {name: queue_options(self._settings, loaded.config, plan) for name, plan in loaded.plans.items()}
         metrics.queue_limit_rows = max((each.max_queue_rows for each in options.values()), default=0)
-        return Servable(record.id, loaded, metrics, options, self._clock, traced=self._settings.tracing)
+        traced, slots = self._settings.tracing, self._slots
+        return Servable(record.id, loaded, metrics, options, self._clock, traced=traced, slots=slots)
 
     # -- unloading -------------------------------------------------------------------------------------------------
 

@@ -26,7 +26,7 @@ from tensorhost.core.errors import (
 )
 from tensorhost.core.ids import ModelId
 from tensorhost.core.signatures import DEFAULT_SIGNATURE
-from tensorhost.core.tensors import Array, Tensors
+from tensorhost.core.tensors import Tensors
 from tensorhost.models.config import FILE_NAME, ModelConfig
 from tensorhost.models.decided import load_decided
 from tensorhost.models.examples import read_examples
@@ -35,6 +35,7 @@ from tensorhost.models.probe_messages import Examined
 from tensorhost.models.repository import VersionOnDisk
 from tensorhost.models.trials import Tried
 from tensorhost.models.warmup import SignaturePlan, WarmupOptions, warm_up
+from tensorhost.models.warmup_records import run_warmup_records
 from tensorhost.pipelines import (
     PostprocessingOptions,
     PostprocessingPipeline,
@@ -248,11 +249,13 @@ def _load_by(request: LoadRequest, on_warming: Callable[[], None]) -> LoadedVers
     try:
         pre, post = _own_pipelines(request, runtime)
         load_s = time.perf_counter() - started
+        definitions, defaults, problems = said_of_signatures(request.on_disk.path, options)
+        for name, reason in problems.items():
+            log.warning("default input left out", model=str(request.id), input=name, reason=reason)
         on_warming()
         started = time.perf_counter()
-        plans = _warm_up(request, runtime)
+        plans = _warm_up(request, runtime, defaults)
         warmup_s = time.perf_counter() - started
-        definitions, defaults = _said_of_signatures(request)
     except BaseException:
         runtime.close()
         raise
@@ -279,18 +282,15 @@ def _load_by(request: LoadRequest, on_warming: Callable[[], None]) -> LoadedVers
     )
 
 
-def _said_of_signatures(
-    request: LoadRequest,
-) -> tuple[Mapping[str, bytes], Mapping[str, Mapping[str, Array]]]:
-    """The SignatureDefs of a SavedModel and its default inputs; nothing for other formats."""
-    located = locate_model(request.on_disk.path)
+def said_of_signatures(
+    path: Path, options: LoadOptions
+) -> tuple[Mapping[str, bytes], Mapping[str, Tensors], Mapping[str, str]]:
+    """The SignatureDefs of a SavedModel, its default inputs, and why some of those are left out; nothing of others."""
+    located = locate_model(path)
     if located is None or located[1] is not ModelFormat.SAVED_MODEL:
-        return {}, {}
-    definitions = read_signature_defs(located[0])
-    defaults, problems = input_defaults(definitions)
-    for name, reason in problems.items():
-        log.warning("default input left out", model=str(request.id), input=name, reason=reason)
-    return definitions, defaults
+        return {}, {}, {}
+    definitions = read_signature_defs(located[0], options.tags)
+    return definitions, *input_defaults(definitions)
 
 
 def log_findings(model_id: ModelId, examined: Examined) -> None:
@@ -370,8 +370,14 @@ def _pipelines(
     return pre, post
 
 
-def _warm_up(request: LoadRequest, runtime: Runtime) -> dict[str, SignaturePlan]:
+def _warm_up(request: LoadRequest, runtime: Runtime, defaults: Mapping[str, Tensors]) -> dict[str, SignaturePlan]:
     examples = read_examples(request.folder, request.config.warmup.examples, runtime.signatures)
+    if request.warmup.record_iterations:
+        run = run_warmup_records(request.on_disk.path, runtime, defaults, iterations=request.warmup.record_iterations)
+        # The model's owner may have examples that tell rows apart; records come from anywhere.
+        examples = run.examples | examples
+        if run.records:
+            log.info("warm-up records run", model=str(request.id), records=run.records, seconds=round(run.seconds, 3))
     plans: dict[str, SignaturePlan] = {}
     failures: dict[str, TensorhostError] = {}
     for name, signature in runtime.signatures.items():

@@ -55,6 +55,7 @@ class FirstRuns:
         max_batch_rows: rows of the largest batch to come.
         batching: whether batches are to come at all.
         ranges: least and largest value of inputs that are made up, by name, where the model's settings say.
+        records: whether recorded requests that the version ships are run.
     """
 
     folder: Path
@@ -62,6 +63,7 @@ class FirstRuns:
     max_batch_rows: int = 1
     batching: bool = True
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    records: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,13 +23,14 @@ from tensorhost.core.errors import InternalError, TensorhostError
 from tensorhost.core.signatures import DEFAULT_SIGNATURE, Signature
 from tensorhost.core.tensors import Array, Tensors
 from tensorhost.models.examples import read_examples
-from tensorhost.models.loading import attempt, prepare_runtime, release_memory
+from tensorhost.models.loading import attempt, prepare_runtime, release_memory, said_of_signatures
 from tensorhost.models.probe_messages import Examined, Failed, FirstRuns, Message, Passed, ProbeRequest, Stage
 from tensorhost.models.race_messages import HeatMessage, Raced
 from tensorhost.models.racing import race
 from tensorhost.models.warmup import WarmupOptions, run_first
+from tensorhost.models.warmup_records import run_warmup_records
 from tensorhost.runtimes import Contents, Runtime, detect_format, examine, load, locate_model, refuse_untrusted
-from tensorhost.runtimes.base import RuntimeName
+from tensorhost.runtimes.base import ExampleFeature, RuntimeName
 from tensorhost.telemetry import process_memory
 
 _NICENESS = 10
@@ -70,6 +71,10 @@ class AnnouncedRuntime:
     def call_path(self, signature: str) -> str:
         """The runtime's."""
         return self._runtime.call_path(signature)
+
+    def example_features(self, signature: str) -> Sequence[ExampleFeature]:
+        """The runtime's."""
+        return self._runtime.example_features(signature)
 
     def tune(self, signature: str, samples: Sequence[Tensors]) -> None:
         """The runtime's."""
@@ -122,6 +127,9 @@ def _try(request: ProbeRequest, send: Send) -> Passed | Raced:
         started = time.perf_counter()
         if request.runs is not None:
             _run_all(runtime, request.runs)
+            if request.runs.records:
+                defaults = said_of_signatures(request.path, request.options)[1]
+                run_warmup_records(request.path, runtime, defaults, iterations=1)
         return _measured(runtime, contents, load_s, time.perf_counter() - started)
     finally:
         runtime.close()

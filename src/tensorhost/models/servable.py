@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Collection, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Self
 
 from tensorhost.batching.queue import BatchQueue, QueueOptions
+from tensorhost.batching.slots import CallSlots
 from tensorhost.batching.traced import CallTracer
 from tensorhost.core.errors import ModelNotReadyError, SignatureNotFoundError, TensorhostError
 from tensorhost.core.ids import ModelId
@@ -61,6 +62,7 @@ class Servable:
         queue_options: how each signature is batched.
         clock: seconds, on the event loop's time base.
         traced: whether calls are told to tracing.
+        slots: shared with other servables whose calls on threads are limited together; None for no limit.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Servable:
         clock: Callable[[], float] = time.monotonic,
         *,
         traced: bool = False,
+        slots: CallSlots | None = None,
     ) -> None:
         self.id = model_id
         self.loaded = loaded
@@ -82,6 +85,7 @@ class Servable:
         self._leases = 0
         self._released: asyncio.Event | None = None
         self._executor = ThreadPoolExecutor(1, thread_name_prefix=f"run-{model_id}")
+        self._runs_on: Executor = self._executor if slots is None else slots.of(self._executor)
         self._traced = traced
         self._queue_options = queue_options
         self._queues = {
@@ -208,7 +212,7 @@ class Servable:
         return BatchQueue(
             lambda inputs: run(name, inputs),
             options,
-            self._executor,
+            self._runs_on,
             self.metrics.record_batch,
             self._clock,
             self.metrics.record_late,

@@ -45,7 +45,7 @@ def key_of(path: Path, options: LoadOptions, runs: FirstRuns) -> str:
     digest = hashlib.blake2b(digest_size=20)
     facts = {
         "options": asdict(options),
-        "rows": [runs.max_batch_rows, runs.batching, sorted(runs.ranges.items())],
+        "rows": [runs.max_batch_rows, runs.batching, sorted(runs.ranges.items()), runs.records],
         "versions": [__version__, platform.python_version(), *map(_version, _PACKAGES)],
         "environment": {name: os.environ.get(name) for name in _VARIABLES},
         "processor": [platform.machine(), _processor(), usable_cores()],

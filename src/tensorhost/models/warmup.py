@@ -11,11 +11,12 @@ import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 import numpy as np
 
-from tensorhost.batching.padding import Span
+from tensorhost.batching.padding import Span, spans_to
 from tensorhost.core.closeness import agree
 from tensorhost.core.dtypes import DType
 from tensorhost.core.errors import InvalidRequestError, ModelFailedError, TensorhostError
@@ -46,6 +47,8 @@ class WarmupOptions:
     """How to warm up one signature. ``threshold_s``: calls faster than this run on the event loop.
 
     With no iterations nothing is timed, and every call runs on the servable's thread. ``ranges`` are of made-up inputs.
+    ``record_iterations`` is how often each recorded request of the version is run first; 0 leaves them unread.
+    ``allowed_sizes`` are the rows that calls may have, rising; empty for any.
     """
 
     iterations: int
@@ -53,6 +56,8 @@ class WarmupOptions:
     batching: bool
     threshold_s: float
     ranges: Ranges = field(default_factory=dict)
+    record_iterations: int = 0
+    allowed_sizes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +129,7 @@ def warm_up(
         return SignaturePlan(batched=False, reason=reason or "Not proved: " + source, problem=source)
     if not reason:
         reason = _disproof(runtime, signature, source, options)
-    sizes = [1] if reason else _batch_sizes(_affordable_rows(source, options.max_batch_rows))
+    sizes = [1] if reason else _sizes_to_serve(source, options)
     if options.iterations == 0:
         # Not timed, so nothing is known to be fast enough for the event loop; the proof is never skipped.
         sizes = []
@@ -132,7 +137,11 @@ def warm_up(
         runtime.tune(signature.name, [source.rows(size) for size in sizes])
     call_s = {size: _time(runtime, signature, source.rows(size), options.iterations) for size in sizes}
     inline_rows = _inline_rows(call_s, options.threshold_s)
-    padding = find_spans(lambda inputs: runtime.run(signature.name, inputs), source.rows, call_s, options.iterations)
+    if options.allowed_sizes and not reason:
+        padding = spans_to(options.allowed_sizes)
+    else:
+        run = partial(runtime.run, signature.name)
+        padding = find_spans(run, source.rows, call_s, options.iterations)
     return SignaturePlan(
         batched=not reason,
         reason=reason,
@@ -169,7 +178,7 @@ def sample_sizes(
         return {}
     if _batching_refused(signature, options):
         return {1: source.rows(1)}
-    return {size: source.rows(size) for size in _batch_sizes(_affordable_rows(source, options.max_batch_rows))}
+    return {size: source.rows(size) for size in _sizes_to_serve(source, options)}
 
 
 def _batching_refused(signature: Signature, options: WarmupOptions) -> str:
@@ -198,7 +207,9 @@ def _find_source(
 
 def _made_up_source(runtime: Runtime, signature: Signature, ranges: Ranges) -> RowSource | str:
     refusal = ""
-    for candidate in candidates(signature, ranges=ranges):
+    takes_strings = any(spec.dtype.is_string for spec in signature.inputs.values())
+    features = runtime.example_features(signature.name) if takes_strings else ()
+    for candidate in candidates(signature, ranges=ranges, features=features):
         try:
             runtime.run(signature.name, candidate.rows(1))
         except InvalidRequestError as error:
@@ -215,7 +226,11 @@ def _affordable_rows(source: RowSource, max_batch_rows: int) -> int:
     return min(max_batch_rows, max(_PROOF_ROWS, _MAX_INPUT_BYTES // max(row_bytes, 1)))
 
 
-def _batch_sizes(largest: int) -> list[int]:
+def _sizes_to_serve(source: RowSource, options: WarmupOptions) -> list[int]:
+    """The sizes that are tried: those that calls may have, or one and its doubles up to the largest."""
+    largest = _affordable_rows(source, options.max_batch_rows)
+    if options.allowed_sizes:
+        return [size for size in options.allowed_sizes if size <= largest] or [options.allowed_sizes[0]]
     sizes = [1]
     while sizes[-1] * 2 < largest:
         sizes.append(sizes[-1] * 2)

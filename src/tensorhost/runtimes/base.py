@@ -6,11 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
+from tensorhost.core.dtypes import DType
 from tensorhost.core.errors import InvalidInputShapeError
 from tensorhost.core.signatures import Signature
 from tensorhost.core.tensors import Array, Tensors
+
+SERVE_TAG = "serve"
+"""The tag of graphs that are meant for serving."""
 
 
 class ModelFormat(StrEnum):
@@ -77,6 +81,9 @@ class LoadOptions:
         runtime: who may execute the model. Whoever it is, loading it means loading it in its format's own runtime,
             where that is installed; what others execute was made from that before.
         precision: the least precision the operator accepts.
+        tags: which graph of a SavedModel with several is served.
+        session_config: a ConfigProto in text form, the beginning of every session's; empty for TensorFlow's defaults.
+        gpu_memory_fraction: share of a GPU's memory that TensorFlow may take; 0 for what it takes by itself.
     """
 
     intra_op_threads: int = 0
@@ -93,6 +100,20 @@ class LoadOptions:
     xla: bool = False
     runtime: RuntimeName = RuntimeName.NATIVE
     precision: Precision = Precision.FLOAT32
+    tags: tuple[str, ...] = (SERVE_TAG,)
+    session_config: str = ""
+    gpu_memory_fraction: float = 0.0
+
+
+class ExampleFeature(NamedTuple):
+    """A feature that a model parses out of serialized Examples: its name, and how many values it has of which type.
+
+    The type is float32, int64 or string.
+    """
+
+    name: str
+    dtype: DType
+    size: int
 
 
 class Runtime(Protocol):
@@ -120,6 +141,9 @@ class Runtime(Protocol):
 
     def call_path(self, signature: str) -> str:
         """How this signature is called, for the metadata, such as ``frozen graph, single-threaded session``."""
+
+    def example_features(self, signature: str) -> Sequence[ExampleFeature]:
+        """What is parsed out of the strings that a signature takes; empty where that is nothing, or not known."""
 
     def tune(self, signature: str, samples: Sequence[Tensors]) -> None:
         """Measure the ways this runtime has of calling a signature, and use the best for inputs of each size.
@@ -180,6 +204,11 @@ class LoadedModel:
     def weights_bytes(self) -> int:
         """Bytes of the model's parameters."""
         return self._weights_bytes
+
+    def example_features(self, signature: str) -> Sequence[ExampleFeature]:
+        """Nothing is known; see ``Runtime.example_features``."""
+        del signature  # all alike
+        return ()
 
     def run_loosely(self, signature: str, inputs: Tensors) -> dict[str, Array]:
         """Refuse whatever came, for runtimes that take none but the declared shapes; see ``Runtime.run_loosely``."""

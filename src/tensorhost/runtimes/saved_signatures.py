@@ -42,12 +42,10 @@ def read_signature_defs(folder: Path, tags: Collection[str] = SERVE_TAGS) -> dic
     try:
         if not (folder / _FILE).is_file():
             return _signatures(memoryview(_binary_of_text(folder / _TEXT_FILE)), tags)
-        with (folder / _FILE).open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            view = memoryview(data)
-            try:
-                return _signatures(view, tags)
-            finally:
-                view.release()
+        with (folder / _FILE).open("rb") as file:
+            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        # Not closed here: an error would hold views of it. It goes with the last of them.
+        return _signatures(memoryview(data), tags)
     except (OSError, ValueError) as error:
         raise ModelFailedError("saved_model.pb cannot be read: it is damaged.", log_detail=str(error)) from error
 
@@ -77,6 +75,8 @@ def _signatures(saved_model: memoryview, tags: Collection[str]) -> dict[str, byt
     among = [graph for have, graph in graphs if wanted <= have]
     only = [graph for _, graph in graphs] if len(graphs) == 1 else []
     chosen = next(iter(exact + among + only), None)
+    if not graphs:
+        return {}
     if chosen is None:
         raise ModelFailedError(f"None of the model's {len(graphs)} graphs is tagged '{', '.join(sorted(wanted))}'.")
     return _map(chosen, _META_SIGNATURES)

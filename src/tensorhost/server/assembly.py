@@ -13,18 +13,19 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tensorhost.core.version import __version__
 from tensorhost.frontends.dashboard import Dashboard
 from tensorhost.frontends.native import NativeApp
+from tensorhost.frontends.tfserving import RequestLog, RestApp
 from tensorhost.inference import Alone, Group, InferenceEngine
 from tensorhost.models.configured import ConfiguredModels
 from tensorhost.models.listed import ModelList
 from tensorhost.models.manager import ModelManager
 from tensorhost.models.sharing import LoadSharing
 from tensorhost.models.wishes import Wish
-from tensorhost.server.cors import wrap_cors
+from tensorhost.server.applications import Applications
 from tensorhost.server.http import StopReport
 from tensorhost.server.methods import Methods
 from tensorhost.server.sampling import sample
@@ -36,6 +37,9 @@ from tensorhost.server.workers.count import worker_count
 from tensorhost.settings import Settings
 from tensorhost.telemetry import MetricsCollector, allow_open_files, configure_logging, get_logger
 from tensorhost.telemetry.history import History
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
 
 _SWITCH_INTERVAL_S = 0.0005
 """How long a thread may keep the interpreter from another. The default of 5 ms would add that much to a request each
@@ -144,7 +148,8 @@ async def serve_models(settings: Settings, part: Part) -> int:
     history = History()
     group = part.group or Alone(manager, history)
     dashboard = Dashboard(manager, settings, group) if settings.dashboard else None
-    methods = Methods(engine, settings, group)
+    request_log = RequestLog(manager, settings)
+    methods = Methods(engine, settings, group, request_log)
     app = NativeApp(engine, settings, group, dashboard.routes() if dashboard else ())
     tasks: set[asyncio.Task[None]] = set()
 
@@ -170,14 +175,16 @@ async def serve_models(settings: Settings, part: Part) -> int:
         engine.close()
         async with asyncio.TaskGroup() as closing:
             closing.create_task(_close(manager, settings))
+            closing.create_task(request_log.close(settings.shutdown_timeout_s))
             if spans is not None:
                 closing.create_task(spans.close(settings.shutdown_timeout_s))
         executor.shutdown(wait=False, cancel_futures=True)
         log.info("stopped")
 
-    served = wrap_cors(app, settings)
+    applications = Applications(app, RestApp(engine, settings, group), settings)
+    served: ASGIApp = applications
     if spans is not None:
-        served = wrap_tracing(served, spans.tracing, app.inference_paths)
+        served = wrap_tracing(served, spans.tracing, applications.traced_route)
     report = await serve(
         served,
         settings,

@@ -20,7 +20,7 @@ import uvicorn
 
 from tensorhost.core.errors import ErrorCode
 from tensorhost.server.connections import Connection
-from tensorhost.server.listener import BACKLOG, accept_pending, listen, stop_new_connections
+from tensorhost.server.listener import BACKLOG, accept_pending, listen_on, stop_new_connections
 from tensorhost.server.registry import Limits, Registry
 from tensorhost.server.tls import tls_context
 from tensorhost.settings import Settings
@@ -94,7 +94,7 @@ class HttpServer:
             CannotStartError: the address or the TLS files cannot be used; nothing has been started then.
         """
         self._tls = tls_context(self._settings)
-        listeners = listen(self._settings.host, self._settings.port) if self._given is None else self._given
+        listeners = listen_on(self._settings.host, self._settings.http_ports) if self._given is None else self._given
         self._listeners = list(listeners)
         self._addresses = [listener.getsockname()[:2] for listener in listeners]
         self._registry.open()

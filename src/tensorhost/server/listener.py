@@ -13,7 +13,7 @@ import errno
 import socket
 import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from tensorhost.core.errors import TensorhostError
 
@@ -50,12 +50,25 @@ def listen(host: str, port: int, *, shared: bool = False) -> list[socket.socket]
     return sockets
 
 
-def listen_together(host: str, port: int, count: int) -> list[list[socket.socket]]:
-    """``count`` times the sockets of ``listen``, all on one port; the kernel spreads new connections over them.
+def listen_on(host: str, ports: Sequence[int], *, shared: bool = False) -> list[socket.socket]:
+    """``listen`` for each of ``ports``; raises as it does, with no socket left open."""
+    sockets: list[socket.socket] = []
+    try:
+        for port in ports:
+            sockets += listen(host, port, shared=shared)
+    except CannotStartError:
+        for opened in sockets:
+            opened.close()
+        raise
+    return sockets
 
-    Linux only. Raises CannotStartError as ``listen`` does, also when the port belongs to others that share theirs.
+
+def listen_together(host: str, ports: Sequence[int], count: int) -> list[list[socket.socket]]:
+    """``count`` times the sockets of ``listen_on``; the kernel spreads new connections over them.
+
+    Linux only. Raises CannotStartError as ``listen`` does, also when a port belongs to others that share theirs.
     """
-    first = listen(host, port, shared=True)
+    first = listen_on(host, ports, shared=True)
     groups = [first]
     try:
         for _ in range(count - 1):
@@ -65,7 +78,7 @@ def listen_together(host: str, port: int, count: int) -> list[list[socket.socket
     except OSError as error:
         for opened in (listener for group in groups for listener in group):
             opened.close()
-        raise CannotStartError(_why(error, host, port)) from error
+        raise CannotStartError(_why(error, host, ports[0])) from error
     return groups
 
 

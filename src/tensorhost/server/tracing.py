@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Collection
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import structlog
@@ -51,27 +51,28 @@ def check_tracing(settings: Settings) -> None:
         asyncio.run(spans.close())
 
 
-def wrap_tracing(app: ASGIApp, tracing: Tracing, paths: Collection[str]) -> ASGIApp:
-    """``app`` with a span for each POST to one of ``paths``, and its trace id in their log records.
+def wrap_tracing(app: ASGIApp, tracing: Tracing, route_of: Callable[[str], str | None]) -> ASGIApp:
+    """``app`` with a span for each POST to a path whose route ``route_of`` names, and its id in their log records.
 
     Each request must run in a task of its own, as in ``server/exchange.py``: the id stays in the task's context.
     """
 
     async def traced(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] != "POST" or scope["path"] not in paths:
+        route = route_of(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
+        if route is None:
             await app(scope, receive, send)
             return
-        trace_id, span = tracing.begin(f"POST {scope['path']}", scope["headers"])
+        trace_id, span = tracing.begin(f"POST {route}", scope["headers"])
         structlog.contextvars.bind_contextvars(trace_id=trace_id)
         if span is None:
             await app(scope, receive, send)
         else:
-            await _record(app, scope, receive, send, RequestTrace(tracing, span))
+            await _record(app, scope, receive, send, RequestTrace(tracing, span), route)
 
     return traced
 
 
-async def _record(app: ASGIApp, scope: Scope, receive: Receive, send: Send, trace: RequestTrace) -> None:
+async def _record(app: ASGIApp, scope: Scope, receive: Receive, send: Send, trace: RequestTrace, route: str) -> None:
     """Run ``app`` and make the spans, once its answer has left."""
     start: Message = {}
 
@@ -90,15 +91,15 @@ async def _record(app: ASGIApp, scope: Scope, receive: Receive, send: Send, trac
         leave_trace(token)
         if not start and trace.error is None:
             trace.error = ErrorCode.INTERNAL
-        trace.tracing.finish(trace, _attributes(scope, start), start.get("status"))
+        trace.tracing.finish(trace, _attributes(scope, start, route), start.get("status"))
 
 
-def _attributes(scope: Scope, start: Message) -> dict[str, str | int]:
+def _attributes(scope: Scope, start: Message, route: str) -> dict[str, str | int]:
     """What is known of the request and its answer, by the names of OpenTelemetry's conventions where they have one."""
     headers: dict[bytes, bytes] = dict(reversed(scope["headers"]))
     attributes: dict[str, str | int] = {
         "http.request.method": scope["method"],
-        "http.route": scope["path"],
+        "http.route": route,
         "url.path": scope["path"],
         "url.scheme": scope["scheme"],
         "network.protocol.version": scope["http_version"],

@@ -47,6 +47,7 @@ class DoublingRuntime:
         self.refused_signatures = {}
         self.failure = failure
         self.calls = 0
+        self.loose_calls = []
 
     def call_path(self, _signature):
         return "test"
@@ -58,6 +59,10 @@ class DoublingRuntime:
             raise self.failure
         return {"y": first * 2}
 
+    def run_loosely(self, signature, inputs):
+        self.loose_calls.append([array.shape for array in inputs.values()])
+        return self.run(signature, inputs)
+
     def close(self):
         pass
 
@@ -65,7 +70,18 @@ class DoublingRuntime:
 class EngineBench:
     """An engine over the model ``m`` version ``1``. ``held`` batches wait on the virtual clock for two seconds."""
 
-    def __init__(self, *, failure=None, custom=None, batch_timeout_s=0.0, max_queue_rows=64, **settings):
+    def __init__(
+        self,
+        *,
+        failure=None,
+        custom=None,
+        batch_timeout_s=0.0,
+        max_queue_rows=64,
+        input_defaults=None,
+        postprocessing=None,
+        labels=(),
+        **settings,
+    ):
         clock = asyncio.get_running_loop().time
         self.runtime = DoublingRuntime(failure)
         self.manager = ModelManager(Settings(**settings), clock=clock)
@@ -75,10 +91,14 @@ class EngineBench:
             ModelConfig(),
             {},
             {name: PreprocessingPipeline(PreprocessingOptions(), sig, custom=custom) for name, sig in names},
-            {name: PostprocessingPipeline(PostprocessingOptions(), sig) for name, sig in names},
+            {
+                name: PostprocessingPipeline(postprocessing or PostprocessingOptions(), sig, labels=labels)
+                for name, sig in names
+            },
             0.0,
             0.0,
             0,
+            input_defaults=input_defaults or {},
         )
         options = QueueOptions(
             batched=True,
@@ -107,6 +127,12 @@ class EngineBench:
 
     def ask(self, inputs=((1.0, 2.0),), model="m", **options):
         return asyncio.ensure_future(self.engine.predict(model, inputs, **options))
+
+    async def ask_tensors(self, inputs, signature=None, timeout_s=None, **prepared):
+        """As front ends of tensor protocols ask: what they have, by name, and no conversion."""
+        with await self.engine.admit("m", None, self.engine.deadline(timeout_s)) as admission:
+            call = self.engine.prepare(admission, signature, **prepared)
+            return await self.engine.run(admission, call, inputs)
 
     def check_idle(self):
         """Nothing is left of any request."""

@@ -29,10 +29,14 @@ async def managed(world):
     """Makes managers of the world's repository, opened, and closes them afterwards."""
     async with contextlib.AsyncExitStack() as stack:
 
-        async def manage(*, settle: bool = True, wishes=(), sharing=None, **settings) -> ModelManager:
+        async def manage(*, settle: bool = True, models=None, wishes=(), sharing=None, **settings) -> ModelManager:
             defaults = {"poll_interval_s": 0.02, "settle_s": 0.0, "load_backoff_s": 0.01, "warmup_iterations": 0}
             manager = ModelManager(
-                Settings(**(defaults | settings)), repository=world.root, wishes=wishes, sharing=sharing
+                Settings(**(defaults | settings)),
+                repository=world.root,
+                models=models,
+                wishes=wishes,
+                sharing=sharing,
             )
             await stack.enter_async_context(manager)
             if settle:

@@ -2,11 +2,15 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from model_fakes import FakeRuntime, probe_report, signature
 
+from tensorhost.codecs.protobuf import message_class
+from tensorhost.codecs.tensor_writing import encode_tensor
+from tensorhost.codecs.tfrecords import frame
 from tensorhost.core.errors import (
     ErrorCode,
     InvalidRequestError,
@@ -21,6 +25,7 @@ from tensorhost.models.loading import LoadRequest, as_failure, load_version
 from tensorhost.models.repository import VersionOnDisk
 from tensorhost.models.trials import Tried
 from tensorhost.models.warmup import WarmupOptions
+from tensorhost.models.warmup_records import FILE
 from tensorhost.runtimes import Contents, LoadOptions, ModelFormat
 from tensorhost.runtimes.base import Precision, RuntimeName
 from tensorhost.runtimes.race.verdict import Decision, Entrant
@@ -35,10 +40,12 @@ def attempt(tmp_path, monkeypatch):
     monkeypatch.setattr(loading, "release_memory", lambda: None)
     monkeypatch.setattr(loading, "examine", lambda _path, _options: Contents())
 
-    def load(runtime, on_warming=lambda: None, **config):
+    def load(runtime, on_warming=lambda: None, record_iterations=0, **config):
         monkeypatch.setattr(loading, "load", lambda _path, _options: runtime)
         files = VersionOnDisk("1", tmp_path / "1", ModelFormat.SAVED_MODEL, 1, 1.0)
-        options = WarmupOptions(iterations=1, max_batch_rows=4, batching=True, threshold_s=1.0)
+        options = WarmupOptions(
+            iterations=1, max_batch_rows=4, batching=True, threshold_s=1.0, record_iterations=record_iterations
+        )
         config = ModelConfig(**config)
         return load_version(LoadRequest(ModelId("m", "1"), files, tmp_path, config, LoadOptions(), options), on_warming)
 
@@ -53,6 +60,44 @@ def test_a_loaded_version_has_a_plan_and_pipelines_for_every_signature(attempt):
     assert not loaded.plans["three"].batched
     assert warming == [1]
     assert loaded.load_s >= 0
+
+
+def write_record(tmp_path, values):
+    log: Any = message_class("tensorflow.serving.PredictionLog")()
+    tensor = encode_tensor(np.float32(values), as_content=False).SerializeToString()
+    log.predict_log.request.inputs["x"].ParseFromString(tensor)
+    (tmp_path / "1" / FILE).parent.mkdir(parents=True)
+    (tmp_path / "1" / FILE).write_bytes(frame(log.SerializeToString()))
+
+
+def test_recorded_requests_are_run_before_anything_else_and_are_its_examples(attempt, tmp_path):
+    write_record(tmp_path, [[41, 42], [43, 44], [45, 46]])
+    seen = []
+
+    def only_records(x):
+        seen.append(len(x))
+        if x.min() < 41:
+            raise InvalidRequestError("made up")
+        return x
+
+    loaded = attempt(FakeRuntime(only_records, ROWS), record_iterations=2)
+    assert seen[:2] == [3, 3]
+    assert loaded.plans["serving_default"].batched
+    assert loaded.plans["serving_default"].warmed
+
+
+def test_a_recorded_request_that_fails_fails_the_load(attempt, tmp_path):
+    write_record(tmp_path, [[1, 2, 3]])
+    runtime = FakeRuntime(lambda x: x, ROWS)
+    runtime.run_loosely = lambda name, inputs: fails(InvalidRequestError("No such shape."))(inputs)
+    with pytest.raises(ModelFailedError, match=r"Warm-up record 0 \(Predict\) failed: No such shape\."):
+        attempt(runtime, record_iterations=1)
+    assert runtime.closed
+
+
+def test_recorded_requests_can_be_left_unread(attempt, tmp_path):
+    write_record(tmp_path, [[1, 2, 3]])
+    assert attempt(FakeRuntime(lambda x: x, ROWS)).plans["serving_default"].batched
 
 
 def fails(error):

@@ -34,6 +34,9 @@ OPTIONS = LoadOptions(
     xla=True,
     runtime=RuntimeName.OPENVINO,
     precision=Precision.BF16,
+    tags=("serve", "gpu"),
+    session_config="inter_op_parallelism_threads: 3\n",
+    gpu_memory_fraction=0.5,
 )
 
 
@@ -50,7 +53,9 @@ def test_the_options_above_are_none_of_the_defaults():
 
 
 @pytest.mark.parametrize("options", [OPTIONS, LoadOptions()])
-@pytest.mark.parametrize("runs", [None, FirstRuns(Path("/m"), "e.json", 7, batching=False), FirstRuns(Path("/m"))])
+@pytest.mark.parametrize(
+    "runs", [None, FirstRuns(Path("/m"), "e.json", 7, batching=False), FirstRuns(Path("/m"), records=True)]
+)
 def test_a_request_arrives_as_it_was_sent(options, runs):
     request = ProbeRequest(Path("/m/1 ü\n2"), options, runs)
     line = request.to_line()

@@ -8,16 +8,21 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
 import pytest
 from model_fakes import FakeRuntime, signature
 
+from tensorhost.codecs.protobuf import message_class
+from tensorhost.codecs.tensor_writing import encode_tensor
+from tensorhost.codecs.tfrecords import frame
 from tensorhost.core.errors import MisconfiguredModelError, ModelFailedError, UntrustedModelError
 from tensorhost.models import probe_worker
 from tensorhost.models.probe import Prober
 from tensorhost.models.probe_messages import Examined, Failed, FirstRuns, Passed, ProbeRequest, Stage
+from tensorhost.models.warmup_records import FILE
 from tensorhost.runtimes import Contents, Finding, FindingKind, LoadOptions
 from tensorhost.runtimes.base import Trust
 
@@ -33,7 +38,7 @@ def serve(tmp_path, monkeypatch):
     monkeypatch.setattr("tensorhost.models.loading.release_memory", lambda: None)
     monkeypatch.setattr(probe_worker, "_forget_peak", lambda: True)
 
-    def serve(runtime, contents=None, *, rows=4, load_only=False, examples=None, **options):
+    def serve(runtime, contents=None, *, rows=4, load_only=False, examples=None, records=False, **options):
         def load(_path, _options):
             if isinstance(runtime, Exception):
                 raise runtime
@@ -41,7 +46,7 @@ def serve(tmp_path, monkeypatch):
 
         monkeypatch.setattr(probe_worker, "load", load)
         monkeypatch.setattr(probe_worker, "examine", lambda _path, _options: contents or Contents())
-        runs = None if load_only else FirstRuns(tmp_path, examples, rows)
+        runs = None if load_only else FirstRuns(tmp_path, examples, rows, records=records)
         sent = []
         probe_worker.serve_request(ProbeRequest(tmp_path / "1", LoadOptions(**options), runs).to_line(), sent.append)
         return sent
@@ -78,6 +83,19 @@ def test_examples_of_the_model_are_run(serve, tmp_path):
     seen = []
     assert isinstance(serve(FakeRuntime(lambda x: seen.append(x.max()) or x, ROWS), examples="e.json")[-1], Passed)
     assert set(seen) == {8}
+
+
+def test_recorded_requests_are_run_when_asked(serve, tmp_path):
+    log: Any = message_class("tensorflow.serving.PredictionLog")()
+    tensor = encode_tensor(np.float32([[7, 8]]), as_content=False).SerializeToString()
+    log.predict_log.request.inputs["x"].ParseFromString(tensor)
+    (tmp_path / "1" / FILE).parent.mkdir(parents=True)
+    (tmp_path / "1" / FILE).write_bytes(frame(log.SerializeToString()))
+    for records in (True, False):
+        seen = []
+        sent = serve(FakeRuntime(lambda x, seen=seen: seen.append(x.max()) or x, ROWS), records=records)
+        assert isinstance(sent[-1], Passed)
+        assert (8 in seen) is records
 
 
 def test_what_is_not_batched_runs_with_one_row_only(serve):

@@ -50,6 +50,26 @@ async def test_a_model_is_tried_before_it_is_loaded(world, managed):
     assert facts["disabledOptimizations"] == []
 
 
+@pytest.mark.parametrize(
+    ("setting", "said", "batched"),
+    [
+        (True, "", True),
+        (False, "", False),
+        (False, "batching.enabled = true", True),
+        (True, "batching.enabled = false", False),
+    ],
+)
+async def test_a_model_says_for_itself_whether_it_is_batched(world, managed, setting, said, batched):
+    world.write("m/1")
+    world.configure("m", said)
+    manager = await managed(batching=setting)
+    [(_, _, runs)] = world.probes
+    assert runs.batching is batched
+    [signature] = described(manager)["signatures"].values()
+    assert signature["batching"]["batched"] is batched
+    assert (signature["batching"]["reason"] == "Batching is switched off for this model.") is not batched
+
+
 async def test_signatures_that_no_request_can_call_are_named(world, managed, monkeypatch):
     monkeypatch.setattr(FakeRuntime, "refused_signatures", {"train": "it has no outputs"})
     world.write("m/1")

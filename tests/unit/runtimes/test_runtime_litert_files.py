@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tflite_models
 from ai_edge_litert import schema_py_generated as schema
+from flatbuffers import flexbuffers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,6 +20,7 @@ from tensorhost.runtimes import FindingKind, LoadOptions, examine, load
 from tensorhost.runtimes.litert import flatbuffer, model_file
 from tensorhost.runtimes.litert.consistency import check_model, weights_bytes
 from tensorhost.runtimes.litert.contents import examine_tflite
+from tensorhost.runtimes.litert.flexbuffer import read_map
 from tensorhost.runtimes.litert.metadata import metadata_names
 from tensorhost.runtimes.litert.model_file import parse_model, read_model_file
 from tensorhost.runtimes.litert.operators import builtin_name
@@ -468,3 +470,87 @@ def test_contents_of_a_damaged_file(tmp_path):
     path.write_bytes(ABSOLUTE[: len(ABSOLUTE) // 2])
     with pytest.raises(TensorhostError, match="damaged"):
         examine_tflite(path, LoadOptions())
+
+
+SERVING = "signature_defs_metadata"
+
+
+def serving_definition(inputs, outputs):
+    """A serialized SignatureDef that names tensors by public name."""
+    from tensorhost.codecs.protobuf import message_class
+
+    definition = message_class("tensorflow.SignatureDef")()
+    for infos, ports in ((definition.inputs, inputs), (definition.outputs, outputs)):
+        for name, tensor in ports.items():
+            infos[name].name = tensor
+    return definition.SerializeToString()
+
+
+def with_serving_metadata(flat, entries):
+    builder = flexbuffers.Builder()
+    with builder.Map():
+        for key, value in entries.items():
+            builder.Key(key)
+            builder.Blob(value) if isinstance(value, bytes) else builder.Add(value)
+    return flat.describe(bytes(builder.Finish()), SERVING)
+
+
+def signatures_of(flat):
+    bound, refused = bind_signatures(examined(flat.build()), dequantize=False)
+    return {each.signature.name: (list(each.signature.inputs), list(each.signature.outputs)) for each in bound}, refused
+
+
+def test_signatures_in_metadata_for_tensorflow_serving():
+    entries = {
+        "serving_default": serving_definition({"number": "a:0"}, {"size": "b"}),
+        "other": serving_definition({"x": "a"}, {"y": "b:0"}),
+    }
+    flat = with_serving_metadata(chain("a", "b:0"), entries)
+    assert signatures_of(flat) == ({"serving_default": (["number"], ["size"]), "other": (["x"], ["y"])}, {})
+
+
+def test_the_files_own_signatures_come_first():
+    flat = with_serving_metadata(chain("a", "b"), {"other": serving_definition({"x": "a"}, {"y": "b"})})
+    assert signatures_of(flat.signature("own", {"in": 0}, {"out": 1}))[0] == {"own": (["in"], ["out"])}
+
+
+def test_what_is_wrong_in_that_metadata_costs_only_itself(caplog):
+    entries = {
+        "lost": serving_definition({"x": "elsewhere"}, {"y": "b"}),
+        "kept": serving_definition({"x": "a"}, {"y": "b"}),
+        "number": 7,
+    }
+    assert signatures_of(with_serving_metadata(chain("a", "b"), entries))[0] == {"kept": (["x"], ["y"])}
+    assert "signature 'lost' in the metadata names tensors that the model does not have" in caplog.text
+    plain = {"serving_default": (["a"], ["b"])}
+    assert signatures_of(with_serving_metadata(chain("a", "b"), {"x": b"\xff\xff"}))[0] == plain
+    assert signatures_of(chain("a", "b").describe(b"", SERVING))[0] == plain
+    for content in (b"\x00", b"\x00\x00\x00", b"\x05\x24\x01", b"\xff" * 64, b"\x01\x26\x08"):
+        assert signatures_of(chain("a", "b").describe(content, SERVING))[0] == plain
+
+
+@given(st.binary(min_size=1, max_size=24), st.integers(0, 2**16))
+def test_damaged_flexbuffers_are_errors_and_never_long_work(noise, place):
+    builder = flexbuffers.Builder()
+    with builder.Map():
+        for key in ("serving_default", "another"):
+            builder.Key(key)
+            builder.Blob(serving_definition({"x": "a"}, {"y": "b"}))
+    whole = bytearray(builder.Finish())
+    place %= len(whole)
+    whole[place : place + len(noise)] = noise
+    try:
+        found = read_map(bytes(whole))
+    except ValueError:
+        return
+    assert sum(map(len, found.values())) <= 4 * len(whole)
+
+
+@given(st.dictionaries(st.text("abcdef_", min_size=1, max_size=8), st.binary(max_size=400), max_size=40))
+def test_flexbuffers_as_the_library_writes_them(entries):
+    builder = flexbuffers.Builder()
+    with builder.Map():
+        for key, value in entries.items():
+            builder.Key(key)
+            builder.Blob(value)
+    assert read_map(bytes(builder.Finish())) == dict(sorted(entries.items()))

@@ -174,9 +174,9 @@ class Flat:
         self.model.signatureDefs.append(found)
         return self
 
-    def describe(self, content):
+    def describe(self, content, name="TFLITE_METADATA"):
         entry = schema.MetadataT()
-        entry.name, entry.buffer = b"TFLITE_METADATA", self.buffer(content)
+        entry.name, entry.buffer = name.encode(), self.buffer(content)
         self.model.metadata.append(entry)
         return self
 

@@ -83,7 +83,7 @@ def test_after_the_stop_held_connections_remain_and_new_ones_do_not_come_in():
 def test_together_they_share_a_port_that_no_other_server_gets(host):
     if sys.platform != "linux":  # the others do not spread connections, and run one worker only
         return
-    groups = listen_together(host, 0, 3)
+    groups = listen_together(host, [0], 3)
     with contextlib.ExitStack() as stack:
         for listener in (listener for group in groups for listener in group):
             stack.callback(listener.close)
@@ -100,4 +100,4 @@ def test_together_they_share_a_port_that_no_other_server_gets(host):
         assert sum(counts) == 60
         assert all(counts)
         with pytest.raises(CannotStartError, match="already in use"):
-            listen_together(host, port, 2)
+            listen_together(host, [port], 2)

@@ -28,6 +28,10 @@ SAMPLED, UNSAMPLED = f"00-{TRACE}-{PARENT}-01", f"00-{TRACE}-{PARENT}-00"
 STAGES = ["preprocessing", "queue", "inference", "postprocessing"]
 
 
+def _route_of(path):
+    return path if path in {"/predict", "/batch-predict"} else None
+
+
 class TracedApp:
     """The native API over an engine bench, with spans kept in memory."""
 
@@ -36,7 +40,7 @@ class TracedApp:
         self.exporter = InMemorySpanExporter()
         self.tracing = Tracing(SimpleSpanProcessor(self.exporter), Resource.create({"service.name": "test"}))
         native = NativeApp(self.bench.engine, self.bench.manager.settings)
-        self.app = wrap_tracing(native, self.tracing, native.inference_paths)
+        self.app = wrap_tracing(native, self.tracing, _route_of)
         self.statuses = []
 
     def ask(self, body, *traceparents, path="/predict", method="POST", **headers):
@@ -311,7 +315,7 @@ async def test_an_application_that_fails_ends_the_span_and_raises():
     async def broken(scope, receive, send):
         raise ValueError("broken")
 
-    app = wrap_tracing(broken, Tracing(SimpleSpanProcessor(exporter), Resource.create({})), {"/predict"})
+    app = wrap_tracing(broken, Tracing(SimpleSpanProcessor(exporter), Resource.create({})), _route_of)
     scope = {"type": "http", "method": "POST", "path": "/predict", "scheme": "http", "http_version": "1.1"}
     with pytest.raises(ValueError, match="broken"):
         await app(scope | {"headers": [], "client": None}, None, None)

@@ -12,6 +12,7 @@ from tensorhost.codecs.protobuf.pool import POOL, message_class
 from tensorhost.core.errors import InvalidRequestError
 
 _PLACE = re.compile(r"\A\d+:\d+ : ")
+_UNKNOWN_TYPE = re.compile(r"\AType (\S+) not found")
 
 
 def decode(kind: str | type[Message], data: bytes) -> Any:
@@ -48,8 +49,10 @@ def parse_text(full_name: str, text: str, source: str) -> Any:
     try:
         text_format.Parse(text, message, descriptor_pool=POOL)
     except text_format.ParseError as error:
-        line, column = error.GetLine() or 1, error.GetColumn() or 1
         reason = _PLACE.sub("", str(error))
+        line, column = error.GetLine(), error.GetColumn()
+        if line is None or column is None:
+            line, column = _place_of_type(text, reason)
     except RecursionError:
         line = column = 1
         reason = "Nested too deeply."
@@ -59,3 +62,10 @@ def parse_text(full_name: str, text: str, source: str) -> Any:
         f"Error parsing text-format {full_name}: {line}:{column}: {reason}",
         details={"source": source, "line": line, "column": column},
     ) from None
+
+
+def _place_of_type(text: str, reason: str) -> tuple[int, int]:
+    """Where the unknown type of an Any is named: the one fault that comes without its place."""
+    unknown = _UNKNOWN_TYPE.match(reason)
+    before = text[: max(text.find(unknown[1]), 0)] if unknown else ""
+    return before.count("\n") + 1, len(before) - before.rfind("\n")

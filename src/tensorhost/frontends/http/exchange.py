@@ -30,6 +30,11 @@ _NOT_MODIFIED = 304
 _GZIP_LEVEL = 5
 _GZIP_OFF_LOOP_BYTES = 256 * 2**10
 _WBITS = {b"gzip": 31, b"x-gzip": 31, b"deflate": 15}
+OFF_LOOP_BYTES = 256 * 2**10
+"""Larger bodies are read on a thread. Numbers take 2 ms a megabyte or so, during which the parser lets nobody else run;
+strings take fifty times as long, and others may run meanwhile."""
+OFF_LOOP_ELEMENTS = 2**15
+"""Answers of more elements are written on a thread."""
 _MAX_GZIP_MEMBERS = 16
 """A body of very many tiny members would cost the square of its size to take apart."""
 

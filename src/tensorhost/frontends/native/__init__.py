@@ -1,5 +1,5 @@
 """tensorhost's own HTTP API: JSON in, JSON out, camelCase."""
 
-from tensorhost.frontends.native.app import NativeApp
+from tensorhost.frontends.native.app import HEALTH_PATHS, NativeApp
 
-__all__ = ["NativeApp"]
+__all__ = ["HEALTH_PATHS", "NativeApp"]

@@ -12,10 +12,11 @@ from collections.abc import Sequence
 
 from starlette.types import Receive, Scope, Send
 
-from tensorhost.core.errors import InternalError, MethodNotAllowedError, NotFoundError, TensorhostError
+from tensorhost.core.errors import MethodNotAllowedError, NotFoundError, TensorhostError
 from tensorhost.core.ids import check_name
 from tensorhost.frontends.http.accept import prefers_prometheus
 from tensorhost.frontends.http.exchange import Exchange, Reply, json_reply
+from tensorhost.frontends.http.failures import report_failure
 from tensorhost.frontends.http.routes import Handler, Route, route
 from tensorhost.frontends.native.control import Control
 from tensorhost.frontends.native.descriptions import describe_all, describe_model, describe_version
@@ -26,6 +27,9 @@ from tensorhost.inference import Alone, Group, InferenceEngine, as_tensorhost_er
 from tensorhost.settings import Settings
 from tensorhost.telemetry import exposition, get_logger, snapshot
 from tensorhost.telemetry.traces import current_trace
+
+HEALTH_PATHS = frozenset({"/health", "/health/ready", "/health/live", "/readyz", "/healthz"})
+"""Paths that say whether the server lives and is ready."""
 
 log = get_logger(__name__)
 access = get_logger("tensorhost.access")
@@ -61,6 +65,8 @@ class NativeApp:
             route("GET", "/health", self._health),
             route("GET", "/health/ready", self._health),
             route("GET", "/health/live", self._live),
+            route("GET", "/readyz", self._health),
+            route("GET", "/healthz", self._live),
             route("GET", "/metrics", self._metrics),
             route("GET", "/models", self._models),
             route("GET", "/models/{name}", self._model),
@@ -131,32 +137,10 @@ class NativeApp:
             # The inference routes count their own errors, under the model's version where one is known.
             self._engine.metrics.record_unattributed_error(known.code)
         status = HTTP_STATUS[known.code]
-        model, version = exchange.subject
         trace = current_trace()
         if trace is not None:
             trace.error, trace.subject = known.code, exchange.subject
-        self._engine.metrics.recent_errors.add(
-            request_id=exchange.request_id,
-            method=exchange.method,
-            path=exchange.path,
-            status=status,
-            code=known.code.value,
-            message=known.message,
-            model=model or exchange.path_values.get("name"),
-            version=version or exchange.path_values.get("version"),
-        )
-        record = log.error if status >= 500 and status != 503 else log.warning if status == 503 else log.info
-        record(
-            "request failed",
-            request_id=exchange.request_id,
-            method=exchange.method,
-            path=exchange.path,
-            status=status,
-            code=known.code.value,
-            reason=known.message,
-            detail=known.log_detail,
-            exc_info=isinstance(known, InternalError),
-        )
+        report_failure(self._engine.metrics, log, exchange, known, status)
         return error_reply(known, exchange.request_id)
 
     async def _health(self, _exchange: Exchange) -> Reply:

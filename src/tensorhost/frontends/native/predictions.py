@@ -12,7 +12,7 @@ from tensorhost.codecs import JsonObject, decode_inputs, encode_outputs
 from tensorhost.core.errors import InvalidRequestError, TensorhostError
 from tensorhost.core.requests import InferenceResult
 from tensorhost.core.tensors import Tensors
-from tensorhost.frontends.http.exchange import Exchange, Reply, json_reply
+from tensorhost.frontends.http.exchange import OFF_LOOP_BYTES, OFF_LOOP_ELEMENTS, Exchange, Reply, json_reply
 from tensorhost.frontends.native.fields import optional_count, optional_text, optional_timeout_s, required_text
 from tensorhost.frontends.native.statuses import error_object
 from tensorhost.inference import Admission, Call, InferenceEngine, as_tensorhost_error, code_of
@@ -30,11 +30,6 @@ BATCH = frozenset({"batch"})
 MAX_ITEMS = 100_000
 _MAX_LOGGED_ITEMS = 100
 """Of one request's failed items; the others are logged as a number, or one request could fill the log."""
-_OFF_LOOP_BYTES = 256 * 2**10
-"""Larger bodies are read on a thread. Numbers take 2 ms a megabyte or so, during which the parser lets nobody else run;
-strings take fifty times as long, and others may run meanwhile."""
-_OFF_LOOP_ELEMENTS = 2**15
-"""Answers of more elements are written on a thread."""
 
 _Prepared: TypeAlias = tuple[Call, Tensors] | TensorhostError
 """An item of a batch, ready to run, or what is wrong with it."""
@@ -100,7 +95,7 @@ class Predictions:
         try:
             exchange.check_is_json()
             body = await exchange.body()
-            is_large = len(body) > _OFF_LOOP_BYTES
+            is_large = len(body) > OFF_LOOP_BYTES
             if is_large:
                 document = await asyncio.to_thread(JsonObject.parse, body, max_depth=self._max_depth)
             else:
@@ -185,7 +180,7 @@ def _item_error(
 
 def _is_long(outputs: Mapping[str, Any]) -> bool:
     for value in outputs.values():
-        if (value.size if isinstance(value, np.ndarray) else len(value)) > _OFF_LOOP_ELEMENTS:
+        if (value.size if isinstance(value, np.ndarray) else len(value)) > OFF_LOOP_ELEMENTS:
             return True
     return False
 

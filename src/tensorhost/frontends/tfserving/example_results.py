@@ -1,6 +1,6 @@
 """What Classify and Regress ask of a signature, and what they make of a model's answer. Pure.
 
-The method name that a SavedModel records is not looked at: signatures that TensorFlow 2 writes all say ``predict``.
+The method name that a SavedModel records is not looked at here; see ``method_names.py``.
 """
 
 from __future__ import annotations

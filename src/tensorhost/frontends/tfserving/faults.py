@@ -51,6 +51,15 @@ class UnsupportedMethodError(ServingError):
         super().__init__(RpcStatus.UNIMPLEMENTED, message)
 
 
+class UnsupportedConversionError(ServingError):
+    """A dtype that JSON cannot carry."""
+
+    code = ErrorCode.INVALID_INPUT_TYPE
+
+    def __init__(self, message: str) -> None:
+        super().__init__(RpcStatus.UNIMPLEMENTED, message)
+
+
 class UnfitSignatureError(ServingError):
     """A signature that Classify or Regress cannot be asked of."""
 

@@ -17,9 +17,10 @@ import numpy as np
 from tensorhost.core.errors import SignatureNotFoundError
 from tensorhost.core.signatures import DEFAULT_SIGNATURE
 from tensorhost.core.tensors import Array, TensorSpec
-from tensorhost.frontends.tfserving import example_results, faults
-from tensorhost.frontends.tfserving.admitting import admit
+from tensorhost.frontends.tfserving import example_results, faults, method_names
+from tensorhost.frontends.tfserving.admitting import admit, admit_at_once
 from tensorhost.frontends.tfserving.inputs import check_inputs
+from tensorhost.frontends.tfserving.method_names import PREDICT, check_method_name
 from tensorhost.frontends.tfserving.model_spec import AnsweredBy, ModelSpec
 from tensorhost.frontends.tfserving.serving_metrics import ServingMetrics
 from tensorhost.frontends.tfserving.versions import number_of
@@ -60,8 +61,8 @@ class Regression:
 class Method(StrEnum):
     """What a task of MultiInference asks for, by its ``method_name``."""
 
-    CLASSIFY = "tensorflow/serving/classify"
-    REGRESS = "tensorflow/serving/regress"
+    CLASSIFY = method_names.CLASSIFY
+    REGRESS = method_names.REGRESS
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,7 @@ class Inference:
     def __init__(self, engine: InferenceEngine) -> None:
         self._engine = engine
         self._metrics = ServingMetrics(engine.manager)
+        self._checks_method_names = engine.manager.settings.tfserving_method_names
 
     def deadline(self, given: float) -> float:
         """The instant by which a request is to be answered: its own, else (for ``inf``) the server's default."""
@@ -90,6 +92,10 @@ class Inference:
     async def admit(self, spec: ModelSpec, deadline: float) -> Admission:
         """A permit and a lease, or a refusal in TensorFlow Serving's words; see ``admitting.admit``."""
         return await admit(self._engine, spec, deadline)
+
+    def admit_at_once(self, spec: ModelSpec, deadline: float) -> Admission | None:
+        """``admit`` without a coroutine, for a model that serves; None where ``admit`` has to be awaited."""
+        return admit_at_once(self._engine, spec, deadline)
 
     def prediction_call(self, admission: Admission, signature: str, output_filter: Collection[str] = ()) -> Call:
         """Resolve what Predict is asked of a model, before its inputs are decoded.
@@ -108,6 +114,8 @@ class Inference:
             call = self._prepare(admission, signature, output_filter)
         except SignatureNotFoundError:
             raise faults.unknown_signature(signature or DEFAULT_SIGNATURE) from None
+        if self._checks_method_names:
+            check_method_name(call.signature, PREDICT)
         if output_filter:
             _check_filter(output_filter, call.signature.outputs)
         return call
@@ -124,7 +132,10 @@ class Inference:
             TensorhostError: the model refused them or failed, the queue was full, or the deadline passed.
         """
         check_inputs(admission.servable, call, inputs)
-        return Prediction(await self._run(admission, call, inputs, "Predict"), _answered_by(admission, call))
+        # As in ``_run_examples``, without a coroutine between: this is the hot path.
+        result = await self._engine.run(admission, call, inputs, owned=True)
+        self._metrics.record_runtime(result.model_name, "Predict", result.timings.inference_s)
+        return Prediction(result.outputs, _answered_by(admission, call))
 
     async def predict(
         self, spec: ModelSpec, inputs: Mapping[str, Array], output_filter: Collection[str], deadline: float
@@ -174,15 +185,10 @@ class Inference:
         with await self.admit(tasks[0].spec, deadline) as admission:
             calls = [self._task_call(admission, task) for task in tasks]
             self._check_examples(tasks[0].spec.name, examples)
-            answers = await asyncio.gather(
-                *(
-                    self._classify(admission, call, examples)
-                    if task.method == Method.CLASSIFY
-                    else self._regress(admission, call, examples)
-                    for task, call in zip(tasks, calls, strict=True)
-                ),
-                return_exceptions=True,
-            )
+            asked = [
+                self._answer(admission, call, task.method, examples) for task, call in zip(tasks, calls, strict=True)
+            ]
+            answers = await asyncio.gather(*asked, return_exceptions=True)
             # All have ended: the lease must not be given back under a call that still runs.
             return [_unwrapped(answer) for answer in answers]
 
@@ -213,12 +219,29 @@ class Inference:
         except SignatureNotFoundError:
             raise faults.unknown_task_signature(task.spec.signature_or_default) from None
         if task.method == Method.CLASSIFY:
-            example_results.check_classifies(call.signature)
+            self._check_classifies(call)
         elif task.method == Method.REGRESS:
-            example_results.check_regresses(call.signature)
+            self._check_regresses(call)
         else:
             raise faults.unsupported_method(task.method)
         return call
+
+    async def _answer(
+        self, admission: Admission, call: Call, method: str, examples: Sequence[bytes]
+    ) -> Classification | Regression:
+        if method == Method.CLASSIFY:
+            return await self._classify(admission, call, examples)
+        return await self._regress(admission, call, examples)
+
+    def _check_classifies(self, call: Call) -> None:
+        if self._checks_method_names:
+            check_method_name(call.signature, Method.CLASSIFY)
+        example_results.check_classifies(call.signature)
+
+    def _check_regresses(self, call: Call) -> None:
+        if self._checks_method_names:
+            check_method_name(call.signature, Method.REGRESS)
+        example_results.check_regresses(call.signature)
 
     async def _classify(self, admission: Admission, call: Call, examples: Sequence[bytes]) -> Classification:
         outputs = await self._run_examples(admission, call, examples, "Classify")
@@ -236,11 +259,6 @@ class Inference:
         serialized[:] = examples
         inputs = {example_results.INPUTS: serialized}
         check_inputs(admission.servable, call, inputs)
-        return await self._run(admission, call, inputs, api)
-
-    async def _run(
-        self, admission: Admission, call: Call, inputs: Mapping[str, Array], api: str
-    ) -> Mapping[str, Array]:
         result = await self._engine.run(admission, call, inputs, owned=True)
         self._metrics.record_runtime(result.model_name, api, result.timings.inference_s)
         return result.outputs

@@ -6,6 +6,7 @@ Shapes are the model's own business; see ``loose_shapes`` of the engine.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from tensorhost.codecs.protobuf import message_class
 from tensorhost.core.dtypes import DType
@@ -68,5 +69,5 @@ def feed_name(servable: Servable, signature: str, name: str) -> str:
     definition = servable.loaded.signature_defs.get(signature)
     if definition is None:
         return name
-    described: Mapping[str, object] = message_class("tensorflow.SignatureDef").FromString(definition).inputs
-    return str(getattr(described[name], "name", name)) if name in described else name
+    message: Any = message_class("tensorflow.SignatureDef").FromString(definition)
+    return str(message.inputs[name].name) if name in message.inputs else name

@@ -25,7 +25,7 @@ _ENUM_NAMES = {DType.FLOAT16: "DT_HALF", DType.FLOAT32: "DT_FLOAT", DType.FLOAT6
 
 def signature_defs(servable: Servable) -> Any:
     """A message ``tensorflow.serving.SignatureDefMap`` of everything the model can be asked."""
-    found = message_class("tensorflow.serving.SignatureDefMap")()
+    found: Any = message_class("tensorflow.serving.SignatureDefMap")()
     raw: Mapping[str, bytes] = servable.loaded.signature_defs
     if raw:
         for name, definition in raw.items():

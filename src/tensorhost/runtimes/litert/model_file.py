@@ -25,6 +25,7 @@ from tensorhost.runtimes.litert.operators import (
 
 MAX_FILE_BYTES = 2**31 - 1
 _METADATA = "TFLITE_METADATA"
+_SERVING_METADATA = "signature_defs_metadata"
 _BLOCKWISE, _MULTI_AXIS = 2, 3
 _SPARSE_INDEX_FORMATS = {1: "i", 2: "H", 3: "B"}
 
@@ -92,6 +93,7 @@ class ModelFile(NamedTuple):
         signatures: in the order of the file.
         buffers: where each one's content lies, (position, size in bytes); None for one without content.
         metadata: what is stored under the name TFLITE_METADATA; empty where there is none.
+        serving_signatures: the same under the name signature_defs_metadata.
     """
 
     data: bytes
@@ -99,6 +101,7 @@ class ModelFile(NamedTuple):
     signatures: list[SignatureRecord]
     buffers: list[tuple[int, int] | None]
     metadata: bytes
+    serving_signatures: bytes
 
     def content(self, tensor: TensorRecord) -> tuple[int, int] | None:
         """Where a constant's values lie; None for a tensor that is computed. The buffer's index was checked."""
@@ -138,9 +141,14 @@ def parse_model(data: bytes) -> ModelFile:
     subgraphs = [_subgraph(document, table, codes) for table in root.tables(2)]
     metadata = dict(root.each(6, lambda table: (table.text(0), table.number(1, "I"))))
     signatures = root.each(7, _signature)
-    described = metadata.get(_METADATA, len(buffers))
-    span = buffers[described] if described < len(buffers) else None
-    return ModelFile(data, subgraphs, signatures, buffers, data[span[0] : sum(span)] if span else b"")
+    described, serving = (_stored(data, buffers, metadata.get(name)) for name in (_METADATA, _SERVING_METADATA))
+    return ModelFile(data, subgraphs, signatures, buffers, described, serving)
+
+
+def _stored(data: bytes, buffers: list[tuple[int, int] | None], index: int | None) -> bytes:
+    """What a buffer holds; nothing where there is no such buffer."""
+    span = buffers[index] if index is not None and index < len(buffers) else None
+    return data[span[0] : sum(span)] if span else b""
 
 
 def _operator_code(table: Table) -> tuple[int, str]:

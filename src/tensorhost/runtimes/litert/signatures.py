@@ -1,10 +1,10 @@
 """Which calls a ``.tflite`` file offers, and by which names.
 
-Names come from the first of these that has them: the file's signatures; TensorFlow Lite metadata; the tensors
-themselves, a tensor's name being shortened (``serving_default_x:0`` to ``x``, ``dense/Relu;dense/BiasAdd`` to
-``dense/Relu``) as long as names stay distinct. A file without signatures has one, ``serving_default``, of its main
-graph. What must stay true: a signature gives every input of its graph a value, since LiteRT would compute with
-whatever lay in memory.
+Names come from the first of these that has them: the file's signatures; signatures in its metadata for TensorFlow
+Serving; TensorFlow Lite metadata; the tensors themselves, a tensor's name being shortened (``serving_default_x:0`` to
+``x``, ``dense/Relu;dense/BiasAdd`` to ``dense/Relu``) as long as names stay distinct. A file without signatures has
+one, ``serving_default``, of its main graph. What must stay true: a signature gives every input of its graph a value,
+since LiteRT would compute with whatever lay in memory.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from tensorhost.core.tensors import Shape, TensorSpec
 from tensorhost.runtimes.litert.metadata import metadata_names
 from tensorhost.runtimes.litert.model_file import ModelFile, SignatureRecord, TensorRecord
 from tensorhost.runtimes.litert.quantization import Quantization
+from tensorhost.runtimes.litert.serving_metadata import serving_signatures
 from tensorhost.runtimes.litert.tensor_types import TENSOR_TYPES
 
 _INDEX = re.compile(r":\d+$")
@@ -71,7 +72,7 @@ def bind_signatures(model: ModelFile, *, dequantize: bool) -> tuple[list[BoundSi
         model: a consistent model.
         dequantize: quantised inputs and outputs become float32.
     """
-    records = model.signatures or [_main_graph(model)]
+    records = model.signatures or serving_signatures(model) or [_main_graph(model)]
     bound: list[BoundSignature] = []
     refused: dict[str, str] = {}
     for record in sorted(records, key=lambda record: record.key != DEFAULT_SIGNATURE):

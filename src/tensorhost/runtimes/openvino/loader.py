@@ -14,7 +14,7 @@ from typing import Any
 from tensorhost.core.dtypes import DType
 from tensorhost.core.errors import ModelFailedError, UnsupportedModelError
 from tensorhost.core.signatures import DEFAULT_SIGNATURE, Signature
-from tensorhost.runtimes.base import CalledModel, LoadOptions, Precision, Runtime, RuntimeName
+from tensorhost.runtimes.base import SERVE_TAG, CalledModel, LoadOptions, Precision, Runtime, RuntimeName
 from tensorhost.runtimes.cores import described_threads
 from tensorhost.runtimes.engine_files import EngineFile, EngineSignature
 from tensorhost.runtimes.openvino.process import (
@@ -100,6 +100,8 @@ def load_saved_model(path: Path, options: LoadOptions) -> Runtime:
         ModelFailedError: the files are damaged.
         RuntimeMissingError: OpenVINO is not installed.
     """
+    if options.tags != (SERVE_TAG,):
+        raise UnsupportedModelError(f"Without TensorFlow only the graph tagged '{SERVE_TAG}' can be served.")
     module = openvino()
     signatures = read_signatures(path)
     signature, *others = signatures

@@ -16,6 +16,7 @@ from typing import Any
 from tensorhost.core.errors import ModelFailedError
 from tensorhost.core.signatures import Signature
 from tensorhost.core.tensors import TensorSpec
+from tensorhost.runtimes.base import SERVE_TAG
 from tensorhost.runtimes.tensorflow.graph_import import empty_like, scopes
 from tensorhost.runtimes.tensorflow.graph_rewrite import keep_only
 from tensorhost.runtimes.tensorflow.graph_scan import (
@@ -29,7 +30,6 @@ from tensorhost.runtimes.tensorflow.graph_scan import (
 from tensorhost.runtimes.tensorflow.session import ServedGraph
 from tensorhost.runtimes.tensorflow.signature_defs import BoundSignature
 
-_SERVE = "serve"
 _PREDICT = "tensorflow/serving/predict"
 _VARIABLES = "variables"
 _HINTS = ("_class", "_output_shapes")
@@ -75,7 +75,7 @@ def export_saved_model(tf: Any, served: ServedGraph, folder: Path) -> None:
         builder = tf.compat.v1.saved_model.Builder(str(folder))
         builder.add_meta_graph_and_variables(
             session,
-            [_SERVE],
+            [SERVE_TAG],
             signature_def_map={bound.signature.name: _signature_def(tf, bound) for bound in served.bindings.bound},
             assets_collection=[graph.get_tensor_by_name(f"{name}:0") for name in recorder.assets] or None,
             main_op=_main_op(tf, graph, recorder.nodes),

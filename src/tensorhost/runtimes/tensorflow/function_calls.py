@@ -69,9 +69,12 @@ def _own(value: Any) -> Any:
     return np.array(value) if isinstance(value, np.ndarray) else value
 
 
-def load_functions(tf: Any, path: Path, bindings: Bindings, weights_bytes: int) -> FunctionRuntime:
-    """The SavedModel at ``path`` through ``tf.saved_model.load``. Raises what TensorFlow raises."""
-    loaded = tf.saved_model.load(str(path))
+def load_functions(tf: Any, path: Path, tags: Sequence[str], bindings: Bindings, weights_bytes: int) -> FunctionRuntime:
+    """The graph with exactly these ``tags`` of the SavedModel at ``path``, through ``tf.saved_model.load``.
+
+    Raises what TensorFlow raises.
+    """
+    loaded = tf.saved_model.load(str(path), tags=list(tags))
     signatures = {bound.signature.name: bound.signature for bound in bindings.bound}
     functions = {name: _by_keyword(tf, loaded.signatures[name]) for name in signatures}
     return FunctionRuntime(tf, signatures, functions, bindings.refused, weights_bytes, loaded)

@@ -52,7 +52,7 @@ def examine_saved_model(path: Path, options: LoadOptions) -> Contents:
     """
     # What the model's own settings import would run here, before anybody could refuse the model.
     tf = tensorflow(replace(options, model_modules=()))
-    meta_graph = read_meta_graph(tf, path)
+    meta_graph = read_meta_graph(tf, path, options.tags)
     parts = _parts(meta_graph, path)
     return _contents(parts, served=parts[:2])
 

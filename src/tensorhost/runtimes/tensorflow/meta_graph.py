@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +11,14 @@ from tensorhost.runtimes.tensorflow.graph_scan import node_name
 from tensorhost.runtimes.tensorflow.signature_defs import INIT_SIGNATURE
 
 _MAX_BYTES = 2**31 - 1
-_SERVE = "serve"
 _ASSETS = "saved_model_assets"
 _INIT_COLLECTIONS = ("saved_model_main_op", "legacy_init_op")
 
 
-def read_meta_graph(tf: Any, path: Path) -> Any:
+def read_meta_graph(tf: Any, path: Path, tags: Sequence[str]) -> Any:
     """The MetaGraphDef to serve of the SavedModel in the folder ``path``.
 
-    It is the one tagged ``serve`` and nothing else, else with ``serve`` among its tags, else the only one.
+    It is the one with these ``tags`` and no others, else with these among its tags, else the only one.
 
     Raises ModelFailedError when the file is damaged, too large, or no graph is meant for serving.
     """
@@ -29,16 +29,18 @@ def read_meta_graph(tf: Any, path: Path) -> Any:
         meta_graphs = list(loader_impl.parse_saved_model(str(path)).meta_graphs)
     except (OSError, ValueError, tf.errors.OpError) as error:
         raise ModelFailedError("saved_model.pb cannot be read: it is damaged.", log_detail=str(error)) from error
-    tags = [sorted(meta_graph.meta_info_def.tags) for meta_graph in meta_graphs]
-    for fits in (lambda tag: tag == [_SERVE], lambda tag: _SERVE in tag, lambda _: len(tags) == 1):
-        for meta_graph, tag in zip(meta_graphs, tags, strict=True):
-            if fits(tag):
+    wanted = set(tags)
+    there = [sorted(meta_graph.meta_info_def.tags) for meta_graph in meta_graphs]
+    for fits in (lambda its: its == wanted, lambda its: its >= wanted, lambda _: len(there) == 1):
+        for meta_graph, its in zip(meta_graphs, there, strict=True):
+            if fits(set(its)):
                 return meta_graph
-    if not tags:
+    if not there:
         raise ModelFailedError("saved_model.pb holds no graph.")
-    listed = "; ".join(", ".join(tag) or "(none)" for tag in tags)
+    listed = "; ".join(", ".join(its) or "(none)" for its in there)
     raise ModelFailedError(
-        f"None of the model's {len(tags)} graphs is tagged 'serve'; their tags are: {listed}.", details={"tags": tags}
+        f"None of the model's {len(there)} graphs is tagged '{', '.join(tags)}'; their tags are: {listed}.",
+        details={"tags": there},
     )
 
 

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from tensorhost.core.errors import RuntimeMissingError
+from tensorhost.core.errors import MisconfiguredModelError, RuntimeMissingError
 from tensorhost.runtimes.base import LoadOptions
 from tensorhost.runtimes.cores import threads_within_quota
 from tensorhost.runtimes.noise import without_noise
@@ -53,6 +53,7 @@ def _prepare_once(options: LoadOptions) -> None:
         if _prepared.is_set():
             return
         tf = _import_quietly()
+        _share_gpu(tf, options)
         with contextlib.suppress(RuntimeError):  # the host program has used TensorFlow already: its pools stand
             tf.config.threading.set_intra_op_parallelism_threads(threads_within_quota(options.intra_op_threads))
             tf.config.threading.set_inter_op_parallelism_threads(threads_within_quota(options.inter_op_threads))
@@ -68,6 +69,31 @@ def _prepare_once(options: LoadOptions) -> None:
             for executor in (DEFAULT_EXECUTOR, SINGLE_THREADED):
                 _run_once(tf, session_config(options, executor))
         _prepared.set()
+
+
+def _share_gpu(tf: Any, options: LoadOptions) -> None:
+    """Keep to the operator's share of the GPU. Whoever comes first decides for the whole process.
+
+    That is TensorFlow's eager context, which takes a configuration by a private function only.
+    """
+    gpu_options = _operators_config(tf.compat.v1.ConfigProto, options).gpu_options
+    if gpu_options.ByteSize():
+        ops = importlib.import_module("tensorflow.python.framework.ops")
+        with contextlib.suppress(ValueError, AttributeError):  # used by the host program already; another TensorFlow
+            ops.enable_eager_execution_internal(config=tf.compat.v1.ConfigProto(gpu_options=gpu_options))
+
+
+def _operators_config(config_type: Any, options: LoadOptions) -> Any:
+    """The ConfigProto that the operator wants. Raises MisconfiguredModelError."""
+    from google.protobuf import text_format
+
+    try:
+        config = text_format.Parse(options.session_config, config_type())
+    except text_format.ParseError as error:
+        raise MisconfiguredModelError(f"session_config_file is no ConfigProto of this TensorFlow: {error}.") from error
+    if options.gpu_memory_fraction:
+        config.gpu_options.per_process_gpu_memory_fraction = options.gpu_memory_fraction
+    return config
 
 
 def tensorflow(options: LoadOptions) -> Any:
@@ -93,11 +119,12 @@ def session_config(options: LoadOptions, executor: str, *, frugal: bool = False)
         frugal: keep one copy of the weights less (3 instead of 4) at the price of some 30 microseconds a call.
     """
     config_pb2 = importlib.import_module("tensorflow.core.protobuf.config_pb2")
-    config = config_pb2.ConfigProto(
-        intra_op_parallelism_threads=threads_within_quota(options.intra_op_threads),
-        inter_op_parallelism_threads=threads_within_quota(options.inter_op_threads),
-        allow_soft_placement=True,
-    )
+    config = _operators_config(config_pb2.ConfigProto, options)
+    if options.intra_op_threads or not config.intra_op_parallelism_threads:
+        config.intra_op_parallelism_threads = threads_within_quota(options.intra_op_threads)
+    if options.inter_op_threads or not config.inter_op_parallelism_threads:
+        config.inter_op_parallelism_threads = threads_within_quota(options.inter_op_threads)
+    config.allow_soft_placement = True
     config.experimental.executor_type = executor
     config.experimental.disable_output_partition_graphs = True
     # By default graphs under four nodes go unoptimised, and the function call left in one costs it a thread hop.
@@ -114,9 +141,12 @@ def session_config(options: LoadOptions, executor: str, *, frugal: bool = False)
 
 
 def stop_optimising(config: Any) -> None:
-    """Have sessions of this ConfigProto run the graph as it is."""
+    """Have sessions of this ConfigProto run the graph as it is.
+
+    Calls of functions are replaced by what they do, as ever: a function that is called is optimised by itself.
+    """
     config_pb2 = importlib.import_module("tensorflow.core.protobuf.config_pb2")
-    config.graph_options.rewrite_options.disable_meta_optimizer = True
+    config.graph_options.rewrite_options.optimizers.append("function")
     config.graph_options.optimizer_options.opt_level = config_pb2.OptimizerOptions.L0
 
 

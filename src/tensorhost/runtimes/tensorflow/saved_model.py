@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from tensorhost.core.errors import ModelFailedError, TensorhostError
 from tensorhost.runtimes.base import LoadOptions, Runtime
 from tensorhost.runtimes.tensorflow.errors import first_line, is_out_of_memory, load_error
+from tensorhost.runtimes.tensorflow.example_features import features_by_signature
 from tensorhost.runtimes.tensorflow.frozen_graph import FrozenModel, nothing_to_serve, serve_frozen
 from tensorhost.runtimes.tensorflow.function_calls import load_functions
 from tensorhost.runtimes.tensorflow.graph_freeze import FrozenGraph, freeze
@@ -90,7 +91,7 @@ def load_saved_model(path: Path, options: LoadOptions, rebind: Rebind | None = N
         OutOfMemoryError: the model does not fit.
     """
     tf = tensorflow(options)
-    model = _read(tf, path, rebind)
+    model = _read(tf, path, options, rebind)
     if not options.remapping:
         stop_fusing_in_calls(model.meta_graph.graph_def)
     reason: Exception | None = None
@@ -106,7 +107,8 @@ def load_saved_model(path: Path, options: LoadOptions, rebind: Rebind | None = N
             _log.debug("attempt %s at %s failed: %s", attempt, path, error)
             reason = error
     try:
-        return load_functions(tf, path, model.bindings, parameter_bytes(model.reached))
+        tags = model.meta_graph.meta_info_def.tags
+        return load_functions(tf, path, tags, model.bindings, parameter_bytes(model.reached))
     except Exception as error:  # the border of a load attempt: a damaged file raises anything
         raise load_error(tf, reason or error) from error
 
@@ -135,8 +137,8 @@ def _initialiser_variables(model: _Model) -> frozenset[str]:
     return variables_in(reached_from(graph_def, [model.init_op])) - used
 
 
-def _read(tf: Any, path: Path, rebind: Rebind | None) -> _Model:
-    meta_graph = read_meta_graph(tf, path)
+def _read(tf: Any, path: Path, options: LoadOptions, rebind: Rebind | None) -> _Model:
+    meta_graph = read_meta_graph(tf, path, options.tags)
     bindings = bind_signatures(meta_graph.signature_def)
     if rebind is not None:
         bindings = rebind(bindings)
@@ -182,7 +184,9 @@ def _load(tf: Any, model: _Model, options: LoadOptions, attempt: _Attempt, *, la
         session.close()
         raise
     initialise = _initialiser(tf, model)
-    return SessionRuntime(tf, [session], calls, refused, parameter_bytes(model.reached), model.bindings, initialise)
+    weights_bytes = parameter_bytes(model.reached)
+    features = features_by_signature(model.meta_graph.graph_def, model.bindings)
+    return SessionRuntime(tf, [session], calls, refused, weights_bytes, model.bindings, initialise, features)
 
 
 def _restore(tf: Any, model: _Model, options: LoadOptions, executor: str, *, plain: bool) -> Any:

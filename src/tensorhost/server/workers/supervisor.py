@@ -140,7 +140,7 @@ class Supervisor:
         settings = self._settings
         self._listeners = [[] for _ in range(count)]
         if settings.http:
-            self._listeners = listen_together(settings.host, settings.port, count)
+            self._listeners = listen_together(settings.host, settings.http_ports, count)
             self._log_fields["url"] = base_url(settings, self._listeners[0][0].getsockname()[1])
             self._places.append(self._log_fields["url"])
         if settings.grpc_port != 0:

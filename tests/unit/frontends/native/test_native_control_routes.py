@@ -10,6 +10,8 @@ OPEN = {
     ("GET", "/health"),
     ("GET", "/health/ready"),
     ("GET", "/health/live"),
+    ("GET", "/readyz"),
+    ("GET", "/healthz"),
     ("GET", "/metrics"),
     ("GET", "/models"),
     ("GET", "/models/one"),

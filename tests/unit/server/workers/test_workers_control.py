@@ -1,8 +1,10 @@
 """Control calls with workers that only take notes."""
 
 import asyncio
+from pathlib import Path
 
-from tensorhost.core.errors import ModelFailedError, ModelNotFoundError, ModelNotReadyError
+from tensorhost.core.errors import LabelNotReadyError, ModelFailedError, ModelNotFoundError, ModelNotReadyError
+from tensorhost.models.listed import ListedModel
 from tensorhost.models.probe_messages import Failed
 from tensorhost.models.wishes import Action, Wish
 from tensorhost.server.workers.control import ControlCalls
@@ -208,3 +210,84 @@ async def test_labels_come_after_versions_in_the_journal_and_leave_no_trace_when
         for version in ("1", None):
             await carried_out(group, Wish(Action.LABEL, "m", version, label=f"l{number}"))
     assert group.calls.journal.wishes() == (LOAD, kept, KEPT)
+
+
+MODELS = (ListedModel("m", Path("/m")),)
+REPLACE = Wish(Action.REPLACE, "", models=MODELS)
+REFUSED = Failed.of(LabelNotReadyError("It does not serve."))
+
+
+async def test_a_list_waits_for_the_calls_before_it_and_those_after_it_wait_for_that():
+    group = Group(1)
+    before, other = group.ask(LOAD), group.ask(Wish(Action.LOAD, "n"))
+    await turn()
+    replacing, after = group.ask(REPLACE), group.ask(UNLOAD)
+    await turn()
+    assert len(group.wishes(0)) == 2
+    for told in list(group.workers[0].told):
+        group.calls.done(0, Done(id=told.id))
+    await turn()
+    assert group.wishes(0)[2:] == [REPLACE]
+    await group.answer(0)
+    assert await replacing is None
+    assert group.wishes(0)[3:] == [UNLOAD]
+    await group.answer(0)
+    assert [await call for call in (before, other, after)] == [None] * 3
+    assert group.calls.journal.models == MODELS
+    assert group.calls.journal.wishes() == (UNLOAD,)
+
+
+async def test_a_list_of_which_not_all_serves_counts_all_the_same():
+    group = Group()
+    call = group.ask(REPLACE)
+    await group.answer(0)
+    await group.answer(1, FAILURE)
+    assert await call == FAILURE
+    assert group.wishes(0) == group.wishes(1) == [REPLACE]
+    assert group.calls.journal.models == MODELS
+    assert not any(worker.killed for worker in group.workers.values())
+
+
+async def test_a_list_that_all_refuse_leaves_no_trace_not_even_on_a_worker_that_started_meanwhile():
+    group = Group()
+    call = group.ask(REPLACE)
+    await turn()
+    newcomer = group.workers[2] = NotedWorker()  # began with the list
+    await group.answer(0, REFUSED)
+    await group.answer(1, REFUSED)
+    assert await call == REFUSED
+    assert group.calls.journal.models is None
+    assert newcomer.killed
+    assert not group.workers[0].killed
+
+
+async def test_a_worker_that_refuses_what_another_has_taken_over_is_replaced():
+    group = Group()
+    call = group.ask(REPLACE)
+    await group.answer(0)
+    await group.answer(1, REFUSED)
+    assert await call is None
+    assert [worker.killed for worker in group.workers.values()] == [False, True]
+    assert group.calls.journal.models == MODELS
+
+
+async def test_a_list_without_workers_is_for_those_to_come():
+    group = Group(0)
+    assert await group.calls.carry_out(REPLACE) is None
+    assert group.calls.journal.models == MODELS
+
+
+async def test_a_list_given_up_while_it_waits_for_its_turn_holds_up_nobody():
+    group = Group(1)
+    first = group.ask(LOAD)
+    await turn()
+    replacing = group.ask(REPLACE)
+    await turn()
+    replacing.cancel()
+    await asyncio.gather(replacing, return_exceptions=True)
+    other = group.ask(Wish(Action.LOAD, "n"))
+    await turn()
+    for told in list(group.workers[0].told):
+        group.calls.done(0, Done(id=told.id))
+    assert (await first, await other) == (None, None)
+    assert group.calls.journal.models is None

@@ -1,5 +1,6 @@
 from pathlib import Path
 
+from tensorhost.models.listed import ListedModel
 from tensorhost.models.wishes import Action, Wish
 from tensorhost.server.workers.journal import Journal, undo
 
@@ -39,3 +40,44 @@ def test_files_that_took_the_place_of_others_give_it_back():
     before = Wish(LOAD, "m", "1", Path("/a"))
     assert undo(Wish(LOAD, "m", "1", Path("/b")), (Wish(LOAD, "other"), before), set()) == [before]
     assert undo(Wish(LOAD, "m", "1", Path("/b")), (before,), {"1"}) == [Wish(UNLOAD, "m", "1")]
+
+
+A, B, B_ELSEWHERE = ListedModel("a", Path("/a")), ListedModel("b", Path("/b")), ListedModel("b", Path("/other"))
+BY_PATH = Wish(LOAD, "mine", "1", Path("/mine"))
+
+
+def replace(*models):
+    return Wish(Action.REPLACE, "", models=models)
+
+
+def label(name, text, version="1"):
+    return Wish(Action.RELABEL, name, version, label=text)
+
+
+def test_a_list_begins_anew_for_what_it_changes_and_keeps_what_was_named_by_path():
+    journal = Journal()
+    assert journal.models is None
+    for wish in (Wish(UNLOAD, "a"), Wish(LOAD, "c", "1"), BY_PATH, label("a", "x"), label("mine", "y")):
+        journal.add(wish)
+    journal.add(replace(A, B))
+    assert journal.models == (A, B)
+    assert journal.wishes() == (BY_PATH, label("a", "x"), label("mine", "y"))
+    journal.add(Wish(UNLOAD, "a"))
+    journal.add(Wish(UNLOAD, "b"))
+    journal.add(replace(A, B_ELSEWHERE))
+    assert journal.wishes() == (BY_PATH, Wish(UNLOAD, "a"), label("a", "x"), label("mine", "y"))
+    journal.add(replace())
+    assert (journal.models, journal.wishes()) == ((), (BY_PATH, label("mine", "y")))
+    journal.add(replace(ListedModel("mine", Path("/b"), labels={"y": "2"})))
+    assert journal.wishes() == ()
+
+
+def test_a_list_that_was_refused_leaves_no_trace():
+    journal = Journal()
+    journal.add(Wish(UNLOAD, "a"))
+    journal.add(label("a", "x"))
+    before = journal.state()
+    journal.add(replace(A))
+    assert journal.wishes() == (label("a", "x"),)
+    journal.restore(before)
+    assert (journal.models, journal.wishes()) == (None, (Wish(UNLOAD, "a"), label("a", "x")))

@@ -3,6 +3,8 @@ from pathlib import Path
 import pytest
 
 from tensorhost.core.errors import InternalError, ModelNotFoundError
+from tensorhost.models.listed import ListedModel, RequestLogOptions
+from tensorhost.models.policy import VersionPolicy
 from tensorhost.models.probe_messages import Failed
 from tensorhost.models.wishes import Action, Wish
 from tensorhost.server.workers.messages import (
@@ -44,6 +46,22 @@ def test_the_first_message_carries_every_setting_whatever_the_environment_says(m
     monkeypatch.setenv("PORT", "9")
     assert Settings.from_json(begin.settings) == settings
     assert begin.wishes[0].wish() == WISH
+
+
+def test_a_list_of_models_is_read_as_it_was_written():
+    models = (
+        ListedModel("plain", Path("/models/plain")),
+        ListedModel("all", Path("/a"), VersionPolicy(), {"stable": "1"}),
+        ListedModel("latest", Path("/b c"), VersionPolicy(latest=2), {}, RequestLogOptions(0.5, Path("/logs/b"))),
+        ListedModel("specific", Path("/d"), VersionPolicy(specific=frozenset({"1", "9223372036854775807"}))),
+        ListedModel("none", Path("/e"), VersionPolicy(specific=frozenset())),
+    )
+    wish = Wish(Action.REPLACE, "", models=models, labels_may_wait=True)
+    assert read_by_supervisor.read(Ask(id=1, wish=WishMessage.of(wish)).to_line()).wish.wish() == wish
+    begin = read_begin.read(Begin.of(0, 1, Settings(), (), models).to_line())
+    assert tuple(each.model() for each in begin.models) == models
+    assert read_begin.read(Begin.of(0, 1, Settings(), (), ()).to_line()).models == ()
+    assert read_begin.read(Begin.of(0, 1, Settings(), ()).to_line()).models is None
 
 
 @pytest.mark.parametrize(

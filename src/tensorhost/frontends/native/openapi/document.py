@@ -16,7 +16,8 @@ not renamed. Examples are answers of the demo models.
 
 `HEAD` is answered wherever `GET` is. Any other method of a route is refused with 405 and `METHOD_NOT_ALLOWED`, any
 other path with 404 and `NOT_FOUND`. Every error has the same shape. What lies under `/` and `/dashboard/` is for the
-dashboard and no part of this. Answers of some size are compressed with gzip if
+dashboard and no part of this; what lies under `/v1/` is TensorFlow Serving's REST API, as its own documentation
+describes it, with errors of another shape. Answers of some size are compressed with gzip if
 `Accept-Encoding` allows.
 """
 

@@ -1,0 +1,127 @@
+"""``POST /v1/models/…:predict``, ``:classify`` and ``:regress``: JSON to the shared inference and back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+from tensorhost.codecs.examples import encode_example, with_context
+from tensorhost.codecs.tfserving import (
+    ServingDocument,
+    decode_predict,
+    encode_classifications,
+    encode_predictions,
+    encode_regressions,
+    parse_document,
+    read_examples,
+    signature_name,
+)
+from tensorhost.core.errors import TensorhostError, UnsupportedTypeError
+from tensorhost.core.signatures import DEFAULT_SIGNATURE
+from tensorhost.frontends.http.exchange import OFF_LOOP_BYTES, OFF_LOOP_ELEMENTS, Exchange, Reply
+from tensorhost.frontends.tfserving.faults import (
+    InvalidArgumentError,
+    SignatureMissingError,
+    UnsupportedConversionError,
+)
+from tensorhost.frontends.tfserving.inference import Inference
+from tensorhost.frontends.tfserving.rest.targets import Target
+from tensorhost.inference import Admission, Call, InferenceEngine
+from tensorhost.settings import Settings
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+class Predictions:
+    """The routes that ask a model.
+
+    Args:
+        engine: counts what fails before a model is known.
+        inference: answers.
+        settings: limits.
+    """
+
+    def __init__(self, engine: InferenceEngine, inference: Inference, settings: Settings) -> None:
+        self._engine = engine
+        self._inference = inference
+        self._max_depth = settings.max_json_depth
+        self._max_elements = settings.max_tensor_elements
+
+    async def predict(self, exchange: Exchange, target: Target, deadline: float) -> Reply:
+        """Tensors in rows or columns, and the answer in the same layout."""
+        document, signature, is_large = await self._read(exchange)
+        inference, limit = self._inference, self._max_elements
+        with await inference.admit(target.spec(signature), deadline) as admission:
+            call = self._call(admission, signature)
+            specs = call.preprocessing.wire_specs
+            if not specs:
+                raise InvalidArgumentError(f"Failed to get input map for signature: {signature or 'DEFAULT'}")
+            try:
+                layout, inputs = await _run(is_large, decode_predict, document, specs, max_elements=limit)
+            except UnsupportedTypeError as error:
+                raise UnsupportedConversionError(error.message) from None
+            del document
+            prediction = await inference.run(admission, call, inputs)
+        outputs = prediction.outputs
+        is_large = is_large or sum(array.size for array in outputs.values()) > OFF_LOOP_ELEMENTS
+        return Reply(await _run(is_large, encode_predictions, outputs, layout))
+
+    async def classify(self, exchange: Exchange, target: Target, deadline: float) -> Reply:
+        """Examples as objects of features, to labels with scores."""
+        signature, examples = await self._read_examples(exchange)
+        answer = await self._inference.classify(target.spec(signature), examples, deadline)
+        elements = max(0 if array is None else array.size for array in (answer.labels, answer.scores))
+        return Reply(await _run(elements > _MANY_CLASSES, encode_classifications, answer.labels, answer.scores))
+
+    async def regress(self, exchange: Exchange, target: Target, deadline: float) -> Reply:
+        """Examples as objects of features, to a value for each."""
+        signature, examples = await self._read_examples(exchange)
+        answer = await self._inference.regress(target.spec(signature), examples, deadline)
+        return Reply(await _run(answer.values.size > OFF_LOOP_ELEMENTS, encode_regressions, answer.values))
+
+    def _call(self, admission: Admission, signature: str) -> Call:
+        try:
+            return self._inference.prediction_call(admission, signature)
+        except SignatureMissingError:
+            name = signature or DEFAULT_SIGNATURE
+            raise InvalidArgumentError(f'Serving signature name: "{name}" not found in signature def') from None
+
+    async def _read(self, exchange: Exchange) -> tuple[ServingDocument, str, bool]:
+        """The parsed body, the signature it names, and whether it is large."""
+        try:
+            body = await exchange.body()
+            is_large = len(body) > OFF_LOOP_BYTES
+            document = await _run(is_large, parse_document, body, max_depth=self._max_depth)
+            return document, signature_name(document), is_large
+        except TensorhostError as error:
+            # No model is known yet to count it for.
+            self._engine.metrics.record_unattributed_error(error.code)
+            raise
+
+    async def _read_examples(self, exchange: Exchange) -> tuple[str, list[bytes]]:
+        document, signature, is_large = await self._read(exchange)
+        try:
+            examples = await _run(is_large, _encode_examples, document)
+        except TensorhostError as error:
+            self._engine.metrics.record_unattributed_error(error.code)
+            raise
+        return signature, examples
+
+
+_MANY_CLASSES = 4096
+"""Answers of more classes are written on a thread: each takes a microsecond or so."""
+
+
+def _encode_examples(document: ServingDocument) -> list[bytes]:
+    context, examples = read_examples(document)
+    encoded = [encode_example(features) for features in examples]
+    return encoded if context is None else with_context(encode_example(context), encoded)
+
+
+async def _run(on_a_thread: bool, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:  # noqa: FBT001 - before what is passed on
+    """``work``'s result; on a thread where it would hold up the event loop."""
+    if on_a_thread:
+        return await asyncio.to_thread(work, *args, **kwargs)
+    return work(*args, **kwargs)
