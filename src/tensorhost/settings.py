@@ -124,6 +124,14 @@ class Settings(BaseSettings):
         "it serves; one that fails fails the load.",
     )
     warmup_record_iterations: int = Field(1, ge=1, le=1000, description="How often each recorded request is run.")
+    request_log_file_size: ByteSize = Field(
+        ByteSize(64 * 2**20),
+        ge=1024,
+        description="A request log begins a new file after this much, or after 1000 records.",
+    )
+    request_log_files: int = Field(
+        16, ge=0, description="How many files of one request log are kept, the newest; 0 keeps all."
+    )
     workers: Annotated[int, Field(ge=1, le=256)] | Literal["auto"] = Field(
         1,
         description="Processes that serve, each with its own copy of the models; auto decides by cores and models.",

@@ -80,7 +80,7 @@ async def serve(root):
 
 async def until(engine, condition):
     async with asyncio.timeout(60):
-        await engine.manager._until(condition)
+        await engine.manager._changes.until(condition)
 
 
 async def ask(engine, model="m", version=None, **options):

@@ -19,25 +19,21 @@ from types import TracebackType
 from typing import Any, Self
 
 from tensorhost.core.errors import (
-    DeadlineExceededError,
     InternalError,
-    ModelFailedError,
     ModelNotReadyError,
-    ShuttingDownError,
     TensorhostError,
 )
 from tensorhost.core.ids import check_name
-from tensorhost.models.base_paths import BasePaths
 from tensorhost.models.catalog import RETRY_AFTER_S, Catalog
+from tensorhost.models.changes import Changes
+from tensorhost.models.demands import Demands
 from tensorhost.models.ended import EndedVersion
-from tensorhost.models.labels import Labels
 from tensorhost.models.lifecycle import Lifecycle
-from tensorhost.models.listed import ModelList, check_list
-from tensorhost.models.origins import Origin, origin_of
+from tensorhost.models.listed import ModelList
+from tensorhost.models.looks import SHORTEST_PAUSE_S, Looks
+from tensorhost.models.origins import origin_of
 from tensorhost.models.reconcile import plan
 from tensorhost.models.records import ModelRecord, VersionRecord
-from tensorhost.models.replacement import Replacement
-from tensorhost.models.repository import Look, Scan, describe_path
 from tensorhost.models.servable import Lease, Servable
 from tensorhost.models.sharing import LoadSharing
 from tensorhost.models.sources import local_path
@@ -47,7 +43,6 @@ from tensorhost.telemetry import MetricsCollector, get_logger
 
 __all__ = ["ModelManager", "local_path"]
 
-_SHORTEST_LOOK_S = 0.1
 
 log = get_logger(__name__)
 
@@ -81,22 +76,20 @@ class ModelManager:
     ) -> None:
         self.settings = settings or Settings.model_construct()
         self.metrics = metrics or MetricsCollector()
-        self._repository = repository
-        self._origin = origin_of(repository, models)
-        self._wishes: Sequence[Wish] = () if self._origin is None else wishes
+        origin = origin_of(repository, models)
+        self._wishes: Sequence[Wish] = () if origin is None else wishes
         self._clock = clock
         self._catalog = Catalog(self.settings)
-        self._labels = Labels(self._catalog)
+        self._looks = Looks(self._catalog, self.settings, self.metrics, origin)
+        self._demands = Demands(self._catalog)
+        self._changes = Changes(clock)
         self._lifecycle = Lifecycle(self._catalog, self.settings, self.metrics, self._kick, clock, sharing)
         self.metrics.models_by_state = self._catalog.count_states
         self._reconciler: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
-        self._changed = asyncio.Event()
-        self._looking = asyncio.Lock()
-        self._settled = self._origin is None
+        self._settled = origin is None
         self._settle_by: float | None = None
-        self._has_looked = False
         self._is_open = self._closing = False
 
     async def __aenter__(self) -> Self:
@@ -114,14 +107,14 @@ class ModelManager:
         self._start_reconciling()
 
     def _start_reconciling(self) -> None:
-        if self._is_open and not self._closing and self._origin is not None and self._reconciler is None:
+        if self._is_open and not self._closing and self._looks.origin is not None and self._reconciler is None:
             self._reconciler = asyncio.create_task(self._reconcile_forever(), name="reconcile models")
 
     async def close(self) -> None:
         """Stop reconciling, wait for the loads that run, unload everything. Whoever waits for a load is refused."""
         self._closing = True
         self._lifecycle.stop_loading()
-        self._notify()
+        self._changes.close()
         if self._reconciler is not None:
             self._reconciler.cancel()
             await asyncio.wait([self._reconciler])
@@ -171,7 +164,7 @@ class ModelManager:
         record.waiters += 1
         try:
             self._kick()
-            await self._until(
+            await self._changes.until(
                 lambda: (
                     record.available
                     or record.attempts > attempts
@@ -185,7 +178,7 @@ class ModelManager:
 
     @property
     def _before_first_look(self) -> bool:
-        return self._reconciler is not None and not self._has_looked
+        return self._reconciler is not None and not self._looks.has_looked
 
     # -- what operators ask ----------------------------------------------------------------------------------------
 
@@ -204,7 +197,7 @@ class ModelManager:
             ShuttingDownError: the manager closed meanwhile.
             TensorhostError: why loading failed.
         """
-        records = await self._want(name, source, version)
+        records = await self._demand(name, source, version)
         self._kick()
         for record in records:
             await self._loaded(record)
@@ -214,9 +207,9 @@ class ModelManager:
 
         Raises ModelNotFoundError or VersionNotFoundError.
         """
-        records = self._stop_wanting(name, version)
+        records = self._demands.unload(name, version)
         self._kick()
-        await self._until(lambda: not any(record.busy or record.available for record in records))
+        await self._changes.until(lambda: not any(record.busy or record.available for record in records))
 
     async def label_version(self, name: str, label: str, version: str | None) -> None:
         """Make a label point to a version that serves, whatever model.toml says, until the manager closes.
@@ -231,9 +224,9 @@ class ModelManager:
             InvalidRequestError: ``label`` is no name, or names a version.
             ModelNotReadyError: the version does not serve.
         """
-        await self._look()
-        self._labels.check(name, label, version)
-        self._labels.move(name, label, version)
+        await self._looks.look()
+        self._demands.labels.check(name, label, version)
+        self._demands.labels.move(name, label, version)
         log.info("label moved", model=name, label=label, version=version)
         self._kick()
 
@@ -254,18 +247,15 @@ class ModelManager:
             ModelFailedError: why versions do not serve; the list counts all the same, and they are tried again.
             ShuttingDownError: the manager closed meanwhile.
         """
-        check_list(models)
-        paths = BasePaths(models)
-        async with self._looking:
-            found = await self._scan(paths)
-            replacement = Replacement(self._catalog, models, found, labels_may_wait=labels_may_wait)
-            self._origin = paths
-            self._catalog.enlist(replacement.changed)
-            self._absorb(found)
+        replacement = await self._looks.replace(models, labels_may_wait=labels_may_wait)
         self._start_reconciling()
         self._kick()
-        give_up_at = self._clock() + 2 * (self.settings.settle_s + _SHORTEST_LOOK_S)
-        await self._until(lambda: self._origin is not paths or replacement.done(may_settle=self._clock() < give_up_at))
+        settle_by = self._clock() + self._settling_s
+        await self._changes.until(
+            lambda: (
+                self._looks.origin is not replacement.paths or replacement.done(may_settle=self._clock() < settle_by)
+            )
+        )
         replacement.report()
 
     async def carry_out(self, wish: Wish) -> None:
@@ -274,7 +264,7 @@ class ModelManager:
         Raises what ``load_model``, ``unload_model`` and ``label_version`` raise.
         """
         # What was asked for before is noted first.
-        await self._until(lambda: not self._wishes)
+        await self._changes.until(lambda: not self._wishes)
         if wish.action is Action.REPLACE:
             await self.replace_models(wish.models, labels_may_wait=wish.labels_may_wait)
         elif wish.action is Action.LOAD:
@@ -282,16 +272,16 @@ class ModelManager:
         elif wish.action is Action.LABEL:
             await self.label_version(wish.name, wish.label or "", wish.version)
         elif wish.action is Action.RELABEL:
-            await self._look()
-            self._labels.move(wish.name, wish.label or "", wish.version)
+            await self._looks.look()
+            self._demands.labels.move(wish.name, wish.label or "", wish.version)
             self._kick()
         else:
-            await self._look()
+            await self._looks.look()
             await self.unload_model(wish.name, wish.version)
 
     async def wait_settled(self) -> None:
         """Wait until every version wanted at start serves or has failed once."""
-        await self._until(lambda: self._settled)
+        await self._changes.until(lambda: self._settled)
 
     @property
     def settled(self) -> bool:
@@ -318,73 +308,36 @@ class ModelManager:
         """One version, by name or label, in whatever state. Raises ModelNotFoundError or VersionNotFoundError."""
         return self._catalog.version(name, version)
 
-    async def _want(self, name: str, source: str | Path | None, version: str | None) -> list[VersionRecord]:
+    async def _demand(self, name: str, source: str | Path | None, version: str | None) -> list[VersionRecord]:
         """Note that versions are to be loaded; those."""
         check_name(name)
         if version is not None:
             check_name(version, "model version")
-        if source is not None:
-            prefer_tflite = self.settings.prefer_tflite
-            found = await asyncio.to_thread(
-                describe_path, local_path(source), now=time.time(), settle_s=0.0, prefer_tflite=prefer_tflite
-            )
-            records = [self._catalog.add_explicit(name, version, found)]
+        found = None
+        if source is None:
+            await self._looks.look()
         else:
-            await self._look()
-            records = self._loadable(name, version)
-        self._catalog.models[name].stopped = False
-        for record in records:
-            if record.on_disk.problem and not record.available:
-                raise ModelNotReadyError(f"Model '{name}' version '{record.id.version}': {record.on_disk.problem}")
-            record.stopped = False
-            record.asked_for = True
-            # What the policy wants is not pinned: a newer version shall take its place.
-            record.pinned = record.pinned or version is not None or self._catalog.models[name].explicit
-            record.forgive()
-        return records
-
-    def _stop_wanting(self, name: str, version: str | None) -> list[VersionRecord]:
-        """Note that versions are to be unloaded; those."""
-        model = self._catalog.model(name)
-        records = list(model.versions.values()) if version is None else [self._catalog.version(name, version)]
-        model.stopped = model.stopped or version is None
-        for record in records:
-            record.stopped = True
-            record.pinned = False
-        return records
+            found = await self._looks.describe(source)
+        return self._demands.load(name, version, found)
 
     async def _take_up_wishes(self) -> None:
         """Note what operators asked for before this manager was opened. What cannot be had any more is left out."""
         for wish in self._wishes:
             try:
                 if wish.action is Action.LOAD:
-                    await self._want(wish.name, wish.source, wish.version)
+                    await self._demand(wish.name, wish.source, wish.version)
                 elif wish.action in (Action.LABEL, Action.RELABEL):
                     # Its version will serve: one with a label is loaded.
-                    self._labels.move(wish.name, wish.label or "", wish.version)
+                    self._demands.labels.move(wish.name, wish.label or "", wish.version)
                 else:
-                    self._stop_wanting(wish.name, wish.version)
+                    self._demands.unload(wish.name, wish.version)
             except TensorhostError as error:
                 log.warning("an earlier request cannot be repeated", model=wish.name, reason=error.message)
         self._wishes = ()
 
-    def _loadable(self, name: str, version: str | None) -> list[VersionRecord]:
-        model = self._catalog.model(name)
-        if model.problem:
-            raise ModelFailedError(f"Model '{name}': {model.problem}")
-        if version is not None:
-            return [self._catalog.version(name, version)]
-        model.stopped = False
-        for record in model.versions.values():
-            record.stopped = False
-        wanted = set(model.versions) if model.explicit else model.wanted()
-        if not wanted:
-            raise self._catalog.nothing_to_serve(model)
-        return [record for record in model.newest_first() if record.id.version in wanted]
-
     async def _loaded(self, record: VersionRecord) -> None:
         model = self._catalog.model(record.id.name)
-        await self._until(
+        await self._changes.until(
             lambda: (
                 (record.available and not record.busy) or record.attempts > 0 or record.id.version not in model.wanted()
             )
@@ -400,46 +353,20 @@ class ModelManager:
     async def _reconcile_forever(self) -> None:
         looked_at: float | None = None
         while True:
-            if looked_at is None or self._clock() >= looked_at + self._pause_s():
+            if looked_at is None or self._clock() >= looked_at + self._looks.pause_s():
                 try:
-                    await self._look()
+                    await self._looks.look()
                     await self._take_up_wishes()
                 except Exception:  # a fault of ours in one look must not end all later ones
                     log.exception("looking at the models failed")
                 looked_at = self._clock()
-                self._settle_by = self._settle_by or looked_at + 2 * (self.settings.settle_s + _SHORTEST_LOOK_S)
+                self._settle_by = self._settle_by or looked_at + self._settling_s
             wake_at = self._step()
             self._wake.clear()
-            pause_s = min(wake_at, looked_at + self._pause_s()) - self._clock()
+            pause_s = min(wake_at, looked_at + self._looks.pause_s()) - self._clock()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(None if pause_s == math.inf else max(pause_s, 0.0)):
                     await self._wake.wait()
-
-    def _pause_s(self) -> float:
-        """Seconds until the next look. Files that have just been copied are waited for even without polling."""
-        poll_s = self.settings.poll_interval_s or math.inf
-        if any(record.on_disk.settling for record in self._catalog.records()):
-            return min(poll_s, max(self.settings.settle_s / 2, _SHORTEST_LOOK_S))
-        return poll_s
-
-    async def _look(self) -> None:
-        if self._origin is None:
-            return
-        # One at a time: what an earlier look saw must not be taken over after what a later one saw.
-        async with self._looking:
-            self._absorb(await self._scan(self._origin))
-
-    async def _scan(self, origin: Origin) -> Scan:
-        look = Look(time.time(), self.settings.settle_s, self.settings.prefer_tflite)
-        return await asyncio.to_thread(origin.scan, look)
-
-    def _absorb(self, found: Scan) -> None:
-        if not found.readable:
-            self._catalog.unreadable(self._repository or Path())
-            return
-        for gone in self._catalog.absorb(found):
-            self.metrics.forget(*gone)
-        self._has_looked = True
 
     def _kick(self) -> None:
         """Act on a changed wish now, whether or not a reconciler runs."""
@@ -457,8 +384,13 @@ class ModelManager:
         for record in steps.replace:
             self._start("replace", record, self._lifecycle.replace(record))
         self._settled = self._settled or self._has_settled()
-        self._notify()
+        self._changes.announce()
         return steps.wake_at
+
+    @property
+    def _settling_s(self) -> float:
+        """How long files that have just been copied are waited for at most."""
+        return 2 * (self.settings.settle_s + SHORTEST_PAUSE_S)
 
     def _has_settled(self) -> bool:
         """Whether the first look's finds have been acted on; files that never come to rest are not waited for."""
@@ -485,19 +417,3 @@ class ModelManager:
             record.busy = False
             self._catalog.let_go(record)
             self._kick()
-
-    def _notify(self) -> None:
-        # Waiters hold the old event; each change gets a new one.
-        self._changed.set()
-        self._changed = asyncio.Event()
-
-    async def _until(self, condition: Callable[[], bool], deadline: float = math.inf) -> None:
-        while not condition():
-            if self._closing:
-                raise ShuttingDownError("The server is shutting down.")
-            timeout_s = None if deadline == math.inf else max(deadline - self._clock(), 0.0)
-            try:
-                async with asyncio.timeout(timeout_s):
-                    await self._changed.wait()
-            except TimeoutError:
-                raise DeadlineExceededError("The deadline passed while the model was loading.") from None

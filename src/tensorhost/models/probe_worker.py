@@ -30,7 +30,7 @@ from tensorhost.models.racing import race
 from tensorhost.models.warmup import WarmupOptions, run_first
 from tensorhost.models.warmup_records import run_warmup_records
 from tensorhost.runtimes import Contents, Runtime, detect_format, examine, load, locate_model, refuse_untrusted
-from tensorhost.runtimes.base import RuntimeName
+from tensorhost.runtimes.base import ExampleFeature, RuntimeName
 from tensorhost.telemetry import process_memory
 
 _NICENESS = 10
@@ -71,6 +71,10 @@ class AnnouncedRuntime:
     def call_path(self, signature: str) -> str:
         """The runtime's."""
         return self._runtime.call_path(signature)
+
+    def example_features(self, signature: str) -> Sequence[ExampleFeature]:
+        """The runtime's."""
+        return self._runtime.example_features(signature)
 
     def tune(self, signature: str, samples: Sequence[Tensors]) -> None:
         """The runtime's."""

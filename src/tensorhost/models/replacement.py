@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tensorhost.core.errors import ModelFailedError
+from tensorhost.models.base_paths import BasePaths
 from tensorhost.models.catalog import Catalog
 from tensorhost.models.labels import refuse_unavailable, unsettled
 from tensorhost.models.listed import ModelList
@@ -19,16 +20,17 @@ class Replacement:
 
     Args:
         catalog: as it is before.
-        models: the list, checked.
-        found: what is at its base paths.
+        paths: of the list, which is checked.
+        found: what is there.
         labels_may_wait: let a label that is not in use name a version that does not serve, nor will.
 
     Raises:
         LabelNotReadyError: a label names a version that would not serve.
     """
 
-    def __init__(self, catalog: Catalog, models: ModelList, found: Scan, *, labels_may_wait: bool) -> None:
-        known = catalog.models
+    def __init__(self, catalog: Catalog, paths: BasePaths, found: Scan, *, labels_may_wait: bool) -> None:
+        known, models = catalog.models, paths.models
+        self.paths = paths
         self.changed: ModelList = tuple(
             listed for listed in models if listed.name not in known or known[listed.name].listed != listed
         )
@@ -36,14 +38,13 @@ class Replacement:
             on_disk, before = found.models[listed.name], known.get(listed.name)
             refuse_unavailable(listed, on_disk, catalog.policy_of(on_disk), before, may_wait=labels_may_wait)
         self._catalog = catalog
-        self._models = models
 
     def done(self, *, may_settle: bool) -> bool:
         """Whether what is new or changed serves or has failed once, and what is listed no more is out of sight.
 
         ``may_settle``: files that have just been copied are waited for.
         """
-        names = {listed.name for listed in self._models}
+        names = {listed.name for listed in self.paths.models}
         leaving = (model for model in self._catalog.models.values() if model.vanished and model.name not in names)
         if any(record.available for model in leaving for record in model.versions.values()):
             return False
@@ -67,7 +68,7 @@ class Replacement:
         if failures:
             named = ", ".join(failures[:_MOST_NAMED])
             raise ModelFailedError(f"{len(failures)} servable(s) did not become available: {{{named}, }}")
-        for listed in self._models:
+        for listed in self.paths.models:
             known = self._catalog.models.get(listed.name)
             if known is not None and (refusal := unsettled(known)) is not None:
                 raise refusal

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import ml_dtypes
@@ -12,6 +12,8 @@ import numpy as np
 from tensorhost.core.dtypes import DType
 from tensorhost.core.signatures import Signature
 from tensorhost.core.tensors import Array, Tensors, TensorSpec, element_count
+from tensorhost.models.made_up_examples import made_up_example
+from tensorhost.runtimes.base import ExampleFeature
 
 Ranges: TypeAlias = Mapping[str, tuple[float, float]]
 """Least and largest value of an input, by its name."""
@@ -31,14 +33,19 @@ _MAX_ROW_ELEMENTS = 2**24
 _UNKNOWN_RANKS: tuple[tuple[int, ...], ...] = ((), (8,), (8, 8, 3))
 
 
-def candidates(signature: Signature, seed: int = 0, ranges: Ranges | None = None) -> Iterator[Candidate]:
+def candidates(
+    signature: Signature, seed: int = 0, ranges: Ranges | None = None, features: Sequence[ExampleFeature] = ()
+) -> Iterator[Candidate]:
     """Ways of making inputs up, the most usual first: a model may refuse one and take another.
 
     Args:
         signature: what for.
         seed: of the random numbers.
         ranges: of inputs whose values are known to lie between others than is usual.
+        features: what the model parses out of strings, which are then Examples.
     """
+    if features:
+        yield Candidate(signature, _FREE_DIMENSIONS[0], (), b"", seed, ranges or {}, features)
     has_strings = any(spec.dtype is DType.STRING for spec in signature.inputs.values())
     has_free = any(spec.shape is None or None in spec.shape[1:] for spec in signature.inputs.values())
     sizes = _FREE_DIMENSIONS if has_free else _FREE_DIMENSIONS[:1]
@@ -98,7 +105,14 @@ class Candidate:
     """One way of making inputs up. The first rows are the same whatever the number of rows."""
 
     def __init__(
-        self, signature: Signature, size: int, inner: tuple[int, ...], text: bytes, seed: int, ranges: Ranges
+        self,
+        signature: Signature,
+        size: int,
+        inner: tuple[int, ...],
+        text: bytes,
+        seed: int,
+        ranges: Ranges,
+        features: Sequence[ExampleFeature] = (),
     ) -> None:
         self._signature = signature
         self._size = size
@@ -106,6 +120,7 @@ class Candidate:
         self._text = text
         self._seed = seed
         self._ranges = ranges
+        self._features = features
 
     def rows(self, count: int) -> Tensors:
         """Inputs of ``count`` rows where the signature has a free first dimension."""
@@ -120,7 +135,16 @@ class Candidate:
         rng, shape = np.random.default_rng(self._seed), self._shape(spec, rows)
         if spec.name in self._ranges and (spec.dtype.is_floating or spec.dtype.is_integer):
             return _between(spec.dtype, shape, rng, *self._ranges[spec.name])
+        if self._features and spec.dtype.is_string:
+            return self._examples(shape)
         return _fill(spec.dtype, shape, rng, self._text)
+
+    def _examples(self, shape: tuple[int, ...]) -> Array:
+        array = np.empty(shape, dtype=object)
+        flat = array.reshape(-1)
+        for row in range(flat.size):
+            flat[row] = made_up_example(self._features, self._seed, row)
+        return array
 
     def _shape(self, spec: TensorSpec, rows: int) -> tuple[int, ...]:
         if spec.shape is None:

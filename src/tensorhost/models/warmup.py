@@ -207,7 +207,9 @@ def _find_source(
 
 def _made_up_source(runtime: Runtime, signature: Signature, ranges: Ranges) -> RowSource | str:
     refusal = ""
-    for candidate in candidates(signature, ranges=ranges):
+    takes_strings = any(spec.dtype.is_string for spec in signature.inputs.values())
+    features = runtime.example_features(signature.name) if takes_strings else ()
+    for candidate in candidates(signature, ranges=ranges, features=features):
         try:
             runtime.run(signature.name, candidate.rows(1))
         except InvalidRequestError as error:

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
+from tensorhost.core.dtypes import DType
 from tensorhost.core.errors import InvalidInputShapeError
 from tensorhost.core.signatures import Signature
 from tensorhost.core.tensors import Array, Tensors
@@ -104,6 +105,17 @@ class LoadOptions:
     gpu_memory_fraction: float = 0.0
 
 
+class ExampleFeature(NamedTuple):
+    """A feature that a model parses out of serialized Examples: its name, and how many values it has of which type.
+
+    The type is float32, int64 or string.
+    """
+
+    name: str
+    dtype: DType
+    size: int
+
+
 class Runtime(Protocol):
     """One loaded version, ready to run.
 
@@ -129,6 +141,9 @@ class Runtime(Protocol):
 
     def call_path(self, signature: str) -> str:
         """How this signature is called, for the metadata, such as ``frozen graph, single-threaded session``."""
+
+    def example_features(self, signature: str) -> Sequence[ExampleFeature]:
+        """What is parsed out of the strings that a signature takes; empty where that is nothing, or not known."""
 
     def tune(self, signature: str, samples: Sequence[Tensors]) -> None:
         """Measure the ways this runtime has of calling a signature, and use the best for inputs of each size.
@@ -189,6 +204,11 @@ class LoadedModel:
     def weights_bytes(self) -> int:
         """Bytes of the model's parameters."""
         return self._weights_bytes
+
+    def example_features(self, signature: str) -> Sequence[ExampleFeature]:
+        """Nothing is known; see ``Runtime.example_features``."""
+        del signature  # all alike
+        return ()
 
     def run_loosely(self, signature: str, inputs: Tensors) -> dict[str, Array]:
         """Refuse whatever came, for runtimes that take none but the declared shapes; see ``Runtime.run_loosely``."""

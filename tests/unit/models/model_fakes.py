@@ -47,6 +47,9 @@ class FakeRuntime:
     def call_path(self, signature):
         return "fake"
 
+    def example_features(self, signature):
+        return ()
+
     def run(self, signature, inputs):
         assert not self.closed, "a closed model was called"
         array = inputs["x"]
@@ -159,7 +162,7 @@ def probe_report(**changes) -> ProbeReport:
 async def until(manager: ModelManager, condition: Callable[[], bool]) -> None:
     """Wait for something the manager does, at most 20 seconds."""
     async with asyncio.timeout(20):
-        await manager._until(condition)
+        await manager._changes.until(condition)
 
 
 def available(manager: ModelManager, name: str) -> list[str]:

@@ -34,6 +34,9 @@ OPTIONS = LoadOptions(
     xla=True,
     runtime=RuntimeName.OPENVINO,
     precision=Precision.BF16,
+    tags=("serve", "gpu"),
+    session_config="inter_op_parallelism_threads: 3\n",
+    gpu_memory_fraction=0.5,
 )
 
 

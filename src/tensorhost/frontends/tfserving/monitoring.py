@@ -32,6 +32,19 @@ def render(view: ServerView) -> bytes:
     return "\n".join(lines).encode() + b"\n" + ours
 
 
+def counters(view: ServerView) -> dict[str, int]:
+    """The first row of each counter under TensorFlow Serving's names, by name: all that a reload tells of them."""
+    found: dict[str, int] = {}
+    counter = ""
+    for line in (*_calls(view), *_batches(view), *_loads(view)):
+        if line.startswith("#"):
+            _, _, name, kind = line.split(" ")
+            counter = name if kind == "counter" else ""
+        elif counter:
+            found.setdefault(counter, int(line.rsplit(" ", 1)[1]))
+    return found
+
+
 def _calls(view: ServerView) -> Iterator[str]:
     calls = view.serving_calls
     yield from _counter(

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from tensorhost.core.errors import TensorhostError
 from tensorhost.core.signatures import Signature
 from tensorhost.core.tensors import Array, Tensors
-from tensorhost.runtimes.base import LoadedModel, Runtime
+from tensorhost.runtimes.base import ExampleFeature, LoadedModel, Runtime
 from tensorhost.telemetry import get_logger
 
 log = get_logger(__name__)
@@ -63,6 +63,11 @@ class RoutedRuntime(LoadedModel):
         *firsts, last = self._routes[signature]
         paths = [f"up to {route.rows} rows: {route.runtime.call_path(route.signature)}" for route in firsts]
         return "; ".join([*paths, f"{'beyond: ' if firsts else ''}{last.runtime.call_path(last.signature)}"])
+
+    def example_features(self, signature: str) -> Sequence[ExampleFeature]:
+        """What TensorFlow knows of it, where it is among those who serve the signature."""
+        known = (route.runtime.example_features(route.signature) for route in self._routes[signature])
+        return next(filter(None, known), ())
 
     def tune(self, signature: str, samples: Sequence[Tensors]) -> None:
         """Have each runtime that serves the signature tune itself; see ``Runtime.tune``."""

@@ -15,6 +15,7 @@ from tensorhost.core.errors import ModelFailedError, TensorhostError
 from tensorhost.runtimes.base import LoadOptions, Runtime
 from tensorhost.runtimes.cores import usable_cores
 from tensorhost.runtimes.tensorflow.errors import is_out_of_memory, load_error
+from tensorhost.runtimes.tensorflow.example_features import features_by_signature
 from tensorhost.runtimes.tensorflow.graph_freeze import FrozenGraph, import_frozen
 from tensorhost.runtimes.tensorflow.graph_outline import GraphOutline
 from tensorhost.runtimes.tensorflow.graph_rewrite import stop_fusing_in_calls
@@ -113,7 +114,10 @@ def serve_frozen(tf: Any, model: FrozenModel, options: LoadOptions, executor: st
             session.close()
         raise
     loose = _loose_calls(tf, model, options, sessions[0].graph)
-    return SessionRuntime(tf, sessions, calls, refused, model.weights_bytes, model.bindings, model.initialise, loose)
+    features = features_by_signature(model.graph.graph_def, model.bindings)
+    return SessionRuntime(
+        tf, sessions, calls, refused, model.weights_bytes, model.bindings, model.initialise, features, loose
+    )
 
 
 def nothing_to_serve(refused: Any) -> ModelFailedError:

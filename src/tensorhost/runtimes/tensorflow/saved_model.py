@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from tensorhost.core.errors import ModelFailedError, TensorhostError
 from tensorhost.runtimes.base import LoadOptions, Runtime
 from tensorhost.runtimes.tensorflow.errors import first_line, is_out_of_memory, load_error
+from tensorhost.runtimes.tensorflow.example_features import features_by_signature
 from tensorhost.runtimes.tensorflow.frozen_graph import FrozenModel, nothing_to_serve, serve_frozen
 from tensorhost.runtimes.tensorflow.function_calls import load_functions
 from tensorhost.runtimes.tensorflow.graph_freeze import FrozenGraph, freeze
@@ -183,7 +184,9 @@ def _load(tf: Any, model: _Model, options: LoadOptions, attempt: _Attempt, *, la
         session.close()
         raise
     initialise = _initialiser(tf, model)
-    return SessionRuntime(tf, [session], calls, refused, parameter_bytes(model.reached), model.bindings, initialise)
+    weights_bytes = parameter_bytes(model.reached)
+    features = features_by_signature(model.meta_graph.graph_def, model.bindings)
+    return SessionRuntime(tf, [session], calls, refused, weights_bytes, model.bindings, initialise, features)
 
 
 def _restore(tf: Any, model: _Model, options: LoadOptions, executor: str, *, plain: bool) -> Any:

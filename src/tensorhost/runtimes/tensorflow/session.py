@@ -17,7 +17,7 @@ import numpy as np
 
 from tensorhost.core.signatures import Signature
 from tensorhost.core.tensors import Array, Tensors
-from tensorhost.runtimes.base import LoadedModel
+from tensorhost.runtimes.base import ExampleFeature, LoadedModel
 from tensorhost.runtimes.tensorflow.errors import first_line, run_error
 from tensorhost.runtimes.tensorflow.process import SINGLE_THREADED
 from tensorhost.runtimes.tensorflow.signature_defs import Bindings, BoundSignature
@@ -76,10 +76,12 @@ class SessionRuntime(LoadedModel):
         weights_bytes: int,
         bindings: Bindings,
         initialise: Callable[[Any], None],
+        features: Mapping[str, Sequence[ExampleFeature]],
         loose: LooseCalls | None = None,
     ) -> None:
         """``sessions`` are owned by the runtime from now on; ``bindings`` and ``initialise`` belong to their graph.
 
+        ``features`` are those that signatures parse out of strings, by signature, for those that do.
         ``loose`` makes calls with shapes that signatures do not declare; None where the model takes no others.
         """
         super().__init__({name: call.signature for name, call in calls.items()}, refused, weights_bytes)
@@ -89,6 +91,7 @@ class SessionRuntime(LoadedModel):
         self._bindings = Bindings(bound, refused)
         self._initialise = initialise
         self._calls = dict(calls)
+        self._features = features
         self._loose = loose
 
     def call_path(self, signature: str) -> str:
@@ -108,6 +111,10 @@ class SessionRuntime(LoadedModel):
             return self._calls[signature](inputs)
         except (self._tf.errors.OpError, MemoryError, ValueError, TypeError, RuntimeError) as error:
             raise run_error(self._tf, error) from error
+
+    def example_features(self, signature: str) -> Sequence[ExampleFeature]:
+        """What is parsed out of the strings that a signature takes."""
+        return self._features.get(signature, ())
 
     def run_loosely(self, signature: str, inputs: Tensors) -> dict[str, Array]:
         """One call with shapes that were not checked; see ``Runtime.run_loosely``."""

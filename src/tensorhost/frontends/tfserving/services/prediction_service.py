@@ -18,6 +18,7 @@ from tensorhost.frontends.tfserving import faults
 from tensorhost.frontends.tfserving.inference import Classification, Inference, Regression, Task
 from tensorhost.frontends.tfserving.metadata import SIGNATURE_DEF, signature_defs
 from tensorhost.frontends.tfserving.model_spec import AnsweredBy
+from tensorhost.frontends.tfserving.request_log import LoggedMethod, RequestLog
 from tensorhost.frontends.tfserving.services.counted import Counted
 from tensorhost.frontends.tfserving.services.examples import (
     read_examples,
@@ -50,12 +51,16 @@ class PredictionService:
     Args:
         inference: answers.
         metrics: counts.
+        request_log: keeps samples.
         settings: limits, and how tensors are written.
     """
 
-    def __init__(self, inference: Inference, metrics: ServingMetrics, settings: Settings) -> None:
+    def __init__(
+        self, inference: Inference, metrics: ServingMetrics, request_log: RequestLog, settings: Settings
+    ) -> None:
         self._inference = inference
         self._metrics = metrics
+        self._request_log = request_log
         self._max_elements = settings.max_tensor_elements
         self._as_content = settings.tfserving_tensor_content
 
@@ -75,9 +80,10 @@ class PredictionService:
         inference = self._inference
         with Counted(self._metrics, request.model_spec.name, "Predict"):
             spec = read_spec(request)
-            wanted = tuple(request.output_filter)
-            with await inference.admit(spec, inference.deadline(context.deadline)) as admission:
-                call = inference.prediction_call(admission, spec.signature, wanted)
+            deadline = inference.deadline(context.deadline)
+            wanted = request.output_filter
+            with inference.admit_at_once(spec, deadline) or await inference.admit(spec, deadline) as admission:
+                call = inference.prediction_call(admission, spec.signature, tuple(wanted) if wanted else ())
                 limit = self._max_elements
                 inputs = {
                     name: decode_tensor(tensor, name, max_elements=limit) for name, tensor in request.inputs.items()
@@ -85,7 +91,9 @@ class PredictionService:
                 del request
                 prediction = await inference.run(admission, call, inputs)
             spec_bytes = encoded_spec(prediction.answered_by)
-            return encode_predict_response(spec_bytes, prediction.outputs, as_content=self._as_content)
+            response = encode_predict_response(spec_bytes, prediction.outputs, as_content=self._as_content)
+            self._log(LoggedMethod.PREDICT, prediction.answered_by, data, response)
+            return response
 
     async def classify(self, data: bytes, context: RpcContext) -> bytes:
         """``ClassificationRequest`` to ``ClassificationResponse``."""
@@ -93,7 +101,9 @@ class PredictionService:
         with Counted(self._metrics, request.model_spec.name, "Classify"):
             spec, examples = read_spec(request), read_examples(request.input)
             answer = await self._inference.classify(spec, examples, self._inference.deadline(context.deadline))
-            return await _written(_classification_response, answer)
+            response = await _written(_classification_response, answer)
+            self._log(LoggedMethod.CLASSIFY, answer.answered_by, data, response)
+            return response
 
     async def regress(self, data: bytes, context: RpcContext) -> bytes:
         """``RegressionRequest`` to ``RegressionResponse``."""
@@ -101,7 +111,9 @@ class PredictionService:
         with Counted(self._metrics, request.model_spec.name, "Regress"):
             spec, examples = read_spec(request), read_examples(request.input)
             answer = await self._inference.regress(spec, examples, self._inference.deadline(context.deadline))
-            return await _written(_regression_response, answer)
+            response = await _written(_regression_response, answer)
+            self._log(LoggedMethod.REGRESS, answer.answered_by, data, response)
+            return response
 
     async def multi_inference(self, data: bytes, context: RpcContext) -> bytes:
         """``MultiInferenceRequest`` to ``MultiInferenceResponse``."""
@@ -112,7 +124,9 @@ class PredictionService:
             examples = read_examples(request.input)
             deadline = self._inference.deadline(context.deadline)
             answers = await self._inference.multi_inference(tasks, examples, deadline)
-            return await _written(_multi_inference_response, *answers)
+            response = await _written(_multi_inference_response, *answers)
+            self._log(LoggedMethod.MULTI_INFERENCE, answers[0].answered_by, data, response)
+            return response
 
     async def get_model_metadata(self, data: bytes, context: RpcContext) -> bytes:
         """``GetModelMetadataRequest`` to ``GetModelMetadataResponse``."""
@@ -129,6 +143,11 @@ class PredictionService:
             write_spec(response.model_spec, AnsweredBy(name, number_of(version), ""))
             response.metadata[SIGNATURE_DEF].Pack(signature_defs(admission.servable))
             return bytes(response.SerializeToString())
+
+    def _log(self, method: LoggedMethod, answered_by: AnsweredBy, request: bytes, response: bytes) -> None:
+        if self._request_log.sample(answered_by.name):
+            model_spec = encoded_spec(answered_by)
+            self._request_log.write(answered_by.name, method, model_spec=model_spec, request=request, response=response)
 
 
 async def _written(write: Callable[..., bytes], *answers: Classification | Regression) -> bytes:

@@ -89,11 +89,11 @@ class ProfilerService:
 
 
 async def _finish(beginning: asyncio.Future[Profile]) -> bytes:
-    try:
-        profile = await beginning
-    except Exception:  # noqa: BLE001 - told to whoever waits for the beginning
+    await asyncio.wait([beginning])
+    if beginning.cancelled() or beginning.exception() is not None:
+        # Whoever waits for the beginning is told.
         return b""
-    return await asyncio.to_thread(profile.finish)
+    return await asyncio.to_thread(beginning.result().finish)
 
 
 def _levels(request: Any) -> TracerLevels:
