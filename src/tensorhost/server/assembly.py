@@ -181,7 +181,7 @@ async def serve_models(settings: Settings, part: Part) -> int:
         executor.shutdown(wait=False, cancel_futures=True)
         log.info("stopped")
 
-    applications = Applications(app, RestApp(engine, settings, group), settings)
+    applications = Applications(app, RestApp(engine, settings, group, request_log), settings)
     served: ASGIApp = applications
     if spans is not None:
         served = wrap_tracing(served, spans.tracing, applications.traced_route)

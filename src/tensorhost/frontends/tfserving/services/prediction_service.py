@@ -20,10 +20,11 @@ from tensorhost.frontends.tfserving.metadata import SIGNATURE_DEF, signature_def
 from tensorhost.frontends.tfserving.model_spec import AnsweredBy
 from tensorhost.frontends.tfserving.request_log import LoggedMethod, RequestLog
 from tensorhost.frontends.tfserving.services.counted import Counted
-from tensorhost.frontends.tfserving.services.examples import (
-    read_examples,
-    write_classification,
-    write_regression,
+from tensorhost.frontends.tfserving.services.examples import read_examples
+from tensorhost.frontends.tfserving.services.responses import (
+    classification_response,
+    multi_inference_response,
+    regression_response,
 )
 from tensorhost.frontends.tfserving.services.specs import encoded_spec, read_spec, write_spec
 from tensorhost.frontends.tfserving.serving_metrics import ServingMetrics
@@ -35,9 +36,6 @@ NAME = "tensorflow.serving.PredictionService"
 _PREDICT_REQUEST = message_class("tensorhost.wire.PredictRequest")
 _EXAMPLES_REQUEST = message_class("tensorhost.wire.ExamplesRequest")
 _MULTI_INFERENCE_REQUEST = message_class("tensorhost.wire.MultiInferenceRequest")
-_CLASSIFICATION_RESPONSE: Any = message_class("tensorflow.serving.ClassificationResponse")
-_REGRESSION_RESPONSE: Any = message_class("tensorflow.serving.RegressionResponse")
-_MULTI_INFERENCE_RESPONSE: Any = message_class("tensorflow.serving.MultiInferenceResponse")
 _METADATA_REQUEST = message_class("tensorflow.serving.GetModelMetadataRequest")
 _METADATA_RESPONSE: Any = message_class("tensorflow.serving.GetModelMetadataResponse")
 
@@ -101,7 +99,7 @@ class PredictionService:
         with Counted(self._metrics, request.model_spec.name, "Classify"):
             spec, examples = read_spec(request), read_examples(request.input)
             answer = await self._inference.classify(spec, examples, self._inference.deadline(context.deadline))
-            response = await _written(_classification_response, answer)
+            response = await _written(classification_response, answer)
             self._log(LoggedMethod.CLASSIFY, answer.answered_by, data, response)
             return response
 
@@ -111,7 +109,7 @@ class PredictionService:
         with Counted(self._metrics, request.model_spec.name, "Regress"):
             spec, examples = read_spec(request), read_examples(request.input)
             answer = await self._inference.regress(spec, examples, self._inference.deadline(context.deadline))
-            response = await _written(_regression_response, answer)
+            response = await _written(regression_response, answer)
             self._log(LoggedMethod.REGRESS, answer.answered_by, data, response)
             return response
 
@@ -124,7 +122,7 @@ class PredictionService:
             examples = read_examples(request.input)
             deadline = self._inference.deadline(context.deadline)
             answers = await self._inference.multi_inference(tasks, examples, deadline)
-            response = await _written(_multi_inference_response, *answers)
+            response = await _written(multi_inference_response, *answers)
             self._log(LoggedMethod.MULTI_INFERENCE, answers[0].answered_by, data, response)
             return response
 
@@ -160,29 +158,3 @@ def _size(answer: Classification | Regression) -> int:
     if isinstance(answer, Regression):
         return answer.values.size
     return max(0 if array is None else array.size for array in (answer.labels, answer.scores))
-
-
-def _classification_response(answer: Classification) -> bytes:
-    response = _CLASSIFICATION_RESPONSE()
-    write_spec(response.model_spec, answer.answered_by)
-    write_classification(answer, response.result)
-    return bytes(response.SerializeToString())
-
-
-def _regression_response(answer: Regression) -> bytes:
-    response = _REGRESSION_RESPONSE()
-    write_spec(response.model_spec, answer.answered_by)
-    write_regression(answer, response.result)
-    return bytes(response.SerializeToString())
-
-
-def _multi_inference_response(*answers: Classification | Regression) -> bytes:
-    response = _MULTI_INFERENCE_RESPONSE()
-    for answer in answers:
-        result = response.results.add()
-        write_spec(result.model_spec, answer.answered_by)
-        if isinstance(answer, Classification):
-            write_classification(answer, result.classification_result)
-        else:
-            write_regression(answer, result.regression_result)
-    return bytes(response.SerializeToString())
