@@ -12,7 +12,7 @@ import time
 
 from starlette.types import Receive, Scope, Send
 
-from tensorhost.core.errors import InvalidRequestError
+from tensorhost.core.errors import InvalidRequestError, NotFoundError
 from tensorhost.frontends.http.exchange import Exchange, Reply
 from tensorhost.frontends.http.failures import report_failure
 from tensorhost.frontends.rpc import RpcStatus
@@ -36,7 +36,11 @@ _CORS_HEADERS = (
     (b"access-control-allow-headers", b"Content-Type"),
 )
 _INFERENCE = frozenset({Api.PREDICT, Api.CLASSIFY, Api.REGRESS})
+_LONGEST_SHOWN = 128
 _NO_TARGET = Target(Api.LIST)
+"""Of a request that names no target, or a wrong one."""
+_ELSEWHERE = Target(Api.LIST)
+"""Of a request that is none of this API, on its own port; not counted as one."""
 
 log = get_logger(__name__)
 access = get_logger("tensorhost.access")
@@ -85,6 +89,9 @@ class RestApp:
             elif exchange.path == self._metrics_path:
                 await exchange.send(await self._exposition(exchange))
                 return
+            elif not self.answers(exchange.path):
+                target = _ELSEWHERE
+                raise NotFoundError(f"There is no route {exchange.path[:_LONGEST_SHOWN]}.")
             else:
                 target = find_target(exchange.method, _path_sent(scope))
                 exchange.subject = target.name or None, _version_text(target)
@@ -135,7 +142,7 @@ class RestApp:
     def _explain(self, error: Exception, exchange: Exchange, target: Target) -> tuple[Reply, RpcStatus]:
         known = as_tensorhost_error(error)
         failure = as_rpc_error(error)
-        if target is _NO_TARGET or target.api not in _INFERENCE:
+        if target.api not in _INFERENCE:
             # The others count their own errors, under the model's version where one is known.
             self._engine.metrics.record_unattributed_error(known.code)
         status = http_status(failure.status, known)
@@ -146,6 +153,8 @@ class RestApp:
         return error_reply(failure.message, status, known.retry_after_s), failure.status
 
     def _count(self, target: Target, status: RpcStatus, started: float) -> None:
+        if target is _ELSEWHERE:
+            return
         seconds = time.perf_counter() - started
         self._metrics.record(target.name, target.api.value, Entrypoint.REST, status, seconds)
 

@@ -32,6 +32,9 @@ HTTP_STATUS: Mapping[RpcStatus, int] = {
     RpcStatus.UNAUTHENTICATED: 401,
 }
 
+_LONGEST_MESSAGE = 1024
+_CUT = "...TRUNCATED"
+"""As at the end of messages over gRPC that are cut."""
 _TOO_LARGE = 413
 _UNAVAILABLE = 503
 _LEAST_RETRY_AFTER_S = 1
@@ -44,6 +47,8 @@ def http_status(status: RpcStatus, error: TensorhostError) -> int:
 
 def error_reply(message: str, status: int, retry_after_s: float | None) -> Reply:
     """``{"error": "<message>"}``; where trying again may help, with the header that says when."""
+    if len(message) > _LONGEST_MESSAGE:
+        message = message[:_LONGEST_MESSAGE] + _CUT
     headers: tuple[tuple[bytes, bytes], ...] = ()
     if status == _UNAVAILABLE:
         headers = ((b"retry-after", b"%d" % max(round(retry_after_s or 0), _LEAST_RETRY_AFTER_S)),)
