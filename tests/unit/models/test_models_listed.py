@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,8 @@ from model_fakes import EMPTY_SAVED_MODEL
 
 from tensorhost.core.errors import InvalidRequestError
 from tensorhost.models.base_paths import BasePaths
-from tensorhost.models.listed import ListedModel, check_list, version_of
+from tensorhost.models.listed import ListedModel, RequestLogOptions, check_list, version_of
+from tensorhost.models.policy import VersionPolicy
 from tensorhost.models.repository import Look
 from tensorhost.runtimes.base import ModelFormat
 
@@ -174,3 +176,38 @@ def test_lists_that_cannot_be_served(models, message):
 def test_a_label_is_a_name():
     with pytest.raises(InvalidRequestError, match="Model m: a label must be"):
         check_list((ListedModel("m", Path("/a"), labels={"no label": "1"}),))
+
+
+def many(count):
+    return tuple(ListedModel(f"m{number}", Path("/m")) for number in range(count))
+
+
+@pytest.mark.parametrize(
+    ("models", "message"),
+    [
+        (many(20_001), "A list may have 20000 models, not 20001"),
+        ((ListedModel("m", Path("/" + "p" * 4096)),), "Model m: a path may have 4096 characters"),
+        (
+            (ListedModel("m", Path("/m"), request_log=RequestLogOptions(1.0, Path("/" + "p" * 4096))),),
+            "Model m: a path may have 4096 characters",
+        ),
+        (
+            (ListedModel("m", Path("/m"), labels={f"l{number}": "1" for number in range(101)}),),
+            "may have 100 labels",
+        ),
+        (
+            tuple(
+                replace(model, policy=VersionPolicy(specific=frozenset(f"{number:019}" for number in range(90))))
+                for model in many(10_000)
+            ),
+            "16777216 characters in all",
+        ),
+    ],
+)
+def test_lists_have_limits(models, message):
+    with pytest.raises(InvalidRequestError, match=message):
+        check_list(models)
+
+
+def test_a_list_may_be_long():
+    check_list(many(20_000))
