@@ -64,7 +64,7 @@ def test_what_has_a_default_value_may_be_left_out():
         (
             {"n": N},
             {"x": X, "z": N},
-            "input size does not match signature: 2!=2 len({x,z}) != len({n,x}). Sent extra: {z}. Missing but required: {}.",
+            "2!=2 len({x,z}) != len({n,x}). Sent extra: {z}. Missing but required: {}.",
         ),
         ({}, {"x": N, "n": N}, "Expects arg[0] to be float but int64 is provided"),
         ({}, {"x": X, "n": np.float16([1])}, "Expects arg[1] to be int64 but half is provided"),
