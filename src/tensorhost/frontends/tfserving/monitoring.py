@@ -19,6 +19,7 @@ _SERVING = ":tensorflow:serving:"
 _BATCHING = f"{_SERVING}batching_session:"
 _SAVED_MODEL = ":tensorflow:cc:saved_model:"
 _RUNTIME = "TF1"
+_LOG_STATUSES = {"written": "OK", "dropped": "RESOURCE_EXHAUSTED", "failed": "UNKNOWN"}
 _LOAD_STATUSES = {"succeeded": "success", "failed": "fail"}
 _MICROSECONDS = 1e6
 
@@ -50,6 +51,13 @@ def _calls(view: ServerView) -> Iterator[str]:
     yield from _counter(
         f"{_SERVING}request_count",
         [((("model_name", model), ("status", status)), count) for (model, status), count in calls.requests.items()],
+    )
+    yield from _counter(
+        f"{_SERVING}request_log_count",
+        [
+            ((("model_name", model), ("status_code", _LOG_STATUSES.get(outcome, outcome))), count)
+            for (model, outcome), count in calls.logged.items()
+        ],
     )
     yield from _histogram(
         f"{_SERVING}request_latency",

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 from tensorhost.codecs.examples import encode_example, with_context
-from tensorhost.codecs.tfserving import (
+from tensorhost.codecs.serving_json import (
     ServingDocument,
     decode_predict,
     encode_classifications,

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tensorhost.codecs.tfserving import Layout, decode_predict, parse_document, signature_name
+from tensorhost.codecs.serving_json import Layout, decode_predict, parse_document, signature_name
 from tensorhost.core.dtypes import DType
 from tensorhost.core.errors import InvalidRequestError, PayloadTooLargeError, TensorhostError, UnsupportedTypeError
 from tensorhost.core.tensors import Array, TensorSpec

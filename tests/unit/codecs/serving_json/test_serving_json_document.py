@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tensorhost.codecs.tfserving import parse_document
-from tensorhost.codecs.tfserving.faults import find_fault
+from tensorhost.codecs.serving_json import parse_document
+from tensorhost.codecs.serving_json.faults import find_fault
 from tensorhost.core.errors import InvalidRequestError
 
 

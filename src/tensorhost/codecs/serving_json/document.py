@@ -23,7 +23,7 @@ from simdjson import Parser
 
 from tensorhost.codecs.json_document import JsonObject, minified
 from tensorhost.codecs.json_faults import SECOND_LOOK_BYTES, widen_integers
-from tensorhost.codecs.tfserving.faults import EMPTY, find_fault
+from tensorhost.codecs.serving_json.faults import EMPTY, find_fault
 from tensorhost.core.errors import InvalidRequestError
 from tensorhost.core.tensors import Array
 
