@@ -22,8 +22,7 @@ SOURCES = {
 """Where the comparison with other servers may point besides: what is said about them needs a source."""
 PATHS = {
     *("predict", "batch-predict", "health", "models", "metrics", "load", "unload", "labels", "dashboard", "openapi"),
-    *("docs", "nowhere", "srv", "cache", "tmp"),
-    *("readyz", "healthz", "v1", "monitoring", "versions"),
+    *("docs", "nowhere", "srv", "cache", "tmp", "v1", "healthz", "readyz", "monitoring", "versions"),
 }
 """First segments of absolute paths: routes of the API, the place example models lie at, folders of a container."""
 INSTALLED = {"apis", "etc", "ml", "opt", "spec", "target", "usr", "v2", "var"}
