@@ -66,7 +66,10 @@ class Predictions:
             if not specs:
                 raise InvalidArgumentError(f"Failed to get input map for signature: {signature or 'DEFAULT'}")
             try:
-                layout, inputs = await _run(is_large, decode_predict, document, specs, max_elements=limit)
+                if is_large:
+                    layout, inputs = await asyncio.to_thread(decode_predict, document, specs, max_elements=limit)
+                else:
+                    layout, inputs = decode_predict(document, specs, max_elements=limit)
             except UnsupportedTypeError as error:
                 raise UnsupportedConversionError(error.message) from None
             del document
@@ -75,8 +78,9 @@ class Predictions:
         if logged is not None:
             self._log.write_prediction(logged, prediction)
         outputs = prediction.outputs
-        is_large = is_large or sum(array.size for array in outputs.values()) > OFF_LOOP_ELEMENTS
-        return Reply(await _run(is_large, encode_predictions, outputs, layout))
+        if is_large or any(array.size > OFF_LOOP_ELEMENTS for array in outputs.values()):
+            return Reply(await asyncio.to_thread(encode_predictions, outputs, layout))
+        return Reply(encode_predictions(outputs, layout))
 
     async def classify(self, exchange: Exchange, target: Target, deadline: float) -> Reply:
         """Examples as objects of features, to labels with scores."""
@@ -107,7 +111,10 @@ class Predictions:
         try:
             body = await exchange.body()
             is_large = len(body) > OFF_LOOP_BYTES
-            document = await _run(is_large, parse_document, body, max_depth=self._max_depth)
+            if is_large:
+                document = await asyncio.to_thread(parse_document, body, max_depth=self._max_depth)
+            else:
+                document = parse_document(body, max_depth=self._max_depth)
             return document, signature_name(document), is_large
         except TensorhostError as error:
             # No model is known yet to count it for.
