@@ -6,13 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from model_fakes import EMPTY_SAVED_MODEL
+from model_fakes import EMPTY_SAVED_MODEL, FakeRuntime
 
 from tensorhost.core.errors import InvalidRequestError
+from tensorhost.models import loading
 from tensorhost.models.base_paths import BasePaths
 from tensorhost.models.listed import ListedModel, RequestLogOptions, check_list, version_of
 from tensorhost.models.policy import VersionPolicy
 from tensorhost.models.repository import Look
+from tensorhost.models.warmup_records import RecordsRun
 from tensorhost.runtimes.base import ModelFormat
 
 FAR_FUTURE = 4e9
@@ -211,3 +213,20 @@ def test_lists_have_limits(models, message):
 
 def test_a_list_may_be_long():
     check_list(many(20_000))
+
+
+async def test_what_lies_beside_a_preferred_file_belongs_to_the_version(world, managed, tmp_path, monkeypatch):
+    folder = tflite(saved_model(tmp_path / "m" / "1"))
+    (folder / "batching_params.pbtxt").write_text("max_batch_size { value: 7 }\n")
+    asked = []
+
+    def run(version, *_arguments, **_options):
+        asked.append(version)
+        return RecordsRun()
+
+    monkeypatch.setattr(loading, "run_warmup_records", run)
+    monkeypatch.setattr(loading, "load", lambda _path, _options: FakeRuntime(lambda x: x))
+    manager = await managed(models=(ListedModel("m", tmp_path / "m"),), prefer_tflite=True, per_version_batching=True)
+    servable = manager.find("m")
+    assert servable.loaded.config.batching.max_batch_size == 7
+    assert asked == [folder]

@@ -1,4 +1,4 @@
-"""Request logs: who is sampled, what is written, how files follow each other, and what happens when a disk takes none."""
+"""Request logs: who is sampled, what is written, how files follow each other, and what a disk that takes none does."""
 
 from __future__ import annotations
 

@@ -78,9 +78,10 @@ class PredictionService:
         inference = self._inference
         with Counted(self._metrics, request.model_spec.name, "Predict"):
             spec = read_spec(request)
-            wanted = tuple(request.output_filter)
-            with await inference.admit(spec, inference.deadline(context.deadline)) as admission:
-                call = inference.prediction_call(admission, spec.signature, wanted)
+            deadline = inference.deadline(context.deadline)
+            wanted = request.output_filter
+            with inference.admit_at_once(spec, deadline) or await inference.admit(spec, deadline) as admission:
+                call = inference.prediction_call(admission, spec.signature, tuple(wanted) if wanted else ())
                 limit = self._max_elements
                 inputs = {
                     name: decode_tensor(tensor, name, max_elements=limit) for name, tensor in request.inputs.items()
