@@ -163,7 +163,10 @@ class Settings(BaseSettings):
         "one as it begins; native only once it is in memory, decompressed, so strangers could exhaust the memory.",
     )
     grpc_max_threads: int = Field(
-        0, ge=0, le=1024, description="Threads that native uses for gRPC's sockets; 0 for two, or one on one core."
+        0,
+        ge=0,
+        le=1024,
+        description="Threads that native uses for gRPC's sockets; 0 for one, or two from eight cores on.",
     )
     grpc_ssl_config_file: Path | None = Field(
         None,

@@ -27,7 +27,9 @@ PATHS = {
 """First segments of absolute paths: routes of the API, the place example models lie at, folders of a container."""
 INSTALLED = {"apis", "etc", "ml", "opt", "spec", "target", "usr", "v2", "var"}
 """The same for the pages on ``deploy/``: where its files belong, mounts and patches of a pod, others' routes."""
-DEPLOYMENT = {"behind-a-proxy.md", "kubernetes.md", "migrating-from-tensorflow-serving.md", "systemd.md"}
+DEPLOYMENT = {
+    *("behind-a-proxy.md", "container.md", "kubernetes.md", "migrating-from-tensorflow-serving.md", "systemd.md")
+}
 
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 

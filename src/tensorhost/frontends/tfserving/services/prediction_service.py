@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from tensorhost.codecs.examples import input_examples
 from tensorhost.codecs.protobuf import decode, message_class
 from tensorhost.codecs.tensor_proto import decode_tensor
 from tensorhost.codecs.tensor_writing import encode_predict_response
@@ -20,7 +21,6 @@ from tensorhost.frontends.tfserving.metadata import SIGNATURE_DEF, signature_def
 from tensorhost.frontends.tfserving.model_spec import AnsweredBy
 from tensorhost.frontends.tfserving.request_log import LoggedMethod, RequestLog
 from tensorhost.frontends.tfserving.services.counted import Counted
-from tensorhost.frontends.tfserving.services.examples import read_examples
 from tensorhost.frontends.tfserving.services.responses import (
     classification_response,
     multi_inference_response,
@@ -97,7 +97,7 @@ class PredictionService:
         """``ClassificationRequest`` to ``ClassificationResponse``."""
         request = decode(_EXAMPLES_REQUEST, data)
         with Counted(self._metrics, request.model_spec.name, "Classify"):
-            spec, examples = read_spec(request), read_examples(request.input)
+            spec, examples = read_spec(request), input_examples(request.input)
             answer = await self._inference.classify(spec, examples, self._inference.deadline(context.deadline))
             response = await _written(classification_response, answer)
             self._log(LoggedMethod.CLASSIFY, answer.answered_by, data, response)
@@ -107,7 +107,7 @@ class PredictionService:
         """``RegressionRequest`` to ``RegressionResponse``."""
         request = decode(_EXAMPLES_REQUEST, data)
         with Counted(self._metrics, request.model_spec.name, "Regress"):
-            spec, examples = read_spec(request), read_examples(request.input)
+            spec, examples = read_spec(request), input_examples(request.input)
             answer = await self._inference.regress(spec, examples, self._inference.deadline(context.deadline))
             response = await _written(regression_response, answer)
             self._log(LoggedMethod.REGRESS, answer.answered_by, data, response)
@@ -119,7 +119,7 @@ class PredictionService:
         name = request.tasks[0].model_spec.name if request.tasks else ""
         with Counted(self._metrics, name, "MultiInference"):
             tasks = [Task(read_spec(task), task.method_name) for task in request.tasks]
-            examples = read_examples(request.input)
+            examples = input_examples(request.input)
             deadline = self._inference.deadline(context.deadline)
             answers = await self._inference.multi_inference(tasks, examples, deadline)
             response = await _written(multi_inference_response, *answers)
