@@ -7,6 +7,7 @@ true: no string of a client becomes a label.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from tensorhost.telemetry import exposition
@@ -34,15 +35,15 @@ def render(view: ServerView) -> bytes:
 
 
 def counters(view: ServerView) -> dict[str, int]:
-    """The first row of each counter under TensorFlow Serving's names, by name: all that a reload tells of them."""
-    found: dict[str, int] = {}
+    """The counters under TensorFlow Serving's names, the rows of each added up."""
+    found: Counter[str] = Counter()
     counter = ""
     for line in (*_calls(view), *_batches(view), *_loads(view)):
         if line.startswith("#"):
             _, _, name, kind = line.split(" ")
             counter = name if kind == "counter" else ""
         elif counter:
-            found.setdefault(counter, int(line.rsplit(" ", 1)[1]))
+            found[counter] += int(line.rsplit(" ", 1)[1])
     return found
 
 

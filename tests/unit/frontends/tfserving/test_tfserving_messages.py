@@ -9,10 +9,11 @@ from tensorhost.frontends.rpc import RpcStatus
 from tensorhost.frontends.tfserving.faults import ServingError
 from tensorhost.frontends.tfserving.inference import Classification, Regression
 from tensorhost.frontends.tfserving.model_spec import AnsweredBy, ModelSpec
+from tensorhost.frontends.tfserving.monitoring import counters
 from tensorhost.frontends.tfserving.services.counted import Counted
 from tensorhost.frontends.tfserving.services.responses import write_classification, write_regression
 from tensorhost.frontends.tfserving.services.specs import encoded_spec, read_spec, write_spec
-from tensorhost.frontends.tfserving.serving_metrics import ServingMetrics
+from tensorhost.frontends.tfserving.serving_metrics import Entrypoint, ServingMetrics
 from tensorhost.models.manager import ModelManager
 
 PredictRequest = message_class("tensorflow.serving.PredictRequest")
@@ -105,3 +106,16 @@ def test_a_call_is_counted_however_it_ends():
     [(key, histogram)] = counters.latency.items()
     assert key == ("", "Predict", "GRPC")
     assert histogram.count == 1
+
+
+def test_counters_are_added_up_over_their_rows():
+    manager = ModelManager()
+    manager.metrics.record_load("failed")
+    manager.metrics.record_load("succeeded")
+    manager.metrics.record_load("succeeded")
+    for status in (RpcStatus.OK, RpcStatus.NOT_FOUND):
+        ServingMetrics(manager).record("", "Predict", Entrypoint.GRPC, status, 1.0)
+    found = counters(manager.metrics.view())
+    assert found[":tensorflow:cc:saved_model:load_attempt_count"] == 3
+    assert found[":tensorflow:serving:request_count"] == 2
+    assert not any("latency" in name and "serving" in name for name in found)
