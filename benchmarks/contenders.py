@@ -15,6 +15,7 @@ from benchmarks.protocols import BARE, NATIVE, V1, V2, Protocol
 
 _PEERS = Path(__file__).parent / "peers"
 OURS = "tensorhost"
+_QUIET = ("--log-level", "warning", "--grpc-port", "0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ class Contender:
 def tensorhost(*flags: str, name: str = OURS) -> Contender:
     """This server, from the environment that runs the benchmark, as a user would start it."""
     program = str(Path(sys.executable).parent / "tensorhost")
-    command = (program, "serve", "{model}", "--port", "{port}", "--log-level", "warning", *flags)
+    command = (program, "serve", "{model}", "--port", "{port}", *_QUIET, *flags)
     return Contender(name, command, versioned=True)
 
 

@@ -38,6 +38,7 @@ class ServerProcess:
         program = str(Path(sys.executable).parent / "tensorhost")
         self._port = free_port()
         self._command = [program, "serve", str(repository), "--port", str(self._port), "--log-level", "error"]
+        self._command += ["--grpc-port", "0"]
         self._command += [str(flag) for flag in flags]
         self.url = f"http://127.0.0.1:{self._port}"
         self._client = httpx.Client(base_url=self.url, timeout=_ANSWER_TIMEOUT_S)

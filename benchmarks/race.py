@@ -37,6 +37,7 @@ def start(model: Model, runtime: str, folder: Path) -> dict[str, Any]:
     port = free_port()
     program = str(Path(sys.executable).parent / "tensorhost")
     command = [program, "serve", str(model.folder), "--port", str(port), "--log-level", "error", "--runtime", runtime]
+    command += ["--grpc-port", "0"]
     environment = os.environ | {"TENSORHOST_CACHE_DIR": str(folder), "TF_CPP_MIN_LOG_LEVEL": "3"}
     started = time.perf_counter()
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -13,6 +13,7 @@ TARGET = Path(__file__).resolve().parents[1] / "deploy" / "helm" / "tensorhost" 
 LEFT_OUT = frozenset(
     {
         *("host", "port", "model_path", "cache_dir"),  # the chart's own
+        *("http", "grpc_port", "grpc_socket_path"),  # as are these: probes ask over HTTP, and pods share no folder
         "admin_token",  # comes from a Secret
         "tls_client_ca",  # probes have no certificate to show
     }

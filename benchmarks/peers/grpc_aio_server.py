@@ -16,7 +16,7 @@ class Servicer(prediction_service_pb2_grpc.PredictionServiceServicer):
         self.loaded = tf.saved_model.load(path)
         self.function = self.loaded.signatures["serving_default"]
 
-    async def Predict(self, request, context):  # noqa: N802 - the generated name
+    async def Predict(self, request, _context):  # noqa: N802 - the generated name
         inputs = {name: tf.constant(tf.make_ndarray(tensor)) for name, tensor in request.inputs.items()}
         response = predict_pb2.PredictResponse()
         response.model_spec.name = request.model_spec.name

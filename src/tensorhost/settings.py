@@ -124,6 +124,14 @@ class Settings(BaseSettings):
         "it serves; one that fails fails the load.",
     )
     warmup_record_iterations: int = Field(1, ge=1, le=1000, description="How often each recorded request is run.")
+    request_log_file_size: ByteSize = Field(
+        ByteSize(64 * 2**20),
+        ge=1024,
+        description="A request log begins a new file after this much, or after 1000 records.",
+    )
+    request_log_files: int = Field(
+        16, ge=0, description="How many files of one request log are kept, the newest; 0 keeps all."
+    )
     workers: Annotated[int, Field(ge=1, le=256)] | Literal["auto"] = Field(
         1,
         description="Processes that serve, each with its own copy of the models; auto decides by cores and models.",
@@ -155,7 +163,10 @@ class Settings(BaseSettings):
         "one as it begins; native only once it is in memory, decompressed, so strangers could exhaust the memory.",
     )
     grpc_max_threads: int = Field(
-        0, ge=0, le=1024, description="Threads that native uses for gRPC's sockets; 0 for two, or one on one core."
+        0,
+        ge=0,
+        le=1024,
+        description="Threads that native uses for gRPC's sockets; 0 for one, or two from eight cores on.",
     )
     grpc_ssl_config_file: Path | None = Field(
         None,
@@ -482,6 +493,11 @@ class Settings(BaseSettings):
     def http_ports(self) -> list[int]:
         """The ports on which HTTP is served, the main one first."""
         return [self.port, self.tfserving_port] if self.tfserving_port else [self.port]
+
+    @property
+    def served_from(self) -> Path:
+        """The file or folder that says which models there are."""
+        return self.model_config_file or self.model_path
 
     @property
     def bound_to_loopback(self) -> bool:

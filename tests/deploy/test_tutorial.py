@@ -31,6 +31,7 @@ def test_the_page_can_be_followed_as_it_stands(page, tmp_path):
         "XDG_CACHE_HOME": str(tmp_path / "cache"),
         "NO_PROXY": "localhost",
         "PORT": str(http),
+        "TENSORHOST_GRPC_PORT": "0",
         "CUDA_VISIBLE_DEVICES": "",
     }
     (tmp_path / "tutorial").mkdir()

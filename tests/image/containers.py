@@ -74,6 +74,7 @@ class Container:
         self.name = f"tensorhost-test-{uuid.uuid4().hex[:12]}"
         self.port = free_port()
         variables = {"PORT": str(self.port), "TENSORHOST_LOG_FORMAT": "json", "TENSORHOST_DRAIN_WINDOW_S": "0"}
+        variables["TENSORHOST_GRPC_PORT"] = "0"
         given = [f"--env={name}={value}" for name, value in (variables | environment).items()]
         line = [
             engine(),

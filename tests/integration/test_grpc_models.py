@@ -180,6 +180,15 @@ def test_the_list_replaces_what_was_served(reloading):
     assert refusal(client.predict, "half_plus_three", ONE)[0] == "NOT_FOUND"
 
 
+def test_a_reload_tells_how_counters_have_grown(reloading):
+    reloading.reload()
+    request = reloading.request("half_plus_two")
+    request.metric_names.extend(["/tensorflow/cc/saved_model/load_attempt_count", "/no/such"])
+    loads, unknown = reloading.send(request).metric
+    assert (loads.name, loads.int64_value_increase) == ("/tensorflow/cc/saved_model/load_attempt_count", 1)
+    assert (unknown.name, unknown.WhichOneof("value_increase")) == ("/no/such", None)
+
+
 def test_policies_and_labels(reloading):
     client = reloading.client
     entry = reloading.request("two_versions").config.model_config_list.config[0]

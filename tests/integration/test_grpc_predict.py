@@ -292,17 +292,3 @@ def test_a_call_given_up_takes_nobody_with_it(client):
 def test_large_tensors_go_through(client):
     values = np.arange(600_000, dtype=f32).reshape(-1, 1)
     assert np.array_equal(client.outputs("half_plus_two", {"x": values})["y"], values / 2 + 2)
-
-
-def test_a_server_that_writes_content(serving_repository):
-    from native_server import RunningServer
-
-    options = ("--grpc-port", -1, "--tfserving-tensor-content", "--poll-interval-s", 0, "--settle-s", 0)
-    with RunningServer(serving_repository / "mixed", *options) as server:
-        server.wait_for("ready")
-        with ServingClient(server.grpc_address) as client:
-            inputs = {"a": f32([[1, 2]]), "n": np.int64([1]), "word": np.array([b"x"], object)}
-            outputs = client.predict("mixed", inputs).outputs
-            assert outputs["sum"].tensor_content == np.float64([4]).tobytes()
-            assert not outputs["sum"].double_val
-            assert list(outputs["word"].string_val) == [b"x"]

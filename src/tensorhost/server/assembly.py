@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from tensorhost.core.version import __version__
 from tensorhost.frontends.dashboard import Dashboard
 from tensorhost.frontends.native import NativeApp
-from tensorhost.frontends.tfserving import RestApp
+from tensorhost.frontends.tfserving import RequestLog, RestApp
 from tensorhost.inference import Alone, Group, InferenceEngine
 from tensorhost.models.configured import ConfiguredModels
 from tensorhost.models.listed import ModelList
@@ -148,7 +148,8 @@ async def serve_models(settings: Settings, part: Part) -> int:
     history = History()
     group = part.group or Alone(manager, history)
     dashboard = Dashboard(manager, settings, group) if settings.dashboard else None
-    methods = Methods(engine, settings, group)
+    request_log = RequestLog(manager, settings)
+    methods = Methods(engine, settings, group, request_log)
     app = NativeApp(engine, settings, group, dashboard.routes() if dashboard else ())
     tasks: set[asyncio.Task[None]] = set()
 
@@ -174,12 +175,13 @@ async def serve_models(settings: Settings, part: Part) -> int:
         engine.close()
         async with asyncio.TaskGroup() as closing:
             closing.create_task(_close(manager, settings))
+            closing.create_task(request_log.close(settings.shutdown_timeout_s))
             if spans is not None:
                 closing.create_task(spans.close(settings.shutdown_timeout_s))
         executor.shutdown(wait=False, cancel_futures=True)
         log.info("stopped")
 
-    applications = Applications(app, RestApp(engine, settings, group), settings)
+    applications = Applications(app, RestApp(engine, settings, group, request_log), settings)
     served: ASGIApp = applications
     if spans is not None:
         served = wrap_tracing(served, spans.tracing, applications.traced_route)
@@ -214,7 +216,7 @@ async def _close(manager: ModelManager, settings: Settings) -> None:
 
 
 def _say_listening(settings: Settings, servers: Servers, _manager: ModelManager) -> None:
-    log.info("listening", **servers.log_fields(), version=__version__, model_path=str(settings.model_path))
+    log.info("listening", **servers.log_fields(), version=__version__, model_path=str(settings.served_from))
 
 
 def _say_ready(banner: Callable[[str], None] | None, servers: Servers, manager: ModelManager) -> None:

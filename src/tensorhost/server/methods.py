@@ -22,12 +22,16 @@ class Methods:
         engine: answers inference requests.
         settings: what is served, and who may control.
         group: all processes of the server.
+        request_log: of this process.
     """
 
-    def __init__(self, engine: InferenceEngine, settings: Settings, group: Group) -> None:
+    def __init__(
+        self, engine: InferenceEngine, settings: Settings, group: Group, request_log: tfserving.RequestLog
+    ) -> None:
         self._engine = engine
         self._settings = settings
         self._group = group
+        self._request_log = request_log
         self._health: Health | None = None
 
     def server(self, *, shared: bool) -> GrpcServer | None:
@@ -46,7 +50,7 @@ class Methods:
             self._health.begin_drain()
 
     def _rpcs(self) -> list[Rpc | StreamRpc]:
-        rpcs: list[Rpc | StreamRpc] = [*tfserving.rpcs(self._engine, self._settings, self._group)]
+        rpcs: list[Rpc | StreamRpc] = [*tfserving.rpcs(self._engine, self._settings, self._group, self._request_log)]
         services = {rpc.path.split("/")[1] for rpc in rpcs}
         if self._settings.grpc_health:
             self._health = Health(services, self._engine.manager, self._group)

@@ -56,6 +56,13 @@ SERVER_INFERENCE = Metric(
     (),
     "Inference time of successful requests since the start.",
 )
+REQUEST_LOG_RECORDS = Metric(
+    "tensorhost_request_log_records_total",
+    "counter",
+    "",
+    ("model", "outcome"),
+    "Records of request logs: written, failed where the disk took none, dropped where too many waited for it.",
+)
 LOADS = Metric("tensorhost_loads_total", "counter", "", ("outcome",), "Attempts at loading a version, by outcome.")
 MODEL_VERSIONS = Metric("tensorhost_model_versions", "gauge", "", ("state",), "Versions of models in each state.")
 WORKERS = Metric("tensorhost_workers", "gauge", "", (), "Serving processes, as set.")
@@ -135,6 +142,7 @@ METRICS: tuple[Metric, ...] = (
     SERVER_ERRORS,
     SERVER_INFERENCE,
     LOADS,
+    REQUEST_LOG_RECORDS,
     MODEL_VERSIONS,
     WORKERS,
     WORKERS_READY,

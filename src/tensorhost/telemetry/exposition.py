@@ -104,6 +104,7 @@ def _server_families(view: ServerView) -> Iterator[Family]:
     inference.add_metric((), totals.inference.count, totals.inference.sum)
     yield inference
     yield _counter(table.LOADS, [((outcome,), count) for outcome, count in view.loads.items()])
+    yield _counter(table.REQUEST_LOG_RECORDS, list(view.serving_calls.logged.items()))
     yield _gauge(table.MODEL_VERSIONS, [((state,), count) for state, count in view.states.items()])
     yield _gauge(table.WORKERS, [((), view.workers.count)])
     yield _gauge(table.WORKERS_READY, [((), view.workers.ready)])

@@ -33,15 +33,17 @@ class ServingCalls:
         latency: microseconds of calls that went well, by model, API and entry point.
         runtime: microseconds in the model, of the same calls, by model and API.
         examples: examples in one request, by model.
+        logged: records of request logs, by model and outcome: ``written``, ``dropped`` or ``failed``.
     """
 
-    __slots__ = ("_models", "examples", "latency", "requests", "runtime")
+    __slots__ = ("_models", "examples", "latency", "logged", "requests", "runtime")
 
     def __init__(self) -> None:
         self.requests: dict[tuple[str, str], int] = {}
         self.latency: dict[tuple[str, str, str], Histogram] = {}
         self.runtime: dict[tuple[str, str], Histogram] = {}
         self.examples: dict[str, Histogram] = {}
+        self.logged: dict[tuple[str, str], int] = {}
         self._models: set[str] = set()
 
     def label_of(self, model: str) -> str:
@@ -70,10 +72,16 @@ class ServingCalls:
         """Count a request's examples."""
         _observe(self.examples, model, EXAMPLES_BOUNDS, count)
 
+    def count_logged(self, model: str, outcome: str, count: int) -> None:
+        """Count records of a request log; ``model`` is a label."""
+        key = (model, outcome)
+        self.logged[key] = self.logged.get(key, 0) + count
+
     def absorb(self, other: ServingCalls) -> None:
         """Add another process's counters."""
-        for key, count in list(other.requests.items()):
-            self.requests[key] = self.requests.get(key, 0) + count
+        for counts, more in ((self.requests, other.requests), (self.logged, other.logged)):
+            for key, count in list(more.items()):
+                counts[key] = counts.get(key, 0) + count
         _absorb(self.latency, other.latency)
         _absorb(self.runtime, other.runtime)
         _absorb(self.examples, other.examples)

@@ -132,6 +132,7 @@ class _ServingCallsMessage(_Plain):
     latency: tuple[tuple[_Name, _Name, _Name, _HistogramMessage], ...] = Field(max_length=_MAX_SERVING_CALLS)
     runtime: tuple[tuple[_Name, _Name, _HistogramMessage], ...] = Field(max_length=_MAX_SERVING_CALLS)
     examples: tuple[tuple[_Name, _HistogramMessage], ...] = Field(max_length=_MAX_SERVING_CALLS)
+    logged: tuple[tuple[_Name, _Name, _Count], ...] = Field(max_length=_MAX_SERVING_CALLS)
 
     @model_validator(mode="after")
     def _buckets_are_ours(self) -> Self:
@@ -149,6 +150,7 @@ class _ServingCallsMessage(_Plain):
             latency=tuple((*key, _histogram_message(each)) for key, each in calls.latency.items()),
             runtime=tuple((*key, _histogram_message(each)) for key, each in calls.runtime.items()),
             examples=tuple((model, _histogram_message(each)) for model, each in calls.examples.items()),
+            logged=tuple((*key, count) for key, count in calls.logged.items()),
         )
 
     def calls(self) -> ServingCalls:
@@ -160,6 +162,7 @@ class _ServingCallsMessage(_Plain):
         }
         calls.runtime = {(model, api): _histogram(each, MICROSECONDS_BOUNDS) for model, api, each in self.runtime}
         calls.examples = {model: _histogram(each, EXAMPLES_BOUNDS) for model, each in self.examples}
+        calls.logged = {(model, outcome): count for model, outcome, count in self.logged}
         return calls
 
 

@@ -65,7 +65,7 @@ def _kserve_container():
 def test_every_variable_is_a_setting_with_a_value_it_takes(name):
     settings = _settings(RENDERED[name])
     assert settings.host == "0.0.0.0"
-    assert settings.port == server(RENDERED[name])["ports"][0]["containerPort"]
+    assert [settings.port, settings.grpc_port] == [port["containerPort"] for port in server(RENDERED[name])["ports"]]
 
 
 @pytest.mark.parametrize("name", RENDERED)
@@ -163,6 +163,7 @@ def test_every_setting_of_the_chart_arrives_as_its_variable():
         for field, value in Settings().model_dump(mode="json", exclude=LEFT_OUT).items()
         if value is not None and value != []
     } | {"max_body_bytes": 33554432, "workers": "auto", "target_latency_ms": 12.5, "probe_memory": "1GiB"}
+    values["saved_model_tags"] = "serve"  # lists are text with separators
     manifests = charted({f"settings.{field}": value for field, value in values.items()})
     variables = environment(manifests)
     assert {environment_variable(field) for field in values} <= set(variables)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import ast
 import re
 import tomllib
+from collections.abc import Iterator
 
 from markdown_pages import PACKAGE, ROOT, blocks, code_spans, first_table, read, section
 
@@ -11,20 +12,28 @@ from tensorhost.models.states import TRANSITIONS
 ARCHITECTURE = read("ARCHITECTURE.md")
 
 
-def _map_entries() -> set[str]:
-    """Paths of the folders and files that the map lists, relative to the root."""
-    found: set[str] = set()
+def _map_lines() -> Iterator[tuple[str, str, str]]:
+    """Each line of the map, the folder or file it lists (none on a line that goes on), and the one it belongs to.
+
+    Both are paths relative to the root.
+    """
     parents: dict[int, str] = {}
+    current = ""
     for line in blocks(section(ARCHITECTURE, "The map"), "text")[0].splitlines():
         entry = re.match(r"( *)([\w./]+(?:/|\.py))(?: {2,}|$)", line)
         if entry is None or len(entry[1]) > 8:
+            yield line, "", current
             continue
         indent = len(entry[1])
         parent = next((parents[at] for at in sorted(parents, reverse=True) if at < indent), "")
-        path = parent + entry[2]
-        found.add(path)
-        parents = {at: name for at, name in parents.items() if at < indent} | {indent: path}
-    return found
+        current = parent + entry[2]
+        parents = {at: name for at, name in parents.items() if at < indent} | {indent: current}
+        yield line, current, current
+
+
+def _map_entries() -> set[str]:
+    """Paths of the folders and files that the map lists, relative to the root."""
+    return {entry for _, entry, _ in _map_lines() if entry}
 
 
 def test_the_map_lists_exactly_the_rooms():
@@ -41,13 +50,9 @@ def test_what_the_map_names_exists():
 
 
 def test_modules_named_behind_a_room_are_in_it():
-    room = PACKAGE
-    for line in blocks(section(ARCHITECTURE, "The map"), "text")[0].splitlines():
-        entry = re.match(r" +([\w./]+)/ ", line)
-        if entry:
-            room = next(folder for folder in _packages() if folder.name == entry[1])
+    for line, _, room in _map_lines():
         for module in re.findall(r"\b\w+\.py\b", line) if line.startswith(" ") else []:
-            assert (room / module).exists() or (PACKAGE / module).exists(), f"{room.name}: {module}"
+            assert (ROOT / room / module).exists() or (PACKAGE / module).exists(), f"{room}: {module}"
 
 
 def test_every_module_and_name_in_the_text_exists():

@@ -35,6 +35,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- $bare := list "max_batch_size" "warmup_iterations" "log_level" -}}
 HOST: "0.0.0.0"
 PORT: "3000"
+TENSORHOST_GRPC_PORT: "8500"
 MODEL_PATH: /models
 TENSORHOST_CACHE_DIR: /cache/tensorhost
 {{- range $key, $value := .Values.settings }}

@@ -11,6 +11,7 @@ from tensorhost.core.errors import (
     ModelNotFoundError,
     ModelNotReadyError,
     OutOfMemoryError,
+    TensorhostError,
     VersionNotFoundError,
 )
 from tensorhost.frontends.tfserving import faults
@@ -20,6 +21,7 @@ from tensorhost.inference import Admission, InferenceEngine
 from tensorhost.models.records import ModelRecord
 from tensorhost.models.states import VersionState
 
+_NOT_SERVING = (ModelNotFoundError, VersionNotFoundError, ModelNotReadyError, OutOfMemoryError)
 _ON_THEIR_WAY = frozenset({VersionState.NEW, VersionState.LOADING, VersionState.WARMING})
 
 
@@ -36,17 +38,37 @@ async def admit(engine: InferenceEngine, spec: ModelSpec, deadline: float) -> Ad
         ModelNotReadyError: it is about to serve.
         OverloadedError, ShuttingDownError, DeadlineExceededError: as ``InferenceEngine.admit``.
     """
-    version = None if spec.version is None and spec.label is None else version_name(engine, spec)
+    version = _version(engine, spec)
     try:
         return engine.admit_at_once(spec.name, version, deadline) or await engine.admit(spec.name, version, deadline)
-    except (ModelNotFoundError, VersionNotFoundError, OutOfMemoryError):
-        raise _unknown(spec, version) from None
-    except ModelNotReadyError:
+    except _NOT_SERVING as error:
+        raise _explained(engine, spec, version, error) from None
+
+
+def admit_at_once(engine: InferenceEngine, spec: ModelSpec, deadline: float) -> Admission | None:
+    """``admit`` without a coroutine, for whoever finds the model serving; None where it must be waited for."""
+    version = _version(engine, spec)
+    try:
+        return engine.admit_at_once(spec.name, version, deadline)
+    except _NOT_SERVING as error:
+        raise _explained(engine, spec, version, error) from None
+
+
+def _version(engine: InferenceEngine, spec: ModelSpec) -> str | None:
+    return None if spec.version is None and spec.label is None else version_name(engine, spec)
+
+
+def _explained(
+    engine: InferenceEngine, spec: ModelSpec, version: str | None, error: TensorhostError
+) -> TensorhostError:
+    """``error`` in TensorFlow Serving's words, unless trying again may help."""
+    if isinstance(error, ModelNotReadyError):
         model = engine.manager.models().get(spec.name)
         # Before the first look at what there is nothing is known, so nothing is unknown.
-        if model is not None and not _is_coming(model, version):
-            raise _unknown(spec, version) from None
-        raise
+        if model is None or _is_coming(model, version):
+            return error
+    number = spec.version if version is None or spec.version is not None else number_of(version)
+    return faults.unknown_servable(spec.name, number)
 
 
 def version_name(engine: InferenceEngine, spec: ModelSpec) -> str:
@@ -81,8 +103,3 @@ def _is_coming(model: ModelRecord, version: str | None) -> bool:
     if record is None or model.problem:
         return False
     return record.state in _ON_THEIR_WAY and not record.failed and record.id.version in model.wanted()
-
-
-def _unknown(spec: ModelSpec, version: str | None) -> faults.ServingError:
-    number = spec.version if version is None or spec.version is not None else number_of(version)
-    return faults.unknown_servable(spec.name, number)

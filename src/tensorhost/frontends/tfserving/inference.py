@@ -18,7 +18,7 @@ from tensorhost.core.errors import SignatureNotFoundError
 from tensorhost.core.signatures import DEFAULT_SIGNATURE
 from tensorhost.core.tensors import Array, TensorSpec
 from tensorhost.frontends.tfserving import example_results, faults, method_names
-from tensorhost.frontends.tfserving.admitting import admit
+from tensorhost.frontends.tfserving.admitting import admit, admit_at_once
 from tensorhost.frontends.tfserving.inputs import check_inputs
 from tensorhost.frontends.tfserving.method_names import PREDICT, check_method_name
 from tensorhost.frontends.tfserving.model_spec import AnsweredBy, ModelSpec
@@ -93,6 +93,10 @@ class Inference:
         """A permit and a lease, or a refusal in TensorFlow Serving's words; see ``admitting.admit``."""
         return await admit(self._engine, spec, deadline)
 
+    def admit_at_once(self, spec: ModelSpec, deadline: float) -> Admission | None:
+        """``admit`` without a coroutine, for a model that serves; None where ``admit`` has to be awaited."""
+        return admit_at_once(self._engine, spec, deadline)
+
     def prediction_call(self, admission: Admission, signature: str, output_filter: Collection[str] = ()) -> Call:
         """Resolve what Predict is asked of a model, before its inputs are decoded.
 
@@ -128,7 +132,10 @@ class Inference:
             TensorhostError: the model refused them or failed, the queue was full, or the deadline passed.
         """
         check_inputs(admission.servable, call, inputs)
-        return Prediction(await self._run(admission, call, inputs, "Predict"), _answered_by(admission, call))
+        # As in ``_run_examples``, without a coroutine between: this is the hot path.
+        result = await self._engine.run(admission, call, inputs, owned=True)
+        self._metrics.record_runtime(result.model_name, "Predict", result.timings.inference_s)
+        return Prediction(result.outputs, _answered_by(admission, call))
 
     async def predict(
         self, spec: ModelSpec, inputs: Mapping[str, Array], output_filter: Collection[str], deadline: float
@@ -219,6 +226,13 @@ class Inference:
             raise faults.unsupported_method(task.method)
         return call
 
+    async def _answer(
+        self, admission: Admission, call: Call, method: str, examples: Sequence[bytes]
+    ) -> Classification | Regression:
+        if method == Method.CLASSIFY:
+            return await self._classify(admission, call, examples)
+        return await self._regress(admission, call, examples)
+
     def _check_classifies(self, call: Call) -> None:
         if self._checks_method_names:
             check_method_name(call.signature, Method.CLASSIFY)
@@ -228,13 +242,6 @@ class Inference:
         if self._checks_method_names:
             check_method_name(call.signature, Method.REGRESS)
         example_results.check_regresses(call.signature)
-
-    async def _answer(
-        self, admission: Admission, call: Call, method: str, examples: Sequence[bytes]
-    ) -> Classification | Regression:
-        if method == Method.CLASSIFY:
-            return await self._classify(admission, call, examples)
-        return await self._regress(admission, call, examples)
 
     async def _classify(self, admission: Admission, call: Call, examples: Sequence[bytes]) -> Classification:
         outputs = await self._run_examples(admission, call, examples, "Classify")
@@ -252,11 +259,6 @@ class Inference:
         serialized[:] = examples
         inputs = {example_results.INPUTS: serialized}
         check_inputs(admission.servable, call, inputs)
-        return await self._run(admission, call, inputs, api)
-
-    async def _run(
-        self, admission: Admission, call: Call, inputs: Mapping[str, Array], api: str
-    ) -> Mapping[str, Array]:
         result = await self._engine.run(admission, call, inputs, owned=True)
         self._metrics.record_runtime(result.model_name, api, result.timings.inference_s)
         return result.outputs

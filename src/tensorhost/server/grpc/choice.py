@@ -17,6 +17,7 @@ from tensorhost.server.grpc.calls import max_message_bytes
 from tensorhost.server.listener import CannotStartError
 from tensorhost.settings import Settings
 
+_CORES_FOR_TWO_THREADS = 8
 _WHOLE_NUMBERS = {
     "grpc.keepalive_time_ms": "keepalive_time_ms",
     "grpc.keepalive_timeout_ms": "keepalive_timeout_ms",
@@ -86,8 +87,11 @@ def native_options(settings: Settings) -> dict[str, Any]:
 
 
 def native_threads(settings: Settings) -> int:
-    """Threads for the native transport's sockets."""
-    return settings.grpc_max_threads or min(2, os.cpu_count() or 1)
+    """Threads for the native transport's sockets.
+
+    One carries more small calls than Python answers, and leaves the other core of a small machine to Python.
+    """
+    return settings.grpc_max_threads or (1 if (os.cpu_count() or 1) < _CORES_FOR_TWO_THREADS else 2)
 
 
 def grpcio_options(settings: Settings) -> dict[str, int | str]:

@@ -12,12 +12,13 @@ import time
 
 from starlette.types import Receive, Scope, Send
 
-from tensorhost.core.errors import InvalidRequestError
+from tensorhost.core.errors import InvalidRequestError, NotFoundError
 from tensorhost.frontends.http.exchange import Exchange, Reply
 from tensorhost.frontends.http.failures import report_failure
 from tensorhost.frontends.rpc import RpcStatus
 from tensorhost.frontends.tfserving.inference import Inference
 from tensorhost.frontends.tfserving.monitoring import CONTENT_TYPE, render
+from tensorhost.frontends.tfserving.request_log import RequestLog
 from tensorhost.frontends.tfserving.rest.descriptions import Descriptions
 from tensorhost.frontends.tfserving.rest.predictions import Predictions
 from tensorhost.frontends.tfserving.rest.replies import error_reply, http_status
@@ -35,7 +36,11 @@ _CORS_HEADERS = (
     (b"access-control-allow-headers", b"Content-Type"),
 )
 _INFERENCE = frozenset({Api.PREDICT, Api.CLASSIFY, Api.REGRESS})
+_LONGEST_SHOWN = 128
 _NO_TARGET = Target(Api.LIST)
+"""Of a request that names no target, or a wrong one."""
+_ELSEWHERE = Target(Api.LIST)
+"""Of a request for the metrics, or on the API's own port for something else; not counted as a call."""
 
 log = get_logger(__name__)
 access = get_logger("tensorhost.access")
@@ -48,15 +53,16 @@ class RestApp:
         engine: answers inference requests; its manager the others.
         settings: limits, CORS, the path of the metrics.
         group: all processes of the server.
+        request_log: of this process.
     """
 
-    def __init__(self, engine: InferenceEngine, settings: Settings, group: Group) -> None:
+    def __init__(self, engine: InferenceEngine, settings: Settings, group: Group, request_log: RequestLog) -> None:
         self._engine = engine
         self._settings = settings
         self._group = group
         inference = Inference(engine)
         self._metrics = ServingMetrics(engine.manager)
-        self._predictions = Predictions(engine, inference, settings)
+        self._predictions = Predictions(engine, inference, settings, request_log)
         self._descriptions = Descriptions(engine.manager, inference)
         self._metrics_path = settings.tfserving_metrics_path
         self._timeout_s = settings.tfserving_timeout_ms / 1000 or None
@@ -81,8 +87,11 @@ class RestApp:
             if exchange.method == "OPTIONS":
                 reply = _preflight(exchange)
             elif exchange.path == self._metrics_path:
-                await exchange.send(await self._exposition(exchange))
-                return
+                target = _ELSEWHERE
+                reply = await self._exposition(exchange)
+            elif not self.answers(exchange.path):
+                target = _ELSEWHERE
+                raise NotFoundError(f"There is no route {exchange.path[:_LONGEST_SHOWN]}.")
             else:
                 target = find_target(exchange.method, _path_sent(scope))
                 exchange.subject = target.name or None, _version_text(target)
@@ -133,7 +142,7 @@ class RestApp:
     def _explain(self, error: Exception, exchange: Exchange, target: Target) -> tuple[Reply, RpcStatus]:
         known = as_tensorhost_error(error)
         failure = as_rpc_error(error)
-        if target is _NO_TARGET or target.api not in _INFERENCE:
+        if target.api not in _INFERENCE:
             # The others count their own errors, under the model's version where one is known.
             self._engine.metrics.record_unattributed_error(known.code)
         status = http_status(failure.status, known)
@@ -144,6 +153,8 @@ class RestApp:
         return error_reply(failure.message, status, known.retry_after_s), failure.status
 
     def _count(self, target: Target, status: RpcStatus, started: float) -> None:
+        if target is _ELSEWHERE:
+            return
         seconds = time.perf_counter() - started
         self._metrics.record(target.name, target.api.value, Entrypoint.REST, status, seconds)
 

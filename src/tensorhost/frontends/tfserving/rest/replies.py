@@ -32,6 +32,9 @@ HTTP_STATUS: Mapping[RpcStatus, int] = {
     RpcStatus.UNAUTHENTICATED: 401,
 }
 
+_LONGEST_MESSAGE = 1024
+_CUT = "...TRUNCATED"
+"""As at the end of messages over gRPC that are cut."""
 _TOO_LARGE = 413
 _UNAVAILABLE = 503
 _LEAST_RETRY_AFTER_S = 1
@@ -44,10 +47,14 @@ def http_status(status: RpcStatus, error: TensorhostError) -> int:
 
 def error_reply(message: str, status: int, retry_after_s: float | None) -> Reply:
     """``{"error": "<message>"}``; where trying again may help, with the header that says when."""
+    if len(message) > _LONGEST_MESSAGE:
+        message = message[:_LONGEST_MESSAGE] + _CUT
     headers: tuple[tuple[bytes, bytes], ...] = ()
     if status == _UNAVAILABLE:
         headers = ((b"retry-after", b"%d" % max(round(retry_after_s or 0), _LEAST_RETRY_AFTER_S)),)
-    return Reply(b'{"error": %b}' % orjson.dumps(message), status, headers=headers)
+    # A model's words may hold halves of characters, which JSON cannot carry.
+    text = message.encode(errors="replace").decode()
+    return Reply(b'{"error": %b}' % orjson.dumps(text), status, headers=headers)
 
 
 def description_reply(value: Any) -> Reply:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from tensorhost.codecs.protobuf import decode, message_class
 from tensorhost.core.errors import InvalidRequestError, LabelNotReadyError, ModelFailedError, PermissionDeniedError
 from tensorhost.frontends.rpc import Role, Rpc, RpcContext, RpcError, RpcStatus
 from tensorhost.frontends.tfserving.model_status import model_status
+from tensorhost.frontends.tfserving.monitoring import counters
 from tensorhost.frontends.tfserving.services.specs import read_spec
 from tensorhost.inference import Group
 from tensorhost.models.listed import ModelList
@@ -62,7 +63,8 @@ class ModelService:
     async def handle_reload_config_request(self, data: bytes, context: RpcContext) -> bytes:
         """``ReloadConfigRequest`` to ``ReloadConfigResponse``, when all models of the new list serve.
 
-        A client that leaves stops the waiting only.
+        A client that leaves stops the waiting only. Of each of ``metric_names`` that is a counter, the response says by
+        how much it has grown.
 
         Raises:
             RpcError: FAILED_PRECONDITION for a label of a version that does not serve, UNKNOWN where not all of the
@@ -70,8 +72,10 @@ class ModelService:
             TensorhostError: the list cannot be served, and nothing has changed.
         """
         del context
-        models = model_list(decode(_RELOAD_REQUEST, data).config)
+        request = decode(_RELOAD_REQUEST, data)
+        models = model_list(request.config)
         self._check_paths(models)
+        before = await self._counters(request.metric_names)
         try:
             await self._group.replace_models(models, labels_may_wait=self._settings.labels_may_wait)
         except LabelNotReadyError as error:
@@ -80,7 +84,19 @@ class ModelService:
             raise RpcError(RpcStatus.UNKNOWN, error.message) from None
         response = _RELOAD_RESPONSE()
         response.status.SetInParent()
+        after = await self._counters(request.metric_names)
+        for name in request.metric_names:
+            metric = response.metric.add(name=name)
+            if name in after:
+                metric.int64_value_increase = after[name] - before.get(name, 0)
         return bytes(response.SerializeToString())
+
+    async def _counters(self, names: Collection[str]) -> dict[str, int]:
+        """The counters of ``names`` that there are, added up over all processes; names may have slashes or colons."""
+        if not names:
+            return {}
+        known = counters(await self._group.view())
+        return {name: known[path] for name in names if (path := name.replace("/", ":")) in known}
 
     def _check_paths(self, models: ModelList) -> None:
         if self._settings.open_control:

@@ -10,21 +10,22 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from tensorhost.codecs.examples import input_examples
 from tensorhost.codecs.protobuf import decode, message_class
-from tensorhost.codecs.tensor_proto import decode_tensor
-from tensorhost.codecs.tensor_writing import encode_predict_response
 from tensorhost.frontends.rpc import Rpc, RpcContext
 from tensorhost.frontends.tfserving import faults
 from tensorhost.frontends.tfserving.inference import Classification, Inference, Regression, Task
 from tensorhost.frontends.tfserving.metadata import SIGNATURE_DEF, signature_defs
 from tensorhost.frontends.tfserving.model_spec import AnsweredBy
+from tensorhost.frontends.tfserving.request_log import LoggedMethod, RequestLog
 from tensorhost.frontends.tfserving.services.counted import Counted
-from tensorhost.frontends.tfserving.services.examples import (
-    read_examples,
-    write_classification,
-    write_regression,
+from tensorhost.frontends.tfserving.services.responses import (
+    classification_response,
+    multi_inference_response,
+    regression_response,
 )
 from tensorhost.frontends.tfserving.services.specs import encoded_spec, read_spec, write_spec
+from tensorhost.frontends.tfserving.services.tensors import read_inputs, write_response
 from tensorhost.frontends.tfserving.serving_metrics import ServingMetrics
 from tensorhost.frontends.tfserving.versions import number_of
 from tensorhost.settings import Settings
@@ -34,9 +35,6 @@ NAME = "tensorflow.serving.PredictionService"
 _PREDICT_REQUEST = message_class("tensorhost.wire.PredictRequest")
 _EXAMPLES_REQUEST = message_class("tensorhost.wire.ExamplesRequest")
 _MULTI_INFERENCE_REQUEST = message_class("tensorhost.wire.MultiInferenceRequest")
-_CLASSIFICATION_RESPONSE: Any = message_class("tensorflow.serving.ClassificationResponse")
-_REGRESSION_RESPONSE: Any = message_class("tensorflow.serving.RegressionResponse")
-_MULTI_INFERENCE_RESPONSE: Any = message_class("tensorflow.serving.MultiInferenceResponse")
 _METADATA_REQUEST = message_class("tensorflow.serving.GetModelMetadataRequest")
 _METADATA_RESPONSE: Any = message_class("tensorflow.serving.GetModelMetadataResponse")
 
@@ -50,12 +48,16 @@ class PredictionService:
     Args:
         inference: answers.
         metrics: counts.
+        request_log: keeps samples.
         settings: limits, and how tensors are written.
     """
 
-    def __init__(self, inference: Inference, metrics: ServingMetrics, settings: Settings) -> None:
+    def __init__(
+        self, inference: Inference, metrics: ServingMetrics, request_log: RequestLog, settings: Settings
+    ) -> None:
         self._inference = inference
         self._metrics = metrics
+        self._request_log = request_log
         self._max_elements = settings.max_tensor_elements
         self._as_content = settings.tfserving_tensor_content
 
@@ -75,33 +77,37 @@ class PredictionService:
         inference = self._inference
         with Counted(self._metrics, request.model_spec.name, "Predict"):
             spec = read_spec(request)
-            wanted = tuple(request.output_filter)
-            with await inference.admit(spec, inference.deadline(context.deadline)) as admission:
-                call = inference.prediction_call(admission, spec.signature, wanted)
-                limit = self._max_elements
-                inputs = {
-                    name: decode_tensor(tensor, name, max_elements=limit) for name, tensor in request.inputs.items()
-                }
+            deadline = inference.deadline(context.deadline)
+            wanted = request.output_filter
+            with inference.admit_at_once(spec, deadline) or await inference.admit(spec, deadline) as admission:
+                call = inference.prediction_call(admission, spec.signature, tuple(wanted) if wanted else ())
+                inputs = await read_inputs(request.inputs, len(data), self._max_elements)
                 del request
                 prediction = await inference.run(admission, call, inputs)
             spec_bytes = encoded_spec(prediction.answered_by)
-            return encode_predict_response(spec_bytes, prediction.outputs, as_content=self._as_content)
+            response = await write_response(spec_bytes, prediction.outputs, as_content=self._as_content)
+            self._log(LoggedMethod.PREDICT, prediction.answered_by, data, response)
+            return response
 
     async def classify(self, data: bytes, context: RpcContext) -> bytes:
         """``ClassificationRequest`` to ``ClassificationResponse``."""
         request = decode(_EXAMPLES_REQUEST, data)
         with Counted(self._metrics, request.model_spec.name, "Classify"):
-            spec, examples = read_spec(request), read_examples(request.input)
+            spec, examples = read_spec(request), input_examples(request.input)
             answer = await self._inference.classify(spec, examples, self._inference.deadline(context.deadline))
-            return await _written(_classification_response, answer)
+            response = await _written(classification_response, answer)
+            self._log(LoggedMethod.CLASSIFY, answer.answered_by, data, response)
+            return response
 
     async def regress(self, data: bytes, context: RpcContext) -> bytes:
         """``RegressionRequest`` to ``RegressionResponse``."""
         request = decode(_EXAMPLES_REQUEST, data)
         with Counted(self._metrics, request.model_spec.name, "Regress"):
-            spec, examples = read_spec(request), read_examples(request.input)
+            spec, examples = read_spec(request), input_examples(request.input)
             answer = await self._inference.regress(spec, examples, self._inference.deadline(context.deadline))
-            return await _written(_regression_response, answer)
+            response = await _written(regression_response, answer)
+            self._log(LoggedMethod.REGRESS, answer.answered_by, data, response)
+            return response
 
     async def multi_inference(self, data: bytes, context: RpcContext) -> bytes:
         """``MultiInferenceRequest`` to ``MultiInferenceResponse``."""
@@ -109,10 +115,12 @@ class PredictionService:
         name = request.tasks[0].model_spec.name if request.tasks else ""
         with Counted(self._metrics, name, "MultiInference"):
             tasks = [Task(read_spec(task), task.method_name) for task in request.tasks]
-            examples = read_examples(request.input)
+            examples = input_examples(request.input)
             deadline = self._inference.deadline(context.deadline)
             answers = await self._inference.multi_inference(tasks, examples, deadline)
-            return await _written(_multi_inference_response, *answers)
+            response = await _written(multi_inference_response, *answers)
+            self._log(LoggedMethod.MULTI_INFERENCE, answers[0].answered_by, data, response)
+            return response
 
     async def get_model_metadata(self, data: bytes, context: RpcContext) -> bytes:
         """``GetModelMetadataRequest`` to ``GetModelMetadataResponse``."""
@@ -130,6 +138,11 @@ class PredictionService:
             response.metadata[SIGNATURE_DEF].Pack(signature_defs(admission.servable))
             return bytes(response.SerializeToString())
 
+    def _log(self, method: LoggedMethod, answered_by: AnsweredBy, request: bytes, response: bytes) -> None:
+        if self._request_log.sample(answered_by.name):
+            model_spec = encoded_spec(answered_by)
+            self._request_log.write(answered_by.name, method, model_spec=model_spec, request=request, response=response)
+
 
 async def _written(write: Callable[..., bytes], *answers: Classification | Regression) -> bytes:
     if sum(_size(answer) for answer in answers) > _OFF_LOOP_RESULTS:
@@ -141,29 +154,3 @@ def _size(answer: Classification | Regression) -> int:
     if isinstance(answer, Regression):
         return answer.values.size
     return max(0 if array is None else array.size for array in (answer.labels, answer.scores))
-
-
-def _classification_response(answer: Classification) -> bytes:
-    response = _CLASSIFICATION_RESPONSE()
-    write_spec(response.model_spec, answer.answered_by)
-    write_classification(answer, response.result)
-    return bytes(response.SerializeToString())
-
-
-def _regression_response(answer: Regression) -> bytes:
-    response = _REGRESSION_RESPONSE()
-    write_spec(response.model_spec, answer.answered_by)
-    write_regression(answer, response.result)
-    return bytes(response.SerializeToString())
-
-
-def _multi_inference_response(*answers: Classification | Regression) -> bytes:
-    response = _MULTI_INFERENCE_RESPONSE()
-    for answer in answers:
-        result = response.results.add()
-        write_spec(result.model_spec, answer.answered_by)
-        if isinstance(answer, Classification):
-            write_classification(answer, result.classification_result)
-        else:
-            write_regression(answer, result.regression_result)
-    return bytes(response.SerializeToString())

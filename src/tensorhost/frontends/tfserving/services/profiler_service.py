@@ -1,4 +1,4 @@
-"""``tensorflow.ProfilerService``: TensorBoard's "capture profile" and ``tf.profiler.experimental.client``.
+"""``tensorflow.ProfilerService``, as ``tf.profiler.experimental.client`` asks it.
 
 The trace goes back in the response, and the client writes it where it wants it. Nothing is written here, whatever
 folder the request names. What must stay true: a profile that was begun is ended, even if nobody waits for it any more.
@@ -89,11 +89,11 @@ class ProfilerService:
 
 
 async def _finish(beginning: asyncio.Future[Profile]) -> bytes:
-    try:
-        profile = await beginning
-    except Exception:  # noqa: BLE001 - told to whoever waits for the beginning
+    await asyncio.wait([beginning])
+    if beginning.cancelled() or beginning.exception() is not None:
+        # Whoever waits for the beginning is told.
         return b""
-    return await asyncio.to_thread(profile.finish)
+    return await asyncio.to_thread(beginning.result().finish)
 
 
 def _levels(request: Any) -> TracerLevels:
