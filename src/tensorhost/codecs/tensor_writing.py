@@ -74,6 +74,12 @@ def encode_predict_response(model_spec: bytes, outputs: Mapping[str, Array], *, 
     return b"".join(pieces)
 
 
+def is_written_in_place(array: Array, *, as_content: bool) -> bool:
+    """Whether writing ``array`` makes no pass over its elements but to copy them; raises KeyError as writing does."""
+    dtype = DType.of(array)
+    return dtype is not DType.STRING and (as_content or FORM_OF[dtype].is_plain)
+
+
 def encode_predict_request(model_spec: bytes, inputs: Mapping[str, Array]) -> bytes:
     """The bytes of a ``tensorflow.serving.PredictRequest``; see ``encode_predict_response``."""
     pieces = _entries(_REQUEST_INPUTS, inputs, as_content=False)

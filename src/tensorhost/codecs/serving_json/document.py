@@ -122,7 +122,7 @@ def parse_document(body: bytes, *, max_depth: int) -> ServingDocument:
 
 
 def _read_again(body: bytes, parser_message: str) -> tuple[bytes, Any, StandIns | None]:
-    """A body that was refused, in a form that the fast parser takes, and what it makes of it; raises where it is none."""
+    """A refused body in a form that the fast parser takes, and what it makes of it; raises where it is none."""
     stand_ins: StandIns | None = None
     readable = body
     if b"NaN" in body or b"Inf" in body:

@@ -12,8 +12,6 @@ from typing import Any
 
 from tensorhost.codecs.examples import input_examples
 from tensorhost.codecs.protobuf import decode, message_class
-from tensorhost.codecs.tensor_proto import decode_tensor
-from tensorhost.codecs.tensor_writing import encode_predict_response
 from tensorhost.frontends.rpc import Rpc, RpcContext
 from tensorhost.frontends.tfserving import faults
 from tensorhost.frontends.tfserving.inference import Classification, Inference, Regression, Task
@@ -27,6 +25,7 @@ from tensorhost.frontends.tfserving.services.responses import (
     regression_response,
 )
 from tensorhost.frontends.tfserving.services.specs import encoded_spec, read_spec, write_spec
+from tensorhost.frontends.tfserving.services.tensors import read_inputs, write_response
 from tensorhost.frontends.tfserving.serving_metrics import ServingMetrics
 from tensorhost.frontends.tfserving.versions import number_of
 from tensorhost.settings import Settings
@@ -82,14 +81,11 @@ class PredictionService:
             wanted = request.output_filter
             with inference.admit_at_once(spec, deadline) or await inference.admit(spec, deadline) as admission:
                 call = inference.prediction_call(admission, spec.signature, tuple(wanted) if wanted else ())
-                limit = self._max_elements
-                inputs = {
-                    name: decode_tensor(tensor, name, max_elements=limit) for name, tensor in request.inputs.items()
-                }
+                inputs = await read_inputs(request.inputs, len(data), self._max_elements)
                 del request
                 prediction = await inference.run(admission, call, inputs)
             spec_bytes = encoded_spec(prediction.answered_by)
-            response = encode_predict_response(spec_bytes, prediction.outputs, as_content=self._as_content)
+            response = await write_response(spec_bytes, prediction.outputs, as_content=self._as_content)
             self._log(LoggedMethod.PREDICT, prediction.answered_by, data, response)
             return response
 
