@@ -9,6 +9,7 @@ from typing import Any
 
 from comparison_page import CHARTS, comparison_charts, comparison_section
 from growth_page import growth_sections, soak_section
+from grpc_page import grpc_section
 from latency_goal_page import latency_goal_section
 from runtime_page import knobs_section, race_section, startup_section
 from workers_page import workers_section
@@ -95,6 +96,8 @@ def render() -> str:
     parts += [*unload_section(_read("unload")), *formats_section(_read("formats"))]
     workers = _read("workers")
     parts += workers_section(workers, _machine(workers))
+    over_grpc = _read("grpc_predict")
+    parts += grpc_section(over_grpc, _machine(over_grpc))
     parts += latency_goal_section(_read("latency_goal"), _machine)
     parts += [*growth_sections(_read("growth"), _machine), *soak_section(_read("soak"), _machine)]
     parts += [*codecs_section(_read("codecs")), *threads_section(_read("threads"))]

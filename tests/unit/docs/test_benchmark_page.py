@@ -89,6 +89,8 @@ def change(page, monkeypatch, tmp_path, name, edit):
         ("growth", ("curves", "models", "points", -1, "requests_s"), "| 76,543,210 |"),
         ("growth", ("curves", "connections", "points", -1, "requests_s"), "| 76,543,210 |"),
         ("growth", ("curves", "bodies", "points", -1, "median_ms"), "| 76,543,210.0 |"),
+        ("grpc_predict", ("load", -1, "servers", "tensorhost", "requests_s"), "| 76,543,210 |"),
+        ("grpc_predict", ("alone", "overhead", "grpc_us"), "| 76,543,210 |"),
         ("soak", ("lines", "rss_mib", "rise"), "| +76,543,210.00 |"),
         ("soak", ("requests", "failed"), "76,543,210 failed"),
     ],
