@@ -57,7 +57,7 @@ def same(one: Array, other: Array) -> bool:
 
 
 def with_one_nan(array: Array, dtype: DType) -> Array:
-    """``array`` with every NaN the usual one: TensorFlow's Python takes numbers through float64, which alters others."""
+    """``array`` with every NaN the usual one: TensorFlow's Python takes numbers through float64 and alters others."""
     if not (dtype.is_floating or dtype.is_complex):
         return array
     array = array.copy()
