@@ -86,7 +86,10 @@ class Calls:
         sizes: deque[int] = deque()
         try:
             self._admit(rpc.role, 0, context)
-            async with contextlib.aclosing(self._responses(rpc, self._counted(requests, sizes), context)) as responses:
+            async with (
+                contextlib.aclosing(self._incoming(rpc, requests, sizes)) as incoming,
+                contextlib.aclosing(self._outgoing(rpc, incoming, context)) as responses,
+            ):
                 async for response in responses:
                     yield response
                     if sizes:
@@ -101,12 +104,17 @@ class Calls:
             if self._log_access:
                 _write_access(rpc.path, status, started, context)
 
-    def _responses(
-        self, rpc: StreamRpc, requests: AsyncGenerator[bytes, None], context: RpcContext
+    def _incoming(
+        self, rpc: StreamRpc, requests: AsyncIterator[bytes], sizes: deque[int]
     ) -> AsyncGenerator[bytes, None]:
-        if rpc.finishes:
-            return rpc.handler(_until(self._closed, requests), context)
-        return _until(self._closed, rpc.handler(requests, context))
+        counted = self._counted(requests, sizes)
+        return _until(self._closed, counted) if rpc.finishes else counted
+
+    def _outgoing(
+        self, rpc: StreamRpc, incoming: AsyncIterator[bytes], context: RpcContext
+    ) -> AsyncGenerator[bytes, None]:
+        responses = rpc.handler(incoming, context)
+        return responses if rpc.finishes else _until(self._closed, responses)
 
     async def _counted(self, requests: AsyncIterator[bytes], sizes: deque[int]) -> AsyncGenerator[bytes, None]:
         """``requests``, each owed from now on; its size goes to the end of ``sizes``."""
