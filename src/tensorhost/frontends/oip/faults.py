@@ -6,8 +6,10 @@ from code to status in ``statuses``.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
+from tensorhost.codecs.oip import datatype_of
+from tensorhost.core.dtypes import DType
 from tensorhost.core.errors import (
     InvalidInputShapeError,
     InvalidInputTypeError,
@@ -85,11 +87,6 @@ def missing_inputs(expected: Collection[str], given: Collection[str], model: str
     )
 
 
-def invalid_datatype(name: str, datatype: str) -> InvalidInputTypeError:
-    """A datatype that the protocol does not have."""
-    return InvalidInputTypeError(f"invalid datatype '{shown(datatype)}' for input '{shown(name)}'")
-
-
 def wrong_datatype(name: str, given: str, model: str, expected: str) -> InvalidInputTypeError:
     """An input of another datatype than the model's."""
     return InvalidInputTypeError(
@@ -146,15 +143,10 @@ def duplicate_output(name: str) -> InvalidRequestError:
     return InvalidRequestError(f"output '{shown(name)}' is requested twice", details={"output": shown(name)})
 
 
-def no_datatype(name: str, dtype: str) -> UnsupportedError:
-    """An output whose dtype the protocol has no datatype for."""
-    return UnsupportedError(f"output '{name}' is {dtype}, for which the protocol has no datatype")
-
-
-def no_classes(name: str, datatype: str) -> InvalidRequestError:
+def no_classes(name: str, dtype: DType) -> InvalidRequestError:
     """Classes asked of an output that has none."""
     return InvalidRequestError(
-        f"class result not available for output '{name}' due to unsupported type '{datatype}'",
+        f"class result not available for output '{name}' due to unsupported type '{datatype_of(dtype)}'",
         details={"output": name},
     )
 
@@ -183,6 +175,21 @@ def no_override(parameter: str) -> UnsupportedError:
 def no_named_repositories() -> UnsupportedError:
     """A repository named; there is one."""
     return UnsupportedError("'repository_name' specification is not supported")
+
+
+# -- settings ------------------------------------------------------------------------------------------------------
+
+
+def unknown_setting(name: str, known: Iterable[str]) -> InvalidRequestError:
+    """A setting that there is not."""
+    return InvalidRequestError(
+        f"there is no setting '{shown(name)}'; the settings are {', '.join(known)}", details={"field": shown(name)}
+    )
+
+
+def fixed_setting(name: str, reason: str) -> InvalidRequestError:
+    """A setting that cannot become what a client wants."""
+    return InvalidRequestError(f"'{shown(name)}' cannot be changed so: {reason}", details={"field": shown(name)})
 
 
 def shown(text: str) -> str:

@@ -1,8 +1,8 @@
-"""ModelInfer, from what a request says of its tensors to the outputs it wants, for every wire.
+"""ModelInfer, from a request as either wire reads it to the answer as either writes it.
 
-The one place that knows what an inference request may ask. A front end reads the request, asks ``admit`` for the model,
-``prepare`` for the call and ``check_inputs`` what it may decode, decodes, and gets its outputs from ``run``. What must
-stay true: shapes are checked before anything is decoded, and what the engine gets is what the signature takes.
+The one place that knows what an inference request may ask. Front ends read bytes and write bytes; the engine does the
+work, with shapes checked strictly. What must stay true: names, datatypes and shapes are compared with the model before
+anything is decoded, and what the engine gets is what the signature takes.
 """
 
 from __future__ import annotations
@@ -11,49 +11,22 @@ import asyncio
 import math
 import time
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
-from tensorhost.codecs.oip_datatypes import DATATYPE_OF, DTYPE_OF
+from tensorhost.codecs.oip import InferRequest, InferResponse, InputTensor, OutputTensor, RawElements
+from tensorhost.codecs.oip.datatypes import check_answerable
 from tensorhost.core.dtypes import DType
-from tensorhost.core.tensors import Array, TensorSpec
+from tensorhost.core.errors import TensorhostError
+from tensorhost.core.tensors import Array, element_count
 from tensorhost.frontends.oip import faults
 from tensorhost.frontends.oip.admitting import admit, admit_at_once, version_text
 from tensorhost.frontends.oip.classification import classes
+from tensorhost.frontends.oip.inputs import check_inputs, raw_input
+from tensorhost.frontends.oip.parameters import OutputWish, RequestParameters, read_output, read_parameters
 from tensorhost.inference import Admission, Call, InferenceEngine
-from tensorhost.models.servable import Servable
 
+_QUICK_ELEMENTS = 2**15
+"""More elements are read, sorted or written as classes on a thread, unless they lie as they are in memory."""
 _QUICK_CLASSES = 1024
-_QUICK_SCORES = 2**15
-"""More of them are sorted and written on a thread."""
-
-
-class InputHeader(NamedTuple):
-    """What a request says of an input before its data."""
-
-    name: str
-    datatype: str
-    shape: Sequence[int]
-
-
-class RequestedOutput(NamedTuple):
-    """An output asked for; with ``classes`` its that many highest values, as strings, instead of the tensor."""
-
-    name: str
-    classes: int = 0
-
-
-class Answer(NamedTuple):
-    """What was answered, and by what.
-
-    Attributes:
-        model_name: the model.
-        model_version: the number of its version, or its name where that is none.
-        outputs: arrays by name, in the order asked for; every one of a dtype that the protocol has a datatype for.
-    """
-
-    model_name: str
-    model_version: str
-    outputs: Mapping[str, Array]
 
 
 class Inference:
@@ -65,13 +38,59 @@ class Inference:
 
     def __init__(self, engine: InferenceEngine) -> None:
         self._engine = engine
+        self._max_elements = engine.manager.settings.max_tensor_elements
+
+    async def infer(
+        self, request: InferRequest, name: str, number: int | None, wire_deadline: float = math.inf
+    ) -> InferResponse:
+        """Answer a request.
+
+        Args:
+            request: as ``read_http_request`` or ``read_grpc_request`` made it; its inputs are given up.
+            name: the model; any text.
+            number: of its version, from ``parse_version``; None for the newest that serves.
+            wire_deadline: an instant on the monotonic clock; ``inf`` where the transport has none.
+
+        Returns:
+            Outputs in the order asked for, all of a dtype that the protocol can carry. Arrays may be views of what
+            other requests get too, and must not be written to.
+
+        Raises:
+            ModelNotFoundError, VersionNotFoundError, ModelNotReadyError: see ``admitting.admit``.
+            InvalidRequestError, UnknownInputError, MissingInputError, InvalidInputTypeError, InvalidInputShapeError:
+                the request does not fit the model; the message names the field.
+            TensorhostError: the model failed, a queue or the server was full, or the deadline passed.
+        """
+        try:
+            parameters = read_parameters(request.parameters)
+            wishes = [read_output(output) for output in request.outputs]
+        except TensorhostError as error:
+            # No model is known yet to count it for.
+            self._engine.metrics.record_unattributed_error(error.code)
+            raise
+        deadline = self.deadline(wire_deadline, parameters.timeout_us)
+        with self.admit_at_once(name, number, deadline) or await self.admit(name, number, deadline) as admission:
+            call = self.prepare(admission, wishes)
+            if request.raw_body is not None:
+                request.inputs = [raw_input(admission.servable, call, request.raw_body)]
+            check_inputs(admission.servable, call, request.inputs)
+            inputs = await self._decode(call, request.inputs)
+            # The engine may overwrite what it owns, and these may be views of the request's bytes.
+            result = await self._engine.run(admission, call, inputs)
+            outputs = [
+                await self._output(call, output, array, wishes, parameters, raw=request.raw_body is not None)
+                for output, array in result.outputs.items()
+            ]
+        return InferResponse(
+            result.model_name, version_text(result.model_version), outputs, request.id, parameters.echoed
+        )
 
     def deadline(self, wire: float = math.inf, timeout_us: int = 0) -> float:
         """The instant by which a request is to be answered, on the monotonic clock.
 
         Args:
             wire: what the transport says; ``inf`` for none.
-            timeout_us: the request's own parameter, from ``read_parameters``; 0 for none.
+            timeout_us: the request's own parameter, in microseconds; 0 for none.
 
         Returns:
             The earlier of the two; the server's default where there is neither.
@@ -88,164 +107,72 @@ class Inference:
         """``admit`` without a coroutine, for a model that serves; None where ``admit`` has to be awaited."""
         return admit_at_once(self._engine, name, number, deadline)
 
-    def prepare(self, admission: Admission, outputs: Sequence[RequestedOutput] = ()) -> Call:
+    def prepare(self, admission: Admission, wishes: Sequence[OutputWish] = ()) -> Call:
         """Resolve what is asked of a model, before its inputs are decoded.
 
         ``call.preprocessing.wire_specs`` then says which inputs there are.
 
         Args:
             admission: from ``admit``.
-            outputs: those wanted; empty for all.
+            wishes: the outputs wanted; empty for all.
 
         Raises:
             InvalidRequestError: there is no such output, it is asked for twice, or has no classes.
+            UnsupportedTypeError: the protocol cannot carry the output.
         """
-        if not outputs:
-            return self._engine.prepare(admission, raw_outputs=True)
-        names = [output.name for output in outputs]
+        names = [wish.name for wish in wishes] or None
         call = self._engine.prepare(admission, raw_outputs=True, outputs=names)
         known = call.signature.outputs
         seen: set[str] = set()
-        for name, count in outputs:
-            spec = known.get(name)
+        for wish in wishes:
+            spec = known.get(wish.name)
             if spec is None:
-                raise faults.unexpected_output(name, admission.servable.id.name)
-            if name in seen:
-                raise faults.duplicate_output(name)
-            if count and (spec.dtype.is_string or spec.dtype.is_complex):
-                raise faults.no_classes(name, datatype_of(spec.dtype))
-            seen.add(name)
+                raise faults.unexpected_output(wish.name, admission.servable.id.name)
+            if wish.name in seen:
+                raise faults.duplicate_output(wish.name)
+            seen.add(wish.name)
+            if wish.classes and (spec.dtype.is_string or spec.dtype.is_complex):
+                raise faults.no_classes(wish.name, spec.dtype)
         return call
 
-    def check_inputs(self, admission: Admission, call: Call, headers: Sequence[InputHeader]) -> list[DType]:
-        """The dtypes to decode inputs as, in their order.
-
-        Args:
-            admission, call: from ``admit`` and ``prepare``.
-            headers: of all inputs that the request has.
-
-        Raises:
-            UnknownInputError, MissingInputError: the names are not those of the model's inputs.
-            InvalidRequestError: an input is given twice.
-            InvalidInputTypeError: an input has another datatype than the model's, or one there is not.
-            InvalidInputShapeError: its shape, or its number of rows, is not what the model takes.
-        """
-        specs, model = call.preprocessing.wire_specs, admission.servable.id.name
-        most = max_batch_size(admission.servable, call)
-        dtypes: list[DType] = []
-        seen: set[str] = set()
-        for header in headers:
-            name = header[0]
-            spec = specs.get(name)
-            if spec is None:
-                raise faults.unexpected_input(name, model)
-            if name in seen:
-                raise faults.duplicate_input(name)
-            seen.add(name)
-            dtypes.append(_check_input(header, spec, model, most, takes_images=call.preprocessing.options.decode))
-        if len(seen) != len(specs):
-            raise faults.missing_inputs(specs, [header[0] for header in headers], model)
-        return dtypes
-
-    def raw_input(self, admission: Admission, call: Call, size: int) -> InputHeader:
-        """What the body of a request is that is nothing but the data of its model's one input, one row of it.
-
-        A string is the whole body, without the length that stands before each of several.
-
-        Args:
-            admission, call: from ``admit`` and ``prepare``.
-            size: of the body, in bytes.
-
-        Raises:
-            InvalidRequestError: the model has more than one input.
-            InvalidInputShapeError: the input cannot be of that size.
-        """
-        specs, model = call.preprocessing.wire_specs, admission.servable.id.name
-        if len(specs) != 1:
-            raise faults.several_raw_inputs(model, len(specs))
-        [(name, spec)] = specs.items()
-        return InputHeader(name, datatype_of(spec.dtype), _raw_shape(spec, model, size))
-
-    async def run(
-        self,
-        admission: Admission,
-        call: Call,
-        inputs: Mapping[str, Array],
-        outputs: Sequence[RequestedOutput] = (),
-        *,
-        owned: bool = False,
-    ) -> Answer:
-        """Run what ``prepare`` has resolved.
-
-        Args:
-            admission, call: from ``admit`` and ``prepare``.
-            inputs: by name, decoded as ``check_inputs`` has said.
-            outputs: as given to ``prepare``.
-            owned: whether the arrays are given up and may be overwritten; not for views of a request's body.
-
-        Raises:
-            TensorhostError: the model refused them or failed, the queue was full, or the deadline passed.
-        """
+    async def _decode(self, call: Call, given: Sequence[InputTensor]) -> Mapping[str, Array]:
+        if any(map(_is_slow, given)):
+            arrays = await asyncio.to_thread(_decode_all, given, self._max_elements)
+        else:
+            arrays = _decode_all(given, self._max_elements)
         # The batch queue wants the signature's order, which a client need not keep.
-        wanted = call.preprocessing.wire_specs
-        ordered = inputs if len(inputs) == 1 else {name: inputs[name] for name in wanted}
-        result = await self._engine.run(admission, call, ordered, owned=owned)
-        answered: dict[str, Array] = dict(result.outputs)
-        for name, count in outputs:
-            if count:
-                answered[name] = await self._classes(call, name, answered[name], count)
-        for name, array in answered.items():
-            if DType.of(array) not in DATATYPE_OF:
-                raise faults.no_datatype(name, DType.of(array).value)
-        return Answer(result.model_name, version_text(result.model_version), answered)
+        return arrays if len(arrays) == 1 else {name: arrays[name] for name in call.preprocessing.wire_specs}
+
+    async def _output(
+        self,
+        call: Call,
+        name: str,
+        array: Array,
+        wishes: Sequence[OutputWish],
+        parameters: RequestParameters,
+        *,
+        raw: bool,
+    ) -> OutputTensor:
+        wish = next((wish for wish in wishes if wish.name == name), None)
+        if wish is not None and wish.classes:
+            array = await self._classes(call, name, array, wish.classes)
+        check_answerable(DType.of(array), name)
+        as_binary = parameters.binary_data_output if wish is None or wish.binary_data is None else wish.binary_data
+        return OutputTensor(name, array, as_binary=as_binary or raw)
 
     async def _classes(self, call: Call, name: str, scores: Array, count: int) -> Array:
         labels, by_row = call.postprocessing.labels, call.signature.outputs[name].is_batchable
-        if min(scores.size, count * max(scores.shape[:1], default=1)) > _QUICK_CLASSES or scores.size > _QUICK_SCORES:
+        written = min(scores.size, count * (scores.shape[0] if scores.ndim else 1))
+        if scores.size > _QUICK_ELEMENTS or written > _QUICK_CLASSES:
             return await asyncio.to_thread(classes, scores, count, labels, by_row=by_row)
         return classes(scores, count, labels, by_row=by_row)
 
 
-def datatype_of(dtype: DType) -> str:
-    """The protocol's name of a dtype; our own in capitals, which no request can carry, where it has none."""
-    return DATATYPE_OF.get(dtype, dtype.value.upper())
+def _is_slow(given: InputTensor) -> bool:
+    """Whether reading an input may take a millisecond or more; numbers as raw bytes take none, however many."""
+    is_raw = isinstance(given.elements, RawElements) and given.datatype != "BYTES"
+    return not is_raw and element_count(given.shape) > _QUICK_ELEMENTS
 
 
-def max_batch_size(servable: Servable, call: Call) -> int:
-    """Most rows of a request; 0 for a model whose requests share no calls, whose shapes have no dimension for rows."""
-    options = servable.queue(call.signature.name).options
-    return (options.max_request_rows or options.max_batch_rows) if options.batched else 0
-
-
-def _check_input(header: InputHeader, spec: TensorSpec, model: str, most: int, *, takes_images: str | None) -> DType:
-    name, datatype, shape = header
-    dtype = DTYPE_OF.get(datatype)
-    if dtype is None:
-        raise faults.invalid_datatype(name, datatype)
-    if dtype is not spec.dtype:
-        # The model's owner may have it take encoded images, one string for each row.
-        if not (dtype.is_string and takes_images):
-            raise faults.wrong_datatype(name, datatype, model, datatype_of(spec.dtype))
-    elif not spec.admits(shape):
-        raise faults.wrong_shape(name, model, spec.shape, shape)
-    if most and spec.is_batchable and shape and shape[0] > most:
-        raise faults.batch_too_large(name, model, shape[0], most)
-    return dtype
-
-
-def _raw_shape(spec: TensorSpec, model: str, size: int) -> list[int]:
-    """The shape of one row of ``size`` bytes; one dimension besides the rows may be free."""
-    if spec.shape is None:
-        raise faults.wrong_shape(spec.name, model, None, [size])
-    shape = [1 if size is None and position == 0 else size for position, size in enumerate(spec.shape)]
-    free = [position for position, known in enumerate(shape) if known is None]
-    fixed = math.prod(known for known in shape if known is not None) * max(spec.dtype.numpy.itemsize, 1)
-    if spec.dtype.is_string:
-        if len(free) > 0 or math.prod(known or 1 for known in shape) != 1:
-            raise faults.wrong_shape(spec.name, model, spec.shape, [1])
-        return [known or 1 for known in shape]
-    if len(free) > 1 or (free and (not fixed or size % fixed)):
-        raise faults.wrong_size(spec.name, model, fixed, size)
-    if not free and fixed != size:
-        raise faults.wrong_size(spec.name, model, fixed, size)
-    return [size // fixed if known is None else known for known in shape]
+def _decode_all(given: Sequence[InputTensor], max_elements: int) -> dict[str, Array]:
+    return {each.name: each.decode(max_elements=max_elements) for each in given}

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from tensorhost.codecs.oip import datatype_of
 from tensorhost.core.tensors import TensorSpec
 from tensorhost.core.version import __version__
 from tensorhost.frontends.oip.admitting import version_text
-from tensorhost.frontends.oip.inference import datatype_of
 from tensorhost.inference import Call
 from tensorhost.models.manager import ModelManager
 from tensorhost.models.servable import Servable

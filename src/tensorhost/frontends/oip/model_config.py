@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tensorhost.codecs.oip_datatypes import DATATYPE_OF
-from tensorhost.core.dtypes import DType
+from tensorhost.codecs.oip import config_type_of
 from tensorhost.core.tensors import TensorSpec
-from tensorhost.frontends.oip.inference import max_batch_size
+from tensorhost.frontends.oip.inputs import max_batch_size
 from tensorhost.frontends.oip.metadata import platform_of
 from tensorhost.inference import Call
 from tensorhost.models.manager import ModelManager
@@ -61,20 +60,13 @@ def _describe(spec: TensorSpec, rows: int) -> dict[str, Any]:
     dims = shape[1:] if rows and spec.shape is not None else shape
     described: dict[str, Any] = {
         "name": spec.name,
-        "data_type": _data_type(spec.dtype),
+        "data_type": config_type_of(spec.dtype),
         "dims": [-1 if size is None else size for size in dims],
     }
     if not dims:
         # A row that is a single value; Triton has no tensors without dimensions.
         described |= {"dims": [1], "reshape": {"shape": []}}
     return described
-
-
-def _data_type(dtype: DType) -> str:
-    if dtype.is_string:
-        return "TYPE_STRING"
-    known = DATATYPE_OF.get(dtype)
-    return "TYPE_INVALID" if known is None else f"TYPE_{known}"
 
 
 def _policy(policy: VersionPolicy) -> dict[str, Any]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple, TypeAlias
+from types import MappingProxyType
+from typing import NamedTuple
 
+from tensorhost.codecs.oip import Parameters, RequestedOutput
 from tensorhost.frontends.oip import faults
-
-Parameter: TypeAlias = bool | int | float | str
-"""What a parameter may be."""
 
 _RESERVED = frozenset(
     {"sequence_id", "sequence_start", "sequence_end", "priority", "timeout", "headers", "binary_data_output"}
@@ -30,14 +28,28 @@ class RequestParameters(NamedTuple):
     timeout_us: int = 0
     priority: int = 0
     binary_data_output: bool = False
-    echoed: Mapping[str, Parameter] = {}
+    echoed: Parameters = MappingProxyType({})
+
+
+class OutputWish(NamedTuple):
+    """An output asked for.
+
+    Attributes:
+        name: the output's.
+        classes: how many of its highest values are wanted as strings; 0 for the tensor itself.
+        binary_data: whether it is wanted as raw bytes, over HTTP; None for what the request says of all.
+    """
+
+    name: str
+    classes: int = 0
+    binary_data: bool | None = None
 
 
 NO_PARAMETERS = RequestParameters()
 """Of a request without any."""
 
 
-def read_parameters(parameters: Mapping[str, Parameter]) -> RequestParameters:
+def read_parameters(parameters: Parameters) -> RequestParameters:
     """The meaning of a request's parameters.
 
     Raises InvalidRequestError: one that has a meaning is not what it should be.
@@ -55,12 +67,18 @@ def read_parameters(parameters: Mapping[str, Parameter]) -> RequestParameters:
     )
 
 
-def read_classes(parameters: Mapping[str, Parameter]) -> int:
-    """How many classes are wanted of an output; 0 for the tensor itself. Raises InvalidRequestError."""
-    return _unsigned(parameters, "classification")
+def read_output(output: RequestedOutput) -> OutputWish:
+    """What is wanted of an output. Raises InvalidRequestError: a parameter is not what it should be."""
+    parameters = output.parameters
+    if not parameters:
+        return OutputWish(output.name)
+    binary = parameters.get("binary_data")
+    if not (binary is None or isinstance(binary, bool)):
+        raise faults.invalid_parameter("binary_data", "true or false")
+    return OutputWish(output.name, _unsigned(parameters, "classification"), binary)
 
 
-def _unsigned(parameters: Mapping[str, Parameter], name: str) -> int:
+def _unsigned(parameters: Parameters, name: str) -> int:
     value = parameters.get(name, 0)
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _LARGEST:
         # Over gRPC some clients send every parameter as text.

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import NamedTuple
 
+from tensorhost.codecs.oip import Parameter
 from tensorhost.core.errors import (
     InvalidRequestError,
     ModelFailedError,
@@ -16,7 +17,6 @@ from tensorhost.core.errors import (
 )
 from tensorhost.frontends.oip import faults
 from tensorhost.frontends.oip.admitting import version_text
-from tensorhost.frontends.oip.parameters import Parameter
 from tensorhost.inference import Group
 from tensorhost.models.manager import ModelManager
 from tensorhost.models.records import ModelRecord, VersionRecord

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tensorhost.core.errors import ErrorCode, TensorhostError
+from tensorhost.core.errors import ErrorCode, TensorhostError, UnsupportedTypeError
 from tensorhost.frontends.oip.faults import UnsupportedError
 from tensorhost.frontends.rpc import RpcError, RpcStatus
 from tensorhost.inference import as_tensorhost_error
@@ -74,11 +74,12 @@ HTTP_STATUS: Mapping[ErrorCode, int] = {
 """Every code's status over HTTP."""
 
 _NOT_IMPLEMENTED = 501
+_UNSUPPORTED = (UnsupportedError, UnsupportedTypeError)
 
 
 def http_status(error: TensorhostError) -> int:
     """The HTTP status of an error."""
-    return _NOT_IMPLEMENTED if isinstance(error, UnsupportedError) else HTTP_STATUS[error.code]
+    return _NOT_IMPLEMENTED if isinstance(error, _UNSUPPORTED) else HTTP_STATUS[error.code]
 
 
 def as_rpc_error(error: Exception) -> RpcError:
@@ -86,5 +87,5 @@ def as_rpc_error(error: Exception) -> RpcError:
     if isinstance(error, RpcError):
         return error
     known = as_tensorhost_error(error)
-    status = RpcStatus.UNIMPLEMENTED if isinstance(known, UnsupportedError) else RPC_STATUS[known.code]
+    status = RpcStatus.UNIMPLEMENTED if isinstance(known, _UNSUPPORTED) else RPC_STATUS[known.code]
     return RpcError(status, known.message)
