@@ -212,6 +212,20 @@ class Settings(BaseSettings):
         "/monitoring/prometheus/metrics; empty for none.",
     )
 
+    oip_shared_memory: bool = Field(
+        False,
+        description="Let clients of the Open Inference Protocol that may control the server register shared memory of "
+        "this machine, through which tensors then go. Only with one worker.",
+    )
+    oip_shared_memory_prefix: str = Field(
+        "tensorhost_",
+        pattern=r"^[A-Za-z0-9._-]*$",
+        description="How the keys of such shared memory must begin; empty for any, also those of other programs.",
+    )
+    oip_metrics: bool = Field(
+        False, description="Serve Triton's nv_inference_* metrics besides ours, in the Prometheus text at /metrics."
+    )
+
     admin_token: SecretStr | None = Field(
         None,
         description="Bearer token for the control routes. Without one they answer only when bound to loopback.",
@@ -458,6 +472,13 @@ class Settings(BaseSettings):
             raise ValueError("tls_certfile and tls_keyfile go together")
         if self.tls_client_ca is not None and self.tls_certfile is None:
             raise ValueError("tls_client_ca needs tls_certfile and tls_keyfile")
+        return self
+
+    @model_validator(mode="after")
+    def _shared_memory_is_of_one_process(self) -> Self:
+        if self.oip_shared_memory and self.workers != 1:
+            # What is registered with one process, the others would not know.
+            raise ValueError("oip_shared_memory needs workers = 1")
         return self
 
     @model_validator(mode="after")

@@ -34,17 +34,18 @@ class Admission:
         self.deadline = deadline
         self.servable.metrics.in_flight += 1
 
-    def record_success(self, timings: Timings) -> None:
-        """Count one answered request, or one item of a batch."""
+    def record_success(self, timings: Timings, rows: int) -> None:
+        """Count one answered request, or one item of a batch, and its rows."""
         metrics = self.servable.metrics
         metrics.requests += 1
+        metrics.answered_rows += rows
         metrics.record_request(timings, time.perf_counter() - self._started_at)
 
     def record_failure(self, code: ErrorCode) -> None:
         """Count one failed request, or one item of a batch."""
         metrics = self.servable.metrics
         metrics.requests += 1
-        metrics.record_error(code)
+        metrics.record_error(code, time.perf_counter() - self._started_at)
 
     def __enter__(self) -> Self:
         return self

@@ -239,7 +239,7 @@ class InferenceEngine:
         timings.postprocessing_s = time.perf_counter() - started
         if admission.deadline <= self._clock():
             raise DeadlineExceededError("The deadline passed while the request ran.")
-        admission.record_success(timings)
+        admission.record_success(timings, rows)
         model_id = admission.servable.id
         return InferenceResult(answers, model_id.name, model_id.version, timings)
 

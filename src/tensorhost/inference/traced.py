@@ -20,11 +20,11 @@ class TracedAdmission(Admission):
         super().__init__(lease, in_flight, deadline)
         trace.model = self.servable.id
 
-    def record_success(self, timings: Timings) -> None:
+    def record_success(self, timings: Timings, rows: int) -> None:
         """Count one answered request, or one item of a batch, and note when it ended."""
         if isinstance(timings, RunTrace):
             timings.end()
-        super().record_success(timings)
+        super().record_success(timings, rows)
 
 
 def admission_with_trace(lease: Lease, in_flight: InFlight, deadline: float) -> Admission:

@@ -6,8 +6,10 @@ that is the collector's work.
 
 from __future__ import annotations
 
+import time
 from bisect import bisect_left
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from tensorhost.core.errors import ErrorCode
 from tensorhost.core.requests import Timings
@@ -18,6 +20,17 @@ STAGES = ("queue", "preprocessing", "inference", "postprocessing")
 
 _DURATIONS = ("total", *STAGES, "execution")
 
+MOST_CALL_SIZES = 1024
+"""How many different numbers of rows calls are counted by; a signature that is not batched may be sent any."""
+
+
+@dataclass(slots=True)
+class CallsOfSize:
+    """Model calls of one number of rows: how many, and their seconds."""
+
+    count: int = 0
+    seconds: float = 0.0
+
 
 class VersionMetrics:
     """Counters of one version. Everything is public; the engine and the manager write, the collector reads.
@@ -26,10 +39,15 @@ class VersionMetrics:
         requests: finished requests, good and bad. The engine adds one when a request ends; the ``record_`` methods
             do not touch it.
         errors: failed requests by code; every code is present.
+        failed_s: seconds that failed requests spent in the engine; those refused at once took none.
+        answered_rows: rows of successful requests.
         in_flight: requests in the engine now; the engine adds and subtracts.
         total, queue, preprocessing, inference, postprocessing: seconds per successful request.
         execution: seconds per model call.
         batch_rows: rows per model call.
+        calls_by_rows: calls of exactly so many rows, and their seconds, for the first ``MOST_CALL_SIZES`` different
+            numbers of rows.
+        last_call_at: when the last call ended, in seconds since the epoch; 0 before the first.
         batches_closed: model calls by why their batch closed.
         queue_rows: rows waiting now, or a function that says so, called from whichever thread reads the metrics.
         queue_limit_rows: most rows that may wait for one signature.
@@ -40,13 +58,17 @@ class VersionMetrics:
     """
 
     __slots__ = (
+        "answered_rows",
         "batch_limit_rows",
         "batch_rows",
         "batches_closed",
+        "calls_by_rows",
         "errors",
         "execution",
+        "failed_s",
         "in_flight",
         "inference",
+        "last_call_at",
         "late",
         "load_s",
         "memory_bytes",
@@ -68,6 +90,8 @@ class VersionMetrics:
         self.version = version
         self.requests = 0
         self.errors: dict[ErrorCode, int] = dict.fromkeys(ErrorCode, 0)
+        self.failed_s = 0.0
+        self.answered_rows = 0
         self.in_flight = 0
         self.total = Histogram()
         self.queue = Histogram()
@@ -76,6 +100,8 @@ class VersionMetrics:
         self.postprocessing = Histogram()
         self.execution = Histogram()
         self.batch_rows = Histogram(ROWS_BOUNDS)
+        self.calls_by_rows: dict[int, CallsOfSize] = {}
+        self.last_call_at = 0.0
         self.batches_closed: dict[str, int] = {}
         self.queue_rows: Callable[[], int] | int = 0
         self.queue_limit_rows = 0
@@ -107,9 +133,10 @@ class VersionMetrics:
         histogram.counts[bisect_left(SECONDS_BOUNDS, value := timings.postprocessing_s)] += 1
         histogram.sum += value
 
-    def record_error(self, code: ErrorCode) -> None:
-        """Count one failed request."""
+    def record_error(self, code: ErrorCode, seconds: float = 0.0) -> None:
+        """Count one failed request, and how long it was in the engine."""
         self.errors[code] += 1
+        self.failed_s += seconds
 
     def record_batch(self, rows: int, reason: str, execution_s: float) -> None:
         """Count one model call of ``rows`` rows that took ``execution_s`` seconds. Written out, as above.
@@ -122,6 +149,11 @@ class VersionMetrics:
         histogram = self.execution
         histogram.counts[bisect_left(SECONDS_BOUNDS, execution_s)] += 1
         histogram.sum += execution_s
+        calls = self.calls_by_rows.get(rows)
+        if calls is not None or (calls := self._calls_of(rows)) is not None:
+            calls.count += 1
+            calls.seconds += execution_s
+        self.last_call_at = time.time()
         self.batches_closed[reason] = self.batches_closed.get(reason, 0) + 1
 
     def record_late(self, count: int) -> None:
@@ -154,13 +186,27 @@ class VersionMetrics:
     def absorb(self, other: VersionMetrics) -> None:
         """Add another version's counters; what describes the present is left alone."""
         self.requests += other.requests
+        self.failed_s += other.failed_s
+        self.answered_rows += other.answered_rows
+        self.last_call_at = max(self.last_call_at, other.last_call_at)
         self.late += other.late
+        for rows, more in list(other.calls_by_rows.items()):
+            calls = self.calls_by_rows.get(rows) or self._calls_of(rows)
+            if calls is not None:
+                calls.count += more.count
+                calls.seconds += more.seconds
         for code, count in other.errors.items():
             self.errors[code] += count
         for name in (*_DURATIONS, "batch_rows"):
             getattr(self, name).absorb(getattr(other, name))
         for reason, count in list(other.batches_closed.items()):
             self.batches_closed[reason] = self.batches_closed.get(reason, 0) + count
+
+    def _calls_of(self, rows: int) -> CallsOfSize | None:
+        if len(self.calls_by_rows) >= MOST_CALL_SIZES:
+            return None
+        calls = self.calls_by_rows[rows] = CallsOfSize()
+        return calls
 
     def absorb_gauges(self, other: VersionMetrics) -> None:
         """Add another version's present state, for a row that stands for several versions."""

@@ -16,7 +16,7 @@ from tensorhost.telemetry.memory import MemoryUsage
 from tensorhost.telemetry.recent_errors import MAX_ERRORS, RecentError
 from tensorhost.telemetry.server_view import ServerView, Workers
 from tensorhost.telemetry.serving_calls import EXAMPLES_BOUNDS, MAX_MODELS, MICROSECONDS_BOUNDS, ServingCalls
-from tensorhost.telemetry.versions import STAGES, VersionMetrics
+from tensorhost.telemetry.versions import MOST_CALL_SIZES, STAGES, CallsOfSize, VersionMetrics
 
 _HISTOGRAMS = {**dict.fromkeys(("total", *STAGES, "execution"), SECONDS_BOUNDS), "batch_rows": ROWS_BOUNDS}
 _MAX_VERSIONS = 100_000
@@ -42,6 +42,10 @@ class _VersionMessage(_Plain):
     version: _Name
     requests: _Count
     errors: dict[ErrorCode, _Count]
+    failed_s: _Amount
+    answered_rows: _Count
+    calls_by_rows: dict[_Count, tuple[_Count, _Amount]] = Field(max_length=MOST_CALL_SIZES)
+    last_call_at: _Amount
     in_flight: int
     queue_rows: _Count
     queue_limit_rows: _Count
@@ -68,6 +72,10 @@ class _VersionMessage(_Plain):
             version=metrics.version,
             requests=metrics.requests,
             errors={code: count for code, count in metrics.errors.items() if count},
+            failed_s=metrics.failed_s,
+            answered_rows=metrics.answered_rows,
+            calls_by_rows={rows: (calls.count, calls.seconds) for rows, calls in list(metrics.calls_by_rows.items())},
+            last_call_at=metrics.last_call_at,
             in_flight=metrics.in_flight,
             queue_rows=metrics.queued_rows,
             queue_limit_rows=metrics.queue_limit_rows,
@@ -85,6 +93,9 @@ class _VersionMessage(_Plain):
         metrics = VersionMetrics(self.model, self.version)
         metrics.requests = self.requests
         metrics.errors.update(self.errors)
+        metrics.failed_s, metrics.answered_rows = self.failed_s, self.answered_rows
+        metrics.calls_by_rows = {rows: CallsOfSize(*calls) for rows, calls in self.calls_by_rows.items()}
+        metrics.last_call_at = self.last_call_at
         metrics.in_flight = self.in_flight
         metrics.queue_rows, metrics.batch_limit_rows = self.queue_rows, self.batch_limit_rows
         metrics.queue_limit_rows = self.queue_limit_rows

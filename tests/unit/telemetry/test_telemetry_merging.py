@@ -11,7 +11,7 @@ from tensorhost.telemetry.memory import MemoryUsage
 from tensorhost.telemetry.merging import Retired, merge
 from tensorhost.telemetry.metrics import MetricsCollector
 from tensorhost.telemetry.server_view import Workers
-from tensorhost.telemetry.versions import VersionMetrics
+from tensorhost.telemetry.versions import CallsOfSize, VersionMetrics
 from tensorhost.telemetry.view_message import ViewMessage
 
 
@@ -98,7 +98,8 @@ def test_nothing_that_is_counted_is_left_out():
         if isinstance(value, Histogram):
             value.observe(number)
         elif isinstance(value, dict):
-            value |= {ErrorCode.INTERNAL: number} if name == "errors" else {"full": number}
+            key = {"errors": ErrorCode.INTERNAL, "calls_by_rows": 8}.get(name, "full")
+            value[key] = CallsOfSize(number, 0.5) if name == "calls_by_rows" else number
         elif isinstance(value, int | float):
             setattr(sent, name, number)
     arrived = ViewMessage.of(replace(collector_of(0).view(), totals=sent)).view().totals
