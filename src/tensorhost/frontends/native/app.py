@@ -25,7 +25,8 @@ from tensorhost.frontends.native.predictions import Predictions
 from tensorhost.frontends.native.statuses import HTTP_STATUS, error_reply
 from tensorhost.inference import Alone, Group, InferenceEngine, as_tensorhost_error
 from tensorhost.settings import Settings
-from tensorhost.telemetry import exposition, get_logger, snapshot
+from tensorhost.telemetry import exposition, get_logger, snapshot, triton_names
+from tensorhost.telemetry.server_view import ServerView
 from tensorhost.telemetry.traces import current_trace
 
 HEALTH_PATHS = frozenset({"/health", "/health/ready", "/health/live", "/readyz", "/healthz"})
@@ -158,9 +159,13 @@ class NativeApp:
         view = await self._group.view()
         if prefers_prometheus(accept):
             # A thousand series take milliseconds to write, which requests need not wait for.
-            body, content_type = await asyncio.to_thread(exposition.render, view, accept.decode("latin-1"))
+            body, content_type = await asyncio.to_thread(self._exposition, view, accept.decode("latin-1"))
             return Reply(body, content_type=content_type.encode())
         return json_reply(snapshot.render(view))
+
+    def _exposition(self, view: ServerView, accept: str) -> tuple[bytes, str]:
+        body, content_type = exposition.render(view, accept)
+        return triton_names.add_to(body, view) if self._settings.oip_metrics else body, content_type
 
     async def _models(self, _exchange: Exchange) -> Reply:
         return json_reply(describe_all(self._manager.models().values(), self._manager.problems()))

@@ -156,6 +156,15 @@ def invalid_parameter(name: str, expected: str) -> InvalidRequestError:
     return InvalidRequestError(f"parameter '{shown(name)}' must be {expected}", details={"field": shown(name)})
 
 
+def no_room(name: str, region: str, needed: int, room: int) -> InvalidRequestError:
+    """An output that does not fit where it is wanted; sizes in bytes."""
+    return InvalidRequestError(
+        f"shared memory size specified with the request for output '{name}' ({room} bytes of '{shown(region)}') should "
+        f"be at least {needed} bytes to hold the results",
+        details={"output": name, "expected": needed, "actual": room},
+    )
+
+
 # -- the repository ------------------------------------------------------------------------------------------------
 
 

@@ -22,6 +22,8 @@ from tensorhost.frontends.oip.admitting import admit, admit_at_once, version_tex
 from tensorhost.frontends.oip.classification import classes
 from tensorhost.frontends.oip.inputs import check_inputs, raw_input
 from tensorhost.frontends.oip.parameters import OutputWish, RequestParameters, read_output, read_parameters
+from tensorhost.frontends.oip.shared_memory import SharedMemory
+from tensorhost.frontends.oip.shared_tensors import read_inputs, write_output
 from tensorhost.inference import Admission, Call, InferenceEngine
 
 _QUICK_ELEMENTS = 2**15
@@ -34,10 +36,12 @@ class Inference:
 
     Args:
         engine: answers.
+        shared_memory: of this process.
     """
 
-    def __init__(self, engine: InferenceEngine) -> None:
+    def __init__(self, engine: InferenceEngine, shared_memory: SharedMemory) -> None:
         self._engine = engine
+        self._shared_memory = shared_memory
         self._max_elements = engine.manager.settings.max_tensor_elements
 
     async def infer(
@@ -74,6 +78,7 @@ class Inference:
             if request.raw_body is not None:
                 request.inputs = [raw_input(admission.servable, call, request.raw_body)]
             check_inputs(admission.servable, call, request.inputs)
+            read_inputs(self._shared_memory, name, request.inputs)
             inputs = await self._decode(call, request.inputs)
             # The engine may overwrite what it owns, and these may be views of the request's bytes.
             result = await self._engine.run(admission, call, inputs)
@@ -157,6 +162,8 @@ class Inference:
         if wish is not None and wish.classes:
             array = await self._classes(call, name, array, wish.classes)
         check_answerable(DType.of(array), name)
+        if wish is not None and wish.shared is not None:
+            return write_output(self._shared_memory, name, array, wish.shared)
         as_binary = parameters.binary_data_output if wish is None or wish.binary_data is None else wish.binary_data
         return OutputTensor(name, array, as_binary=as_binary or raw)
 

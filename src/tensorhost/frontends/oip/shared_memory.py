@@ -134,7 +134,7 @@ class SharedMemory:
             UnsupportedError: see ``check_on``.
         """
         known, file = self._part(region, offset, byte_size)
-        copied = memoryview(np.empty(byte_size, np.uint8))
+        copied = np.empty(byte_size, np.uint8).data
         done = 0
         while done < byte_size:
             count = os.preadv(file, [copied[done:]], known.offset + offset + done)
@@ -207,7 +207,7 @@ def _outside(name: str) -> InvalidRequestError:
 
 def _bytes_of(array: Array) -> memoryview:
     # Dtypes that the buffer protocol does not know, such as bfloat16, are seen as bytes by numpy alone.
-    return memoryview(array.reshape(-1).view(np.uint8)) if array.size else memoryview(b"")
+    return array.reshape(-1).view(np.uint8).data if array.size else memoryview(b"")
 
 
 def _shown(text: str) -> str:

@@ -25,7 +25,7 @@ async def of_the_model(bench):
 async def test_a_version_that_was_never_asked_has_zeros():
     found = await of_the_model(EngineBench())
     zero = {"count": 0, "ns": 0}
-    names = "success fail queue compute_input compute_infer compute_output cache_hit cache_miss".split()
+    names = ["success", "fail", "queue", "compute_input", "compute_infer", "compute_output", "cache_hit", "cache_miss"]
     assert found == {
         "name": "m",
         "version": "1",
