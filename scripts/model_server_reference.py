@@ -1,5 +1,5 @@
-"""Writes the table of flags in docs/migrating-from-tensorflow-serving.md from the flags themselves; ``--check`` only says
-whether it is up to date.
+"""Writes the table of flags in docs/migrating-from-tensorflow-serving.md from the flags themselves; ``--check`` only
+says whether it is up to date.
 """
 
 from __future__ import annotations

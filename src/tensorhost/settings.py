@@ -495,6 +495,11 @@ class Settings(BaseSettings):
         return [self.port, self.tfserving_port] if self.tfserving_port else [self.port]
 
     @property
+    def served_from(self) -> Path:
+        """The file or folder that says which models there are."""
+        return self.model_config_file or self.model_path
+
+    @property
     def bound_to_loopback(self) -> bool:
         """Whether only this machine can reach the server."""
         return is_loopback(self.host)

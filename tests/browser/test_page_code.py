@@ -167,6 +167,9 @@ def test_a_request_becomes_a_command_for_tensorflow_serving(call):
     command = shlex.split(call("snippets", script, request))
     assert command[2].endswith("/versions/2:predict")
     assert json.loads(command[-1]) == {"signature_name": "scores", "inputs": {"x": [1], "y": [2]}}
+    for version, path in {"v0012": "/versions/12", "1.2.0": "", None: ""}.items():
+        command = shlex.split(call("snippets", script, request | {"version": version}))
+        assert command[2].endswith(f"/v1/models/it's{path}:predict")
 
 
 def test_the_page_is_small_and_comes_from_one_host(visitor):

@@ -250,8 +250,11 @@ def test_the_request_is_copied_as_commands_that_work(visitor):
     python = subprocess.run([sys.executable, "-c", snippet], capture_output=True, check=True, text=True)
     assert "'language': array(['fr']" in python.stdout
     assert repr(text) in snippet or json.dumps(text, ensure_ascii=False) in snippet
-    # TensorFlow Serving's interface is offered only where the server has it.
-    expect(page.get_by_role("button", name="TensorFlow Serving REST")).to_have_count(0)
+    page.get_by_role("button", name="TensorFlow Serving REST").click()
+    expect(page.locator(".side").get_by_text("Copied as TensorFlow Serving REST.")).to_be_visible()
+    rest = subprocess.run(["/bin/sh", "-c", visitor.clipboard()], capture_output=True, check=True, text=True)
+    [row] = json.loads(rest.stdout)["predictions"]
+    assert row["language"] == "fr"
 
 
 def test_labels_of_others_are_text_in_answers(visitor):

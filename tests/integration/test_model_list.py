@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import psutil
 import pytest
-from lifecycle_models import place
+from lifecycle_models import place, write_saved_model
 from load_clients import KEPT_ALIVE, NEW, Load
+from model_server import ModelServer
 from native_models import write_constant
 from native_server import COMMAND, TIMEOUT_S, RunningServer
 
@@ -84,9 +87,51 @@ def test_lists_and_versions_change_under_traffic_and_no_request_fails(workers, c
         assert server.stop() == 0
 
 
-def test_a_killed_worker_comes_back_with_the_list_of_the_others(constants, tmp_path):
-    import psutil
+@pytest.fixture(scope="module")
+def adding(tf, tmp_path_factory):
+    """Folders of versions that add the number they are named by."""
+    root = tmp_path_factory.mktemp("adding")
+    for value in (1, 2, 3):
+        write_saved_model(tf, root / str(value), float(value))
+    return root
 
+
+def ask(server, stubs, over_rest, enough, answers):
+    """Ask for the model ``m`` until it is enough; what it answers."""
+    while not enough.is_set():
+        if over_rest:
+            answer = server.request("POST", "/v1/models/m:predict", {"instances": [0.0]})
+            answers.append(answer.json["predictions"][0] if answer.status == 200 else answer.body)
+        else:
+            answers += stubs.values("m", [0.0])
+
+
+def test_tensorflow_servings_clients_have_lists_replaced_under_traffic(adding, tmp_path):
+    config = Config(tmp_path)
+    place(adding / "1", tmp_path / "a" / "1")
+    place(adding / "3", tmp_path / "b" / "7")
+    config.say(("m", "a", ""))
+    answers, enough = [], threading.Event()
+    with ModelServer(f"--model_config_file={config.file}") as server, server.stubs() as stubs:
+        server.wait_for("ready")
+        with ThreadPoolExecutor(6) as pool:
+            clients = [pool.submit(ask, server, stubs, number % 2, enough, answers) for number in range(6)]
+            stubs.reload({"m": tmp_path / "a", "n": tmp_path / "b"})
+            assert stubs.values("n", [0.0]) == [3.0]
+            place(adding / "2", tmp_path / "a" / "2")
+            server.wait_for("unloaded", model="m/1")
+            stubs.reload({"m": tmp_path / "b"})
+            assert stubs.values("m", [0.0]) == [3.0]
+            assert stubs.states("n") == {7: "END"}
+            enough.set()
+            for client in clients:
+                client.result(TIMEOUT_S)
+        assert set(answers) == {1.0, 2.0, 3.0}
+        assert stubs.states("m") == {7: "AVAILABLE", 2: "END", 1: "END"}
+        assert server.stop() == 0
+
+
+def test_a_killed_worker_comes_back_with_the_list_of_the_others(constants, tmp_path):
     config = Config(tmp_path)
     place(constants / "1", tmp_path / "a" / "1")
     config.say()
@@ -101,8 +146,8 @@ def test_a_killed_worker_comes_back_with_the_list_of_the_others(constants, tmp_p
         )
         worker.kill()
         server.wait_for_count("worker ready", 3)
-        connection_answers = {server.predict("m", [0.0], modelVersion="stable")["predictions"][0] for _ in range(20)}
-        assert connection_answers == {1.0}
+        answers = {server.predict("m", [0.0], modelVersion="stable")["predictions"][0] for _ in range(20)}
+        assert answers == {1.0}
         assert server.stop() == 0
 
 

@@ -41,8 +41,9 @@ def serve(
             f"There is nothing to serve: {settings.model_path} does not exist; name a model or a folder of models.",
             ExitCode.USAGE,
         )
-    served = settings.model_config_file or settings.model_path
-    banner = None if settings.log_format == "json" else lambda url: typer.echo(f"Serving {served} at {url}")
+    banner = (
+        None if settings.log_format == "json" else lambda url: typer.echo(f"Serving {settings.served_from} at {url}")
+    )
     run_server(settings, banner)
 
 

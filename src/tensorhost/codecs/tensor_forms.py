@@ -30,6 +30,7 @@ class TensorForm:
         read: the bytes of the field to a flat array of ``dtype``; ValueError where they are not whole.
         write: an array of ``dtype`` to the bytes of the field.
         read_content, write_content: the same for ``tensor_content``.
+        is_plain: whether values lie in the field as they do in memory, so that neither takes a pass over them.
     """
 
     dtype: DType
@@ -40,6 +41,7 @@ class TensorForm:
     write: Callable[[Array], Octets]
     read_content: Callable[[bytes], Array]
     write_content: Callable[[Array], Octets]
+    is_plain: bool = False
 
 
 def _memory(array: Array) -> Octets:
@@ -56,7 +58,7 @@ def _plain(dtype: DType, number: int, field: str, field_number: int) -> TensorFo
             raise ValueError("ends inside a number")
         return np.frombuffer(data, numpy)
 
-    return TensorForm(dtype, number, field, field_number, read, _memory, read, _memory)
+    return TensorForm(dtype, number, field, field_number, read, _memory, read, _memory, is_plain=True)
 
 
 def _complex(dtype: DType, number: int, field: str, field_number: int) -> TensorForm:
@@ -69,7 +71,7 @@ def _complex(dtype: DType, number: int, field: str, field_number: int) -> Tensor
             raise ValueError("ends inside a number")
         return np.frombuffer(data, numpy, len(data) // size)
 
-    return TensorForm(dtype, number, field, field_number, read, _memory, plain.read, _memory)
+    return TensorForm(dtype, number, field, field_number, read, _memory, plain.read, _memory, is_plain=True)
 
 
 def _integer(dtype: DType, number: int, field: str, field_number: int) -> TensorForm:

@@ -65,6 +65,26 @@ def decode_tensor(tensor: Any, name: str, *, max_elements: int) -> Array:
         ) from None
 
 
+def is_quick_to_read(tensor: Any, received_bytes: int, *, few_elements: int) -> bool:
+    """Whether ``decode_tensor`` goes through few values or none, however many there are.
+
+    Args:
+        tensor: a ``tensorhost.wire.TensorProto``.
+        received_bytes: size of the message it came in. Values that were not in it would have to be made up.
+        few_elements: so many may be gone through.
+    """
+    try:
+        count = element_count(_shape(_joined(tensor.tensor_shape)))
+    except (ValueError, DecodeError):
+        return True  # refusing it takes no time
+    if count <= few_elements:
+        return True
+    form = FORMS.get(tensor.dtype)
+    if form is None or not (form.is_plain or tensor.tensor_content):
+        return False
+    return count * form.dtype.numpy.itemsize <= received_bytes
+
+
 def _shape(data: bytes) -> tuple[int, ...]:
     """The sizes in a TensorShapeProto; raises ValueError, DecodeError."""
     # Most requests have the shapes of others. A long one is not worth keeping, and could be made to fill memory.

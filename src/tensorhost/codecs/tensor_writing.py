@@ -38,7 +38,9 @@ def _varint(value: int) -> bytes:
 
 _ONE_BYTE = [bytes((value,)) for value in range(0x80)]
 _NAME, _SHAPE, _CONTENT, _STRING = (_key(number) for number in (1, 2, 4, 8))
-_OUTPUTS, _MODEL_SPEC, _ENTRY_TENSOR = _key(1), _key(2), _key(2)
+_RESPONSE_OUTPUTS, _RESPONSE_SPEC = _key(1), _key(2)
+_REQUEST_SPEC, _REQUEST_INPUTS = _key(1), _key(2)
+_ENTRY_TENSOR = _key(2)
 _VALUES = {dtype: _key(form.field_number) for dtype, form in FORM_OF.items()}
 
 
@@ -67,17 +69,36 @@ def encode_predict_response(model_spec: bytes, outputs: Mapping[str, Array], *, 
     Raises:
         KeyError: no tensor has the dtype of one of the arrays.
     """
+    pieces = _entries(_RESPONSE_OUTPUTS, outputs, as_content=as_content)
+    pieces.append(_RESPONSE_SPEC + _varint(len(model_spec)) + model_spec)
+    return b"".join(pieces)
+
+
+def is_written_in_place(array: Array, *, as_content: bool) -> bool:
+    """Whether writing ``array`` makes no pass over its elements but to copy them; raises KeyError as writing does."""
+    dtype = DType.of(array)
+    return dtype is not DType.STRING and (as_content or FORM_OF[dtype].is_plain)
+
+
+def encode_predict_request(model_spec: bytes, inputs: Mapping[str, Array]) -> bytes:
+    """The bytes of a ``tensorflow.serving.PredictRequest``; see ``encode_predict_response``."""
+    pieces = _entries(_REQUEST_INPUTS, inputs, as_content=False)
+    pieces.append(_REQUEST_SPEC + _varint(len(model_spec)) + model_spec)
+    return b"".join(pieces)
+
+
+def _entries(key: bytes, arrays: Mapping[str, Array], *, as_content: bool) -> list[Octets]:
+    """The pieces of a map from names to TensorProtos."""
     pieces: list[Octets] = []
-    for name, array in outputs.items():
+    for name, array in arrays.items():
         tensor = _tensor(array, as_content=as_content)
         encoded_name = name.encode()
         name_head = _NAME + _varint(len(encoded_name)) + encoded_name
         tensor_size = sum(map(len, tensor))
         tensor_head = name_head + _ENTRY_TENSOR + _varint(tensor_size)
-        pieces.append(_OUTPUTS + _varint(len(tensor_head) + tensor_size) + tensor_head)
+        pieces.append(key + _varint(len(tensor_head) + tensor_size) + tensor_head)
         pieces += tensor
-    pieces.append(_MODEL_SPEC + _varint(len(model_spec)) + model_spec)
-    return b"".join(pieces)
+    return pieces
 
 
 def _tensor(array: Array, *, as_content: bool) -> list[Octets]:

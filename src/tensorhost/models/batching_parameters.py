@@ -11,6 +11,18 @@ from typing import Any
 MESSAGE = "tensorflow.serving.BatchingParameters"
 FILE_NAME = "batching_params.pbtxt"
 
+SETTINGS = (
+    "max_batch_size",
+    "batch_timeout_ms",
+    "max_queue_rows",
+    "num_batch_threads",
+    "allowed_batch_sizes",
+    "pad_variable_length_inputs",
+    "split_large_requests",
+    "max_execution_batch_size",
+)
+"""What ``batching_settings`` may set."""
+
 _MAX_BATCH_SIZE = 1000
 _MAX_ENQUEUED_BATCHES = 10
 """What TensorFlow's batch scheduler takes where the message says nothing."""

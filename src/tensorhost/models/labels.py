@@ -7,12 +7,10 @@ from collections.abc import Mapping
 from tensorhost.core.errors import InvalidRequestError, LabelNotReadyError
 from tensorhost.core.ids import check_name
 from tensorhost.models.catalog import Catalog
-from tensorhost.models.listed import ListedModel
+from tensorhost.models.listed import MOST_LABELS, ListedModel
 from tensorhost.models.policy import VersionPolicy
 from tensorhost.models.records import ModelRecord
 from tensorhost.models.repository import ModelOnDisk
-
-_MOST_LABELS = 100
 
 
 class Labels:
@@ -35,8 +33,8 @@ class Labels:
         record = model.versions.get(version)
         if record is None:
             raise self._catalog.unknown_version(model, version)
-        if len({*model.version_labels, label}) > _MOST_LABELS:
-            raise InvalidRequestError(f"Model '{name}' has {_MOST_LABELS} labels, the most it may.")
+        if len({*model.version_labels, label}) > MOST_LABELS:
+            raise InvalidRequestError(f"Model '{name}' has {MOST_LABELS} labels, the most it may.")
         if not (record.available or model.lazy):
             raise self._catalog.not_ready(record)
 

@@ -45,6 +45,7 @@ from tensorhost.models.probe_messages import Examined
 from tensorhost.models.probe_trial import ModelCrashedError, ModelTooLargeError
 from tensorhost.models.reconcile import backoff_s
 from tensorhost.models.records import ModelRecord, Probed, VersionRecord
+from tensorhost.models.repository import version_folder
 from tensorhost.models.reservations import Reservations
 from tensorhost.models.servable import Servable
 from tensorhost.models.sharing import LoadSharing, Unshared
@@ -197,7 +198,7 @@ class Lifecycle:
         # Taken together, before anything is waited for: a look may change both meanwhile.
         files, config = record.on_disk, model.config
         if self._settings.per_version_batching:
-            config = await asyncio.to_thread(with_own_parameters, config, files.path)
+            config = await asyncio.to_thread(with_own_parameters, config, version_folder(files.path))
         request = LoadRequest(
             record.id,
             files,

@@ -12,8 +12,15 @@ from tensorhost.core.errors import InvalidRequestError
 from tensorhost.core.ids import check_name, is_valid_name
 from tensorhost.models.policy import VersionPolicy
 
+MOST_LABELS = 100
+"""Of one model."""
+
 _NUMBER = re.compile(r"[0-9]{1,255}")
 _LARGEST = 2**63 - 1
+_MOST_MODELS = 20_000
+_LONGEST_PATH = 4096
+_MOST_TEXT = 16 * 2**20
+"""Characters of a whole list; it is sent between processes as one message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,18 +66,41 @@ def version_of(folder_name: str) -> str | None:
 
 def check_list(models: ModelList) -> None:
     """Raise InvalidRequestError for a list that cannot be served, whatever is on disk."""
+    if len(models) > _MOST_MODELS:
+        raise InvalidRequestError(f"A list may have {_MOST_MODELS} models, not {len(models)}.")
     for name, times in Counter(model.name for model in models).items():
         if times > 1:
             raise InvalidRequestError(f"Illegal to list model {name[:128]} multiple times in config list")
     for model in models:
-        check_name(model.name)
-        if not model.base_path.is_absolute():
+        _check_entry(model)
+    if sum(map(_text_size, models)) > _MOST_TEXT:
+        raise InvalidRequestError(f"A list of models may have {_MOST_TEXT} characters in all.")
+
+
+def _check_entry(model: ListedModel) -> None:
+    check_name(model.name)
+    if not model.base_path.is_absolute():
+        given = str(model.base_path)[:1024]
+        raise InvalidRequestError(
+            f"Expected model {model.name} to have an absolute path or URI; got base_path()={given}"
+        )
+    if max(len(str(path)) for path in _paths(model)) > _LONGEST_PATH:
+        raise InvalidRequestError(f"Model {model.name}: a path may have {_LONGEST_PATH} characters.")
+    if len(model.labels) > MOST_LABELS:
+        raise InvalidRequestError(f"Model {model.name} may have {MOST_LABELS} labels, not {len(model.labels)}.")
+    for label in model.labels:
+        if not is_valid_name(label):
             raise InvalidRequestError(
-                f"Expected model {model.name} to have an absolute path or URI; got base_path()={model.base_path}"
+                f"Model {model.name}: a label must be 1 to 128 letters, digits, '.', '_' or '-', not '{label[:128]}'."
             )
-        for label in model.labels:
-            if not is_valid_name(label):
-                raise InvalidRequestError(
-                    f"Model {model.name}: a label must be 1 to 128 letters, digits, '.', '_' or '-', "
-                    f"not '{label[:128]}'."
-                )
+
+
+def _paths(model: ListedModel) -> list[Path]:
+    logged = model.request_log
+    return [model.base_path] if logged is None else [model.base_path, logged.filename_prefix]
+
+
+def _text_size(model: ListedModel) -> int:
+    specific = model.policy.specific if model.policy is not None else None
+    versions = [*(specific or ()), *model.labels.values()]
+    return sum(map(len, (model.name, *map(str, _paths(model)), *model.labels, *versions)))

@@ -32,7 +32,7 @@ from tensorhost.models.decided import load_decided
 from tensorhost.models.examples import read_examples
 from tensorhost.models.probe import ProbeReport
 from tensorhost.models.probe_messages import Examined
-from tensorhost.models.repository import VersionOnDisk
+from tensorhost.models.repository import VersionOnDisk, version_folder
 from tensorhost.models.trials import Tried
 from tensorhost.models.warmup import SignaturePlan, WarmupOptions, warm_up
 from tensorhost.models.warmup_records import run_warmup_records
@@ -373,7 +373,9 @@ def _pipelines(
 def _warm_up(request: LoadRequest, runtime: Runtime, defaults: Mapping[str, Tensors]) -> dict[str, SignaturePlan]:
     examples = read_examples(request.folder, request.config.warmup.examples, runtime.signatures)
     if request.warmup.record_iterations:
-        run = run_warmup_records(request.on_disk.path, runtime, defaults, iterations=request.warmup.record_iterations)
+        run = run_warmup_records(
+            version_folder(request.on_disk.path), runtime, defaults, iterations=request.warmup.record_iterations
+        )
         # The model's owner may have examples that tell rows apart; records come from anywhere.
         examples = run.examples | examples
         if run.records:

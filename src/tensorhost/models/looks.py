@@ -51,7 +51,7 @@ class Looks:
     async def replace(self, models: ModelList, *, labels_may_wait: bool) -> Replacement:
         """Look at a list of models from now on; what that changes.
 
-        Raises InvalidRequestError or LabelNotReadyError, as ``ModelManager.replace_models``, and then goes on as before.
+        Raises InvalidRequestError or LabelNotReadyError, as ``ModelManager.replace_models``; then nothing changes.
         """
         check_list(models)
         paths = BasePaths(models)

@@ -27,6 +27,7 @@ from tensorhost.models.loading import attempt, prepare_runtime, release_memory, 
 from tensorhost.models.probe_messages import Examined, Failed, FirstRuns, Message, Passed, ProbeRequest, Stage
 from tensorhost.models.race_messages import HeatMessage, Raced
 from tensorhost.models.racing import race
+from tensorhost.models.repository import version_folder
 from tensorhost.models.warmup import WarmupOptions, run_first
 from tensorhost.models.warmup_records import run_warmup_records
 from tensorhost.runtimes import Contents, Runtime, detect_format, examine, load, locate_model, refuse_untrusted
@@ -129,7 +130,7 @@ def _try(request: ProbeRequest, send: Send) -> Passed | Raced:
             _run_all(runtime, request.runs)
             if request.runs.records:
                 defaults = said_of_signatures(request.path, request.options)[1]
-                run_warmup_records(request.path, runtime, defaults, iterations=1)
+                run_warmup_records(version_folder(request.path), runtime, defaults, iterations=1)
         return _measured(runtime, contents, load_s, time.perf_counter() - started)
     finally:
         runtime.close()

@@ -118,6 +118,11 @@ def scan(
         return Scan(readable=False)
 
 
+def version_folder(path: Path) -> Path:
+    """The folder of the version whose model lies at ``path``: itself, but where a file in it was preferred."""
+    return path.parent if path.name == _TFLITE else path
+
+
 def describe_path(path: Path, *, now: float, settle_s: float, prefer_tflite: bool = False) -> ModelOnDisk:
     """The single model at ``path``, for loading by path. Raises InvalidRequestError where there is not exactly one."""
     found = scan(path, now=now, settle_s=settle_s, prefer_tflite=prefer_tflite)

@@ -75,21 +75,23 @@ def read_warmup_records(folder: Path) -> Iterator[WarmupRecord]:
     Raises:
         MisconfiguredModelError: the file is no TFRecord file or damaged, or a record is no PredictionLog, of a kind
             that cannot be run, or one too many.
+        ModelFailedError: the disk does not give the file.
     """
     file = folder / FILE
     if not file.is_file():
         return
-    with file.open("rb") as stream:
-        index = 0
-        try:
+    try:
+        with file.open("rb") as stream:
             for index, record in enumerate(read_records(stream, max_record_bytes=_MOST_RECORD_BYTES)):
                 if index == MOST_RECORDS:
                     raise MisconfiguredModelError(f"Number of warmup records exceeds the maximum ({MOST_RECORDS}).")
                 yield from _calls(index, record)
-        except BrokenRecordError as error:
-            raise MisconfiguredModelError(
-                f"Failed to read warmup data: {error}. Please verify your warmup data is in TFRecord format."
-            ) from error
+    except BrokenRecordError as error:
+        raise MisconfiguredModelError(
+            f"Failed to read warmup data: {error}. Please verify your warmup data is in TFRecord format."
+        ) from error
+    except OSError as error:
+        raise ModelFailedError("The warm-up records cannot be read.", log_detail=str(error)) from error
 
 
 def run_warmup_records(

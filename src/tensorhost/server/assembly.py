@@ -181,7 +181,7 @@ async def serve_models(settings: Settings, part: Part) -> int:
         executor.shutdown(wait=False, cancel_futures=True)
         log.info("stopped")
 
-    applications = Applications(app, RestApp(engine, settings, group), settings)
+    applications = Applications(app, RestApp(engine, settings, group, request_log), settings)
     served: ASGIApp = applications
     if spans is not None:
         served = wrap_tracing(served, spans.tracing, applications.traced_route)
@@ -216,7 +216,7 @@ async def _close(manager: ModelManager, settings: Settings) -> None:
 
 
 def _say_listening(settings: Settings, servers: Servers, _manager: ModelManager) -> None:
-    log.info("listening", **servers.log_fields(), version=__version__, model_path=str(settings.model_path))
+    log.info("listening", **servers.log_fields(), version=__version__, model_path=str(settings.served_from))
 
 
 def _say_ready(banner: Callable[[str], None] | None, servers: Servers, manager: ModelManager) -> None:

@@ -53,9 +53,11 @@ def test_kserve_serves_a_model_under_the_name_of_its_service(files, versions, tm
         sample = samples()["digits"][0]
         (scores,) = running.predict("my-digits", [sample["input"]], postprocessing={})["predictions"]
         assert isinstance(scores, list)
-        # What waits for protocols of KServe's is refused as any other unknown route.
-        for path in ("/v1/models/my-digits:predict", "/v2/models/my-digits/infer"):
-            assert running.request("POST", path, {"instances": [sample["input"]]}).status == 404
+        answer = running.request("POST", "/v1/models/my-digits:predict", {"instances": [sample["input"]]})
+        (probabilities,) = answer.json["predictions"]
+        assert probabilities.index(max(probabilities)) == int(sample["expected"])
+        # What waits for Open Inference Protocol is refused as any other unknown route.
+        assert running.request("POST", "/v2/models/my-digits/infer", {"inputs": []}).status == 404
         assert running.stop() == 0
 
 

@@ -229,7 +229,7 @@ def asked(handlers, certificate, folder, method, path, count=4, **changes):
 
 
 @pytest.mark.parametrize("fault", [hang_up, refuse])
-@pytest.mark.parametrize("path", ["/predict", "/batch-predict"])
+@pytest.mark.parametrize("path", ["/predict", "/batch-predict", "/v1/models/m/versions/2:predict"])
 def test_a_prediction_goes_to_the_other_server_when_one_cannot(fault, path, certificate, tmp_path):
     answers, counts = asked([fault, accept], certificate, tmp_path, "POST", path)
     assert [(one.status, one.body) for one in answers] == [(200, b'{"a":1}')] * 4

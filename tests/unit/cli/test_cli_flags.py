@@ -55,6 +55,7 @@ def example(setting):
         "grpc_transport": "grpcio",
         "grpc_channel_arguments": "grpc.keepalive_time_ms=1000",
         "model_name": "m",
+        "tfserving_metrics_path": "/monitoring",
     }
     if setting.field in special:
         text = special[setting.field]
@@ -67,6 +68,10 @@ def example(setting):
         return setting.flag, str(default + 1), default + 1
     if setting.field == "load_retry_interval_s":
         return setting.flag, "1.5", 1.5
+    if setting.field == "max_execution_batch_size":
+        return setting.flag, "16", 16
+    if setting.field == "allowed_batch_sizes":
+        return setting.flag, "8,32", (8, 32)
     if setting.field == "saved_model_tags":
         return setting.flag, "serve,gpu", ("serve", "gpu")
     if setting.field == "cors_origins":

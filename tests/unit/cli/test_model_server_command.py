@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import sys
 from types import ModuleType
@@ -17,7 +18,18 @@ MODEL = "--model_base_path=/models/m"
 
 
 @pytest.fixture
-def server(monkeypatch):
+def logging_restored():
+    """What the command sets up for its own process is taken back in this one."""
+    root, absl = logging.getLogger(), logging.getLogger("absl")
+    before, level, of_absl = list(root.handlers), root.level, absl.level
+    yield
+    root.handlers[:] = before
+    root.setLevel(level)
+    absl.setLevel(of_absl)
+
+
+@pytest.fixture
+def server(monkeypatch, logging_restored):
     """A module in the place of ``tensorhost.server``, which keeps the settings it is started with."""
     module = ModuleType("tensorhost.server")
     module.started = []

@@ -181,7 +181,7 @@ def test_a_flag_without_effect_is_one_line_and_no_setting(flag):
 
 
 def test_every_flag_with_an_effect_is_in_one_rule():
-    ruled = [flag for rule in RULES for flag in rule.flags]
+    ruled = [flag for rule in RULES for flag in rule.decides]
     assert sorted(ruled) == sorted(flag.name for flag in FLAGS.values() if flag.takes_effect and flag.name != "version")
 
 
@@ -197,6 +197,7 @@ def test_rules_set_what_they_name_and_only_settings_that_there_are():
 
 
 def test_the_flags_behind_a_setting():
+    assert set(flags_of("max_batch_size")) >= {"enable_batching", "batching_parameters_file"}
     assert flags_of("port") == ("rest_api_port",)
     assert flags_of("workers") == ()
 

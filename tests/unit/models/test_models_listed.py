@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from model_fakes import EMPTY_SAVED_MODEL
+from model_fakes import EMPTY_SAVED_MODEL, FakeRuntime
 
 from tensorhost.core.errors import InvalidRequestError
+from tensorhost.models import loading
 from tensorhost.models.base_paths import BasePaths
-from tensorhost.models.listed import ListedModel, check_list, version_of
+from tensorhost.models.listed import ListedModel, RequestLogOptions, check_list, version_of
+from tensorhost.models.policy import VersionPolicy
 from tensorhost.models.repository import Look
+from tensorhost.models.warmup_records import RecordsRun
 from tensorhost.runtimes.base import ModelFormat
 
 FAR_FUTURE = 4e9
@@ -174,3 +178,55 @@ def test_lists_that_cannot_be_served(models, message):
 def test_a_label_is_a_name():
     with pytest.raises(InvalidRequestError, match="Model m: a label must be"):
         check_list((ListedModel("m", Path("/a"), labels={"no label": "1"}),))
+
+
+def many(count):
+    return tuple(ListedModel(f"m{number}", Path("/m")) for number in range(count))
+
+
+@pytest.mark.parametrize(
+    ("models", "message"),
+    [
+        (many(20_001), "A list may have 20000 models, not 20001"),
+        ((ListedModel("m", Path("/" + "p" * 4096)),), "Model m: a path may have 4096 characters"),
+        (
+            (ListedModel("m", Path("/m"), request_log=RequestLogOptions(1.0, Path("/" + "p" * 4096))),),
+            "Model m: a path may have 4096 characters",
+        ),
+        (
+            (ListedModel("m", Path("/m"), labels={f"l{number}": "1" for number in range(101)}),),
+            "may have 100 labels",
+        ),
+        (
+            tuple(
+                replace(model, policy=VersionPolicy(specific=frozenset(f"{number:019}" for number in range(90))))
+                for model in many(10_000)
+            ),
+            "16777216 characters in all",
+        ),
+    ],
+)
+def test_lists_have_limits(models, message):
+    with pytest.raises(InvalidRequestError, match=message):
+        check_list(models)
+
+
+def test_a_list_may_be_long():
+    check_list(many(20_000))
+
+
+async def test_what_lies_beside_a_preferred_file_belongs_to_the_version(world, managed, tmp_path, monkeypatch):
+    folder = tflite(saved_model(tmp_path / "m" / "1"))
+    (folder / "batching_params.pbtxt").write_text("max_batch_size { value: 7 }\n")
+    asked = []
+
+    def run(version, *_arguments, **_options):
+        asked.append(version)
+        return RecordsRun()
+
+    monkeypatch.setattr(loading, "run_warmup_records", run)
+    monkeypatch.setattr(loading, "load", lambda _path, _options: FakeRuntime(lambda x: x))
+    manager = await managed(models=(ListedModel("m", tmp_path / "m"),), prefer_tflite=True, per_version_batching=True)
+    servable = manager.find("m")
+    assert servable.loaded.config.batching.max_batch_size == 7
+    assert asked == [folder]

@@ -245,6 +245,18 @@ def test_a_file_that_is_no_tfrecord_file_says_so(folder, data):
         run(folder, Recording())
 
 
+def test_a_file_that_the_disk_does_not_give_may_be_tried_again(folder, monkeypatch):
+    write(folder, predict(x=X))
+
+    def refuse(*_args):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(ModelFailedError, match="The warm-up records cannot be read") as caught:
+        run(folder, Recording())
+    assert not isinstance(caught.value, MisconfiguredModelError)
+
+
 def test_one_record_too_many_is_refused(folder):
     write(folder, *[predict(x=X[:1])] * (MOST_RECORDS + 1))
     runtime = Recording()

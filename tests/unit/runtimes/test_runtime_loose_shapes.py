@@ -139,6 +139,19 @@ def test_inputs_of_different_rows(serving, loaded):
     assert found["word"].tolist() == [b"one", b"two"]
 
 
+def test_small_inputs_cannot_be_broadcast_to_fill_the_memory(serving, loaded):
+    runtime = loaded(serving / "mixed" / "1")
+    inputs = {
+        "a": np.ones((50_000, 2), np.float32),
+        "n": np.ones((50_000, 1), np.int64),
+        "word": np.array([b"one"], object),
+    }
+    with pytest.raises(InvalidRequestError, match=r"a tensor of shape \(50000, 50000\) would be made"):
+        runtime.run_loosely("serving_default", inputs)
+    inputs["n"] = inputs["n"][:3]
+    assert runtime.run_loosely("serving_default", inputs)["sum"].shape == (3, 50_000)
+
+
 def test_large_models_refuse(serving, loaded, monkeypatch):
     monkeypatch.setattr(frozen_graph, "UP_TO_BYTES", 4)
     runtime = loaded(serving / "half_plus_two_tf2" / "1")

@@ -5,6 +5,7 @@ from tests.unit.inference.engine_bench import EngineBench
 
 from tensorhost.frontends.native import NativeApp
 from tensorhost.frontends.tfserving import RestApp
+from tensorhost.frontends.tfserving.request_log import RequestLog
 from tensorhost.inference import Alone
 from tensorhost.server.applications import Applications
 
@@ -12,7 +13,8 @@ from tensorhost.server.applications import Applications
 def applications(**settings):
     bench = EngineBench(**settings)
     chosen = bench.manager.settings
-    return Applications(NativeApp(bench.engine, chosen), RestApp(bench.engine, chosen, Alone(bench.manager)), chosen)
+    rest = RestApp(bench.engine, chosen, Alone(bench.manager), RequestLog(bench.manager, chosen))
+    return Applications(NativeApp(bench.engine, chosen), rest, chosen)
 
 
 async def ask(app, path, *, port=3000, method="GET", **headers):

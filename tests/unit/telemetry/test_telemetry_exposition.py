@@ -31,6 +31,7 @@ def collector():
     collector.record_unattributed_error(ErrorCode.MODEL_NOT_FOUND)
     collector.models_by_state = lambda: {"AVAILABLE": 2}
     collector.record_load("failed")
+    collector.serving_calls.count_logged("m", "written", 7)
     return collector
 
 

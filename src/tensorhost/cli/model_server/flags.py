@@ -198,7 +198,8 @@ THEIRS = (
         "grpc_channel_arguments",
         Kind.STRING,
         "",
-        "Arguments for the gRPC library, as name=value,name=value. Where the fast transport has no word for one, grpcio serves.",
+        "Arguments for the gRPC library, as name=value,name=value. Where the fast transport has no word for one, "
+        "grpcio serves.",
     ),
     Flag(
         "grpc_max_threads",

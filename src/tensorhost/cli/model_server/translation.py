@@ -14,7 +14,7 @@ from typing import Any
 from tensorhost.cli.model_server.flags import FLAGS
 from tensorhost.cli.model_server.parsing import FlagValues
 from tensorhost.core.errors import InvalidRequestError
-from tensorhost.models.batching_parameters import batching_settings
+from tensorhost.models import batching_parameters
 
 Messages = Mapping[str, Any]
 """What was read from the files that flags name, by flag."""
@@ -42,11 +42,20 @@ class Translation:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """The settings that follow from some flags together."""
+    """The settings that follow from some flags together.
 
-    flags: tuple[str, ...]
-    settings: tuple[str, ...]
+    Attributes:
+        decides: each of the flags, and the settings that it has the most to say in.
+        apply: those settings.
+    """
+
+    decides: Mapping[str, tuple[str, ...]]
     apply: Callable[[FlagValues, Messages], dict[str, Any]]
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """All that it may set."""
+        return tuple(dict.fromkeys(setting for settings in self.decides.values() for setting in settings))
 
 
 FIXED: Mapping[str, Any] = {
@@ -72,7 +81,7 @@ def translate(values: FlagValues, messages: Messages) -> Translation:
     _check(values)
     result = Translation(defaults=dict(FIXED), problem=_problem(values))
     for rule in RULES:
-        given = values.is_given(*rule.flags)
+        given = values.is_given(*rule.decides)
         (result.chosen if given else result.defaults).update(rule.apply(values, messages))
     result.notes.update({name: flag.instead for name, flag in FLAGS.items() if flag.instead and values.is_given(name)})
     return result
@@ -93,12 +102,12 @@ def with_image_environment(values: FlagValues, environment: Mapping[str, str]) -
 
 def flags_of(setting: str) -> tuple[str, ...]:
     """The flags that decide a setting."""
-    return next((rule.flags for rule in RULES if setting in rule.settings), ())
+    return next((tuple(rule.decides) for rule in RULES if setting in rule.settings), ())
 
 
 def settings_of(flag: str) -> tuple[str, ...]:
     """The settings that a flag decides."""
-    return next((rule.settings for rule in RULES if flag in rule.flags), ())
+    return next((rule.decides[flag] for rule in RULES if flag in rule.decides), ())
 
 
 def _check(values: FlagValues) -> None:
@@ -132,7 +141,7 @@ def _problem(values: FlagValues) -> str:
 
 def _renamed(flag: str, setting: str, convert: Callable[[Any], Any] = lambda value: value) -> Rule:
     """One flag that is one setting."""
-    return Rule((flag,), (setting,), lambda values, _messages: {setting: convert(values.values[flag])})
+    return Rule({flag: (setting,)}, lambda values, _messages: {setting: convert(values.values[flag])})
 
 
 def _http(values: FlagValues, _messages: Messages) -> dict[str, Any]:
@@ -151,7 +160,7 @@ def _batching(values: FlagValues, messages: Messages) -> dict[str, Any]:
     if not values.flag("enable_batching"):
         return {"batching": False}
     only_with_file = values.flag("enable_per_model_batching_parameters")
-    parameters = batching_settings(messages.get("batching_parameters_file"))
+    parameters = batching_parameters.batching_settings(messages.get("batching_parameters_file"))
     return {"batching": True, "per_version_batching": only_with_file, **parameters}
 
 
@@ -188,28 +197,37 @@ def _grpc_threads(values: FlagValues, _messages: Messages) -> dict[str, Any]:
 RULES = (
     _renamed("port", "grpc_port"),
     _renamed("grpc_socket_path", "grpc_socket_path", lambda path: path or None),
-    Rule(("rest_api_port",), ("http", "port"), _http),
+    Rule({"rest_api_port": ("http", "port")}, _http),
     _renamed("rest_api_timeout_in_ms", "tfserving_timeout_ms"),
     _renamed("rest_api_enable_cors_support", "tfserving_cors"),
     Rule(
-        ("enable_batching", "batching_parameters_file", "enable_per_model_batching_parameters"),
-        ("batching", "per_version_batching"),
+        {
+            "enable_batching": ("batching",),
+            "batching_parameters_file": batching_parameters.SETTINGS,
+            "enable_per_model_batching_parameters": ("per_version_batching",),
+        },
         _batching,
     ),
     _renamed("allow_version_labels_for_unavailable_models", "labels_may_wait"),
     Rule(
-        ("model_config_file", "model_name", "model_base_path"),
-        ("model_config_file", "model_name", "model_path"),
+        {
+            "model_config_file": ("model_config_file",),
+            "model_name": ("model_name",),
+            "model_base_path": ("model_path",),
+        },
         _models,
     ),
     _renamed("model_config_file_poll_wait_seconds", "model_config_poll_s", lambda seconds: max(seconds, 0)),
-    Rule(("num_load_threads",), ("load_threads",), _load_threads),
+    Rule({"num_load_threads": ("load_threads",)}, _load_threads),
     _renamed("max_num_load_retries", "load_attempts", lambda retries: retries + 1),
     _renamed("load_retry_interval_micros", "load_retry_interval_s", lambda micros: micros / 1e6),
     _renamed("file_system_poll_wait_seconds", "poll_interval_s", lambda seconds: max(seconds, 0)),
     Rule(
-        ("tensorflow_session_parallelism", "tensorflow_intra_op_parallelism", "tensorflow_inter_op_parallelism"),
-        ("intra_op_threads", "inter_op_threads"),
+        {
+            "tensorflow_session_parallelism": ("intra_op_threads", "inter_op_threads"),
+            "tensorflow_intra_op_parallelism": ("intra_op_threads",),
+            "tensorflow_inter_op_parallelism": ("inter_op_threads",),
+        },
         _threads,
     ),
     _renamed("tensorflow_session_config_file", "session_config_file", lambda path: path or None),
@@ -217,14 +235,14 @@ RULES = (
     _renamed("per_process_gpu_memory_fraction", "gpu_memory_fraction"),
     _renamed("saved_model_tags", "saved_model_tags"),
     _renamed("grpc_channel_arguments", "grpc_channel_arguments"),
-    Rule(("grpc_max_threads",), ("grpc_max_threads",), _grpc_threads),
+    Rule({"grpc_max_threads": ("grpc_max_threads",)}, _grpc_threads),
     _renamed("enable_model_warmup", "warmup_records"),
     _renamed("num_request_iterations_for_warmup", "warmup_record_iterations", lambda count: max(count, 1)),
-    Rule(("monitoring_config_file",), ("tfserving_metrics_path",), _metrics),
+    Rule({"monitoring_config_file": ("tfserving_metrics_path",)}, _metrics),
     _renamed("prefer_tflite_model", "prefer_tflite"),
     _renamed("enable_signature_method_name_check", "tfserving_method_names"),
     _renamed("enable_profiler", "grpc_profiler"),
-    Rule(("mixed_precision",), ("precision",), _precision),
+    Rule({"mixed_precision": ("precision",)}, _precision),
     _renamed("enable_grpc_healthcheck_service", "grpc_health"),
     _renamed("enable_serialization_as_tensor_content", "tfserving_tensor_content"),
     _renamed("import", "import_modules"),

@@ -28,7 +28,7 @@ def describe_server(settings: Settings, view: ServerView) -> dict[str, Any]:
     return {
         "version": __version__,
         "startedAt": _iso(time.time() - view.uptime_s),
-        "protocols": ["native"],
+        "protocols": ["native", "tfserving"],
         "controlNeeds": _control_needs(settings),
         "workers": {"count": view.workers.count, "ready": view.workers.ready, "restarts": view.workers.restarts},
         "secondsBounds": SECONDS_BOUNDS,

@@ -115,9 +115,11 @@ def unknown_task_signature(name: str) -> ServingError:
     return SignatureMissingError(RpcStatus.INVALID_ARGUMENT, f"Requested signature not found in model graph: {name}")
 
 
-def wrong_number_of_inputs(given: Collection[str], expected: Collection[str]) -> ServingError:
-    """More or fewer inputs than the signature has."""
-    extra, missing = set(given) - set(expected), set(expected) - set(given)
+def wrong_number_of_inputs(
+    given: Collection[str], expected: Collection[str], optional: Collection[str] = ()
+) -> ServingError:
+    """More or fewer inputs than the signature has; ``optional`` ones have default values."""
+    extra, missing = set(given) - set(expected), set(expected) - set(given) - set(optional)
     return InvalidArgumentError(
         f"input size does not match signature: {len(given)}!={len(expected)} "
         f"len({_set(given)}) != len({_set(expected)}). "

@@ -53,15 +53,15 @@ def _check_names(servable: Servable, call: Call, inputs: Mapping[str, Array]) ->
     unknown = inputs.keys() - expected.keys()
     lacking = sorted(expected.keys() - inputs.keys() - defaults.keys())
     if unknown and len(inputs) != len(expected):
-        raise faults.wrong_number_of_inputs(inputs, expected)
+        raise faults.wrong_number_of_inputs(inputs, expected, defaults)
     if lacking and not defaults and len(inputs) != len(expected):
-        raise faults.wrong_number_of_inputs(inputs, expected)
+        raise faults.wrong_number_of_inputs(inputs, expected, defaults)
     if lacking:
         name = lacking[0]
         raise faults.input_not_given(name, feed_name(servable, call.signature.name, name), inputs, defaults)
     if unknown:
         # In the place of inputs that have default values.
-        raise faults.wrong_number_of_inputs(inputs, expected)
+        raise faults.wrong_number_of_inputs(inputs, expected, defaults)
 
 
 def feed_name(servable: Servable, signature: str, name: str) -> str:

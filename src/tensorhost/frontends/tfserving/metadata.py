@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tensorhost.codecs.protobuf import POOL, message_class
+from tensorhost.codecs.protobuf import message_class
+from tensorhost.codecs.tensor_forms import DT_STRING, FORM_OF
 from tensorhost.core.dtypes import DType
 from tensorhost.core.signatures import Signature
 from tensorhost.core.tensors import TensorSpec
@@ -19,8 +20,6 @@ SIGNATURE_DEF = "signature_def"
 """The only metadata there is."""
 
 _PREDICT = "tensorflow/serving/predict"
-_DATA_TYPES = POOL.FindEnumTypeByName("tensorflow.DataType").values_by_name
-_ENUM_NAMES = {DType.FLOAT16: "DT_HALF", DType.FLOAT32: "DT_FLOAT", DType.FLOAT64: "DT_DOUBLE"}
 
 
 def signature_defs(servable: Servable) -> Any:
@@ -45,7 +44,7 @@ def _describe(signature: Signature, target: Any) -> None:
 
 def _describe_tensor(spec: TensorSpec, info: Any) -> None:
     info.name = spec.name
-    info.dtype = data_type(spec.dtype)
+    info.dtype = DT_STRING if spec.dtype is DType.STRING else FORM_OF[spec.dtype].number
     if spec.shape is None:
         info.tensor_shape.unknown_rank = True
         return
@@ -53,8 +52,3 @@ def _describe_tensor(spec: TensorSpec, info: Any) -> None:
     info.tensor_shape.SetInParent()
     for size in spec.shape:
         info.tensor_shape.dim.add().size = -1 if size is None else size
-
-
-def data_type(dtype: DType) -> int:
-    """The number of a dtype in ``tensorflow.DataType``."""
-    return int(_DATA_TYPES[_ENUM_NAMES.get(dtype, f"DT_{dtype.value.upper()}")].number)

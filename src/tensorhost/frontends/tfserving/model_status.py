@@ -39,6 +39,10 @@ SERVING_STATE: Mapping[VersionState, ServingState] = {
 }
 
 
+_UNLOADED = (ServingState.END, RpcStatus.OK)
+_MOST_UNLOADED = 8
+
+
 class VersionStatus(NamedTuple):
     """One version of a model.
 
@@ -58,8 +62,8 @@ class VersionStatus(NamedTuple):
 def model_status(manager: ModelManager, spec: ModelSpec) -> list[VersionStatus]:
     """The versions of a model, the newest first; only the one that ``spec`` names by number or label, if it does.
 
-    Those that were unloaded or failed are among them, of those whose files are gone the last few. Versions that are no
-    numbers are left out: messages have no place for them. So are those that lie on disk and nobody wants.
+    Those that failed are among them, and of those that were unloaded the newest few. Versions that are no numbers are
+    left out: messages have no place for them. So are those that lie on disk and nobody wants.
 
     Raises:
         ServingError: there is nothing to tell of, or no such label.
@@ -78,10 +82,16 @@ def model_status(manager: ModelManager, spec: ModelSpec) -> list[VersionStatus]:
     }
     if model is not None:
         by_number |= _statuses(model)
-    chosen = by_number if number is None else by_number.keys() & {number}
+    chosen = by_number.keys() & {number} if number is not None else by_number.keys() - _long_unloaded(by_number)
     if not chosen:
         raise faults.no_versions(spec.name, number)
     return [by_number[each] for each in sorted(chosen, reverse=True)]
+
+
+def _long_unloaded(statuses: Mapping[int, VersionStatus]) -> set[int]:
+    # A server that has been given a new version a day, and the old ones left on disk, tells of a week.
+    unloaded = (each.version for each in statuses.values() if (each.state, each.error_code) == _UNLOADED)
+    return set(sorted(unloaded, reverse=True)[_MOST_UNLOADED:])
 
 
 def _labelled(model: ModelRecord | None, label: str) -> int | None:

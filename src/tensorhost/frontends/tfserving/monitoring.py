@@ -7,6 +7,7 @@ true: no string of a client becomes a label.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from tensorhost.telemetry import exposition
@@ -19,6 +20,7 @@ _SERVING = ":tensorflow:serving:"
 _BATCHING = f"{_SERVING}batching_session:"
 _SAVED_MODEL = ":tensorflow:cc:saved_model:"
 _RUNTIME = "TF1"
+_LOG_STATUSES = {"written": "OK", "dropped": "RESOURCE_EXHAUSTED", "failed": "UNKNOWN"}
 _LOAD_STATUSES = {"succeeded": "success", "failed": "fail"}
 _MICROSECONDS = 1e6
 
@@ -33,15 +35,15 @@ def render(view: ServerView) -> bytes:
 
 
 def counters(view: ServerView) -> dict[str, int]:
-    """The first row of each counter under TensorFlow Serving's names, by name: all that a reload tells of them."""
-    found: dict[str, int] = {}
+    """The counters under TensorFlow Serving's names, the rows of each added up."""
+    found: Counter[str] = Counter()
     counter = ""
     for line in (*_calls(view), *_batches(view), *_loads(view)):
         if line.startswith("#"):
             _, _, name, kind = line.split(" ")
             counter = name if kind == "counter" else ""
         elif counter:
-            found.setdefault(counter, int(line.rsplit(" ", 1)[1]))
+            found[counter] += int(line.rsplit(" ", 1)[1])
     return found
 
 
@@ -50,6 +52,13 @@ def _calls(view: ServerView) -> Iterator[str]:
     yield from _counter(
         f"{_SERVING}request_count",
         [((("model_name", model), ("status", status)), count) for (model, status), count in calls.requests.items()],
+    )
+    yield from _counter(
+        f"{_SERVING}request_log_count",
+        [
+            ((("model_name", model), ("status_code", _LOG_STATUSES.get(outcome, outcome))), count)
+            for (model, outcome), count in calls.logged.items()
+        ],
     )
     yield from _histogram(
         f"{_SERVING}request_latency",

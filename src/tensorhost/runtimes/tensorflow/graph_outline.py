@@ -6,8 +6,8 @@ does ask. So the graph is built once more around inputs of the shapes in questio
 constants that are too large to be a shape themselves are there as placeholders.
 
 Nobody asks inside loops and branches, though, so a graph that has any takes no other number of dimensions than the
-declared ones. What must stay true: nothing is executed here, and what passes has no dimension less certain than the
-declared shapes would make it.
+declared ones. What must stay true: nothing is executed here, and no tensor that passes has a number of dimensions less
+certain than the declared shapes would make it.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ _LARGE_ELEMENTS = 256
 
 _DECLARED_SHAPES = "_output_shapes"
 """Where a graph repeats the shapes it was built with, which would be held against others."""
+
+_MOST_BYTES = 2**30
+"""Largest tensor that may come of undeclared shapes: two small inputs can be broadcast to one that fills the memory."""
 
 _MERGES = frozenset({"Merge", "RefMerge"})
 
@@ -114,10 +117,17 @@ def _inlined(outline: Any, fetches: Sequence[str], feeds: Iterable[str]) -> Any:
 
 
 def _ranks(tf: Any, graph_def: Any, shapes: Shapes) -> dict[str, int | None]:
-    """How many dimensions each tensor has, None where that is not certain. Raises ValueError where they do not fit."""
+    """How many dimensions each tensor has, None where that is not certain.
+
+    Raises ValueError where the shapes do not fit, or make a tensor of more than ``_MOST_BYTES`` known beforehand.
+    """
     with tf.Graph().as_default() as graph:
         import_in_pieces(tf, _with_feeds(graph_def, shapes))
-        return {tensor.name: tensor.shape.rank for operation in graph.get_operations() for tensor in operation.outputs}
+    tensors = [tensor for operation in graph.get_operations() for tensor in operation.outputs]
+    for tensor in tensors:
+        if (tensor.shape.num_elements() or 0) * tensor.dtype.size > _MOST_BYTES:
+            raise ValueError(f"a tensor of shape {tensor.shape} would be made, which is too large")
+    return {tensor.name: tensor.shape.rank for tensor in tensors}
 
 
 def _with_feeds(graph_def: Any, feeds: Shapes) -> Any:

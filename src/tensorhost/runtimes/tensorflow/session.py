@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from tensorhost.core.errors import InvalidRequestError
 from tensorhost.core.signatures import Signature
 from tensorhost.core.tensors import Array, Tensors
 from tensorhost.runtimes.base import ExampleFeature, LoadedModel
@@ -122,6 +123,10 @@ class SessionRuntime(LoadedModel):
             return super().run_loosely(signature, inputs)
         try:
             return self._loose(self.served_graph.bound(signature), inputs)
+        except self._tf.errors.UnimplementedError as error:
+            # What an operation has no code for, with the declared shapes it would have failed at warm-up.
+            refusal = f"The model refused the input: {first_line(error)}"
+            raise InvalidRequestError(refusal, log_detail=f"{type(error).__name__}: {error}") from error
         except (self._tf.errors.OpError, MemoryError, ValueError, TypeError, RuntimeError) as error:
             raise run_error(self._tf, error) from error
 

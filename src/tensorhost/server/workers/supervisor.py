@@ -115,7 +115,7 @@ class Supervisor:
                 "listening",
                 **self._log_fields,
                 version=__version__,
-                model_path=str(self._settings.model_path),
+                model_path=str(self._settings.served_from),
                 workers=count,
             )
             with stop_on_signal(self._stop, hung_after_s=hung_stop_s(self._settings)):

@@ -9,19 +9,17 @@ from tensorhost.frontends.rpc import RpcStatus
 from tensorhost.frontends.tfserving.faults import ServingError
 from tensorhost.frontends.tfserving.inference import Classification, Regression
 from tensorhost.frontends.tfserving.model_spec import AnsweredBy, ModelSpec
+from tensorhost.frontends.tfserving.monitoring import counters
 from tensorhost.frontends.tfserving.services.counted import Counted
-from tensorhost.frontends.tfserving.services.examples import read_examples, write_classification, write_regression
+from tensorhost.frontends.tfserving.services.responses import write_classification, write_regression
 from tensorhost.frontends.tfserving.services.specs import encoded_spec, read_spec, write_spec
-from tensorhost.frontends.tfserving.serving_metrics import ServingMetrics
+from tensorhost.frontends.tfserving.serving_metrics import Entrypoint, ServingMetrics
 from tensorhost.models.manager import ModelManager
 
 PredictRequest = message_class("tensorflow.serving.PredictRequest")
 Spec = message_class("tensorflow.serving.ModelSpec")
 Result = message_class("tensorflow.serving.ClassificationResult")
 Values = message_class("tensorflow.serving.RegressionResult")
-Example = message_class("tensorflow.Example")
-WireInput = message_class("tensorhost.wire.Input")
-TrueInput = message_class("tensorflow.serving.Input")
 BY = AnsweredBy("m", 1, "s")
 
 
@@ -57,31 +55,6 @@ def test_what_answered(version):
     assert (spec.name, spec.signature_name, spec.version_label) == ("m", "s", "")
     assert spec.HasField("version") == (version is not None)
     assert spec.version.value == (version or 0)
-
-
-def made(value):
-    example = Example()
-    example.features.feature["x"].int64_list.value.append(value)
-    return example
-
-
-def test_examples_are_left_as_they_lie_on_the_wire():
-    listed = TrueInput()
-    listed.example_list.examples.extend([made(1), made(2)])
-    assert read_examples(WireInput.FromString(listed.SerializeToString())) == [
-        made(1).SerializeToString(),
-        made(2).SerializeToString(),
-    ]
-    assert read_examples(WireInput()) == []
-
-
-def test_a_context_comes_before_each_example():
-    listed = TrueInput()
-    listed.example_list_with_context.context.features.feature["c"].float_list.value.append(1.5)
-    listed.example_list_with_context.examples.extend([made(1), Example()])
-    first, second = map(Example.FromString, read_examples(WireInput.FromString(listed.SerializeToString())))
-    assert set(first.features.feature) == {"c", "x"}
-    assert set(second.features.feature) == {"c"}
 
 
 def test_classes_as_messages():
@@ -133,3 +106,16 @@ def test_a_call_is_counted_however_it_ends():
     [(key, histogram)] = counters.latency.items()
     assert key == ("", "Predict", "GRPC")
     assert histogram.count == 1
+
+
+def test_counters_are_added_up_over_their_rows():
+    manager = ModelManager()
+    manager.metrics.record_load("failed")
+    manager.metrics.record_load("succeeded")
+    manager.metrics.record_load("succeeded")
+    for status in (RpcStatus.OK, RpcStatus.NOT_FOUND):
+        ServingMetrics(manager).record("", "Predict", Entrypoint.GRPC, status, 1.0)
+    found = counters(manager.metrics.view())
+    assert found[":tensorflow:cc:saved_model:load_attempt_count"] == 3
+    assert found[":tensorflow:serving:request_count"] == 2
+    assert not any("latency" in name and "serving" in name for name in found)

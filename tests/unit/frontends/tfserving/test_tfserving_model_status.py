@@ -92,6 +92,14 @@ def test_what_has_gone_for_good_is_told_of(manager):
     ]
 
 
+def test_of_what_was_unloaded_the_newest_few_are_told_of_and_all_that_failed(manager):
+    unloaded = {f"v{number}": VersionState.END for number in range(1, 31)}
+    failed = {f"v{number}": (VersionState.END, ModelFailedError("Broken.")) for number in (3, 5)}
+    add_model(manager, **(unloaded | failed), v40=VersionState.AVAILABLE)
+    assert list(states(manager)) == [40, *range(30, 22, -1), 5, 3]
+    assert states(manager, version=1) == {1: "END"}
+
+
 def test_there_is_nothing_to_tell(manager):
     none = RpcStatus.NOT_FOUND, "Could not find any versions of model m"
     assert refusal(manager) == none

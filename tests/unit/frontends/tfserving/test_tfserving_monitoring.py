@@ -18,6 +18,7 @@ async def test_calls_under_tensorflow_servings_names() -> None:
     metrics.record(name, "Predict", Entrypoint.GRPC, RpcStatus.DEADLINE_EXCEEDED, 1.0)
     metrics.record_runtime(name, "Predict", 0.000_011)
     metrics.record_examples(name, 3)
+    bench.manager.metrics.serving_calls.count_logged(name, "dropped", 2)
     lines = lines_of(bench)
     serving = ":tensorflow:serving:"
     assert f"# TYPE {serving}request_count counter" in lines
@@ -33,6 +34,7 @@ async def test_calls_under_tensorflow_servings_names() -> None:
     labels = f'model_name="{name}",API="Predict",runtime="TF1"'
     assert f"{serving}runtime_latency_count{{{labels}}} 1" in lines
     assert f'{serving}request_example_count_total{{model="{name}"}} 3' in lines
+    assert f'{serving}request_log_count{{model_name="{name}",status_code="RESOURCE_EXHAUSTED"}} 2' in lines
     assert f"{serving}batching_session:wrapped_run_count{{}} 0" in lines
 
 

@@ -9,6 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.unit.inference.engine_bench import EngineBench
 
 from tensorhost.core.errors import ErrorCode, InvalidRequestError
+from tensorhost.frontends.tfserving.request_log import RequestLog
 from tensorhost.frontends.tfserving.rest import RestApp
 from tensorhost.inference import Alone
 
@@ -22,7 +23,7 @@ class Rest:
     def __init__(self, **options):
         self.bench = EngineBench(**options)
         manager = self.bench.manager
-        self.app = RestApp(self.bench.engine, manager.settings, Alone(manager))
+        self.app = RestApp(self.bench.engine, manager.settings, Alone(manager), RequestLog(manager, manager.settings))
         self.calls = manager.metrics.serving_calls
 
     async def ask(self, path=PREDICT, body=BODY, method="POST", **headers):

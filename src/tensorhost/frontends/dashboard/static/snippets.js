@@ -65,14 +65,19 @@ export function asPython(request, url = serverUrl()) {
   ].join("\n");
 }
 
-/** TensorFlow Serving's REST interface; it has no place for this request's own options. `labels` has the model's. */
+/**
+ * TensorFlow Serving's REST interface; it has no place for this request's own options, nor for a version that is neither
+ * a label nor a number: that is left out, and the newest one answers. `labels` has the model's.
+ */
 export function asTensorFlowServing(request, labels, url = serverUrl()) {
   const { model, version, signature, inputs } = request;
-  const path = !version
-    ? ""
-    : version in labels
+  const number = /^v?0*(\d+)$/.exec(version ?? "")?.[1];
+  const path =
+    version && Object.hasOwn(labels, version)
       ? `/labels/${encodeURIComponent(version)}`
-      : `/versions/${encodeURIComponent(version)}`;
+      : number
+        ? `/versions/${number}`
+        : "";
   const fields = signature ? [`"signature_name": ${JSON.stringify(signature)}`] : [];
   fields.push(inputs.length === 1 ? `"instances": ${inputs[0][1]}` : `"inputs": ${inputsText(request)}`);
   return curl(`${url}/v1/models/${encodeURIComponent(model)}${path}:predict`, `{${fields.join(", ")}}`);

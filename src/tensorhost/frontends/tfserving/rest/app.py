@@ -18,6 +18,7 @@ from tensorhost.frontends.http.failures import report_failure
 from tensorhost.frontends.rpc import RpcStatus
 from tensorhost.frontends.tfserving.inference import Inference
 from tensorhost.frontends.tfserving.monitoring import CONTENT_TYPE, render
+from tensorhost.frontends.tfserving.request_log import RequestLog
 from tensorhost.frontends.tfserving.rest.descriptions import Descriptions
 from tensorhost.frontends.tfserving.rest.predictions import Predictions
 from tensorhost.frontends.tfserving.rest.replies import error_reply, http_status
@@ -52,15 +53,16 @@ class RestApp:
         engine: answers inference requests; its manager the others.
         settings: limits, CORS, the path of the metrics.
         group: all processes of the server.
+        request_log: of this process.
     """
 
-    def __init__(self, engine: InferenceEngine, settings: Settings, group: Group) -> None:
+    def __init__(self, engine: InferenceEngine, settings: Settings, group: Group, request_log: RequestLog) -> None:
         self._engine = engine
         self._settings = settings
         self._group = group
         inference = Inference(engine)
         self._metrics = ServingMetrics(engine.manager)
-        self._predictions = Predictions(engine, inference, settings)
+        self._predictions = Predictions(engine, inference, settings, request_log)
         self._descriptions = Descriptions(engine.manager, inference)
         self._metrics_path = settings.tfserving_metrics_path
         self._timeout_s = settings.tfserving_timeout_ms / 1000 or None

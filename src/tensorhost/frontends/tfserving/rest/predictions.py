@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 from tensorhost.codecs.examples import encode_example, with_context
-from tensorhost.codecs.tfserving import (
+from tensorhost.codecs.serving_json import (
     ServingDocument,
     decode_predict,
     encode_classifications,
@@ -26,6 +26,8 @@ from tensorhost.frontends.tfserving.faults import (
     UnsupportedConversionError,
 )
 from tensorhost.frontends.tfserving.inference import Inference
+from tensorhost.frontends.tfserving.request_log import RequestLog
+from tensorhost.frontends.tfserving.rest.logged import RestLog
 from tensorhost.frontends.tfserving.rest.targets import Target
 from tensorhost.inference import Admission, Call, InferenceEngine
 from tensorhost.settings import Settings
@@ -41,11 +43,15 @@ class Predictions:
         engine: counts what fails before a model is known.
         inference: answers.
         settings: limits.
+        request_log: keeps samples.
     """
 
-    def __init__(self, engine: InferenceEngine, inference: Inference, settings: Settings) -> None:
+    def __init__(
+        self, engine: InferenceEngine, inference: Inference, settings: Settings, request_log: RequestLog
+    ) -> None:
         self._engine = engine
         self._inference = inference
+        self._log = RestLog(request_log)
         self._max_depth = settings.max_json_depth
         self._max_elements = settings.max_tensor_elements
 
@@ -53,32 +59,44 @@ class Predictions:
         """Tensors in rows or columns, and the answer in the same layout."""
         document, signature, is_large = await self._read(exchange)
         inference, limit = self._inference, self._max_elements
-        with await inference.admit(target.spec(signature), deadline) as admission:
+        spec = target.spec(signature)
+        with await inference.admit(spec, deadline) as admission:
             call = self._call(admission, signature)
             specs = call.preprocessing.wire_specs
             if not specs:
                 raise InvalidArgumentError(f"Failed to get input map for signature: {signature or 'DEFAULT'}")
             try:
-                layout, inputs = await _run(is_large, decode_predict, document, specs, max_elements=limit)
+                if is_large:
+                    layout, inputs = await asyncio.to_thread(decode_predict, document, specs, max_elements=limit)
+                else:
+                    layout, inputs = decode_predict(document, specs, max_elements=limit)
             except UnsupportedTypeError as error:
                 raise UnsupportedConversionError(error.message) from None
             del document
+            logged = self._log.predict_request(spec, inputs)
             prediction = await inference.run(admission, call, inputs)
+        if logged is not None:
+            self._log.write_prediction(logged, prediction)
         outputs = prediction.outputs
-        is_large = is_large or sum(array.size for array in outputs.values()) > OFF_LOOP_ELEMENTS
-        return Reply(await _run(is_large, encode_predictions, outputs, layout))
+        if is_large or any(array.size > OFF_LOOP_ELEMENTS for array in outputs.values()):
+            return Reply(await asyncio.to_thread(encode_predictions, outputs, layout))
+        return Reply(encode_predictions(outputs, layout))
 
     async def classify(self, exchange: Exchange, target: Target, deadline: float) -> Reply:
         """Examples as objects of features, to labels with scores."""
         signature, examples = await self._read_examples(exchange)
-        answer = await self._inference.classify(target.spec(signature), examples, deadline)
+        spec = target.spec(signature)
+        answer = await self._inference.classify(spec, examples, deadline)
+        self._log.write_about_examples(spec, examples, answer)
         elements = max(0 if array is None else array.size for array in (answer.labels, answer.scores))
         return Reply(await _run(elements > _MANY_CLASSES, encode_classifications, answer.labels, answer.scores))
 
     async def regress(self, exchange: Exchange, target: Target, deadline: float) -> Reply:
         """Examples as objects of features, to a value for each."""
         signature, examples = await self._read_examples(exchange)
-        answer = await self._inference.regress(target.spec(signature), examples, deadline)
+        spec = target.spec(signature)
+        answer = await self._inference.regress(spec, examples, deadline)
+        self._log.write_about_examples(spec, examples, answer)
         return Reply(await _run(answer.values.size > OFF_LOOP_ELEMENTS, encode_regressions, answer.values))
 
     def _call(self, admission: Admission, signature: str) -> Call:
@@ -93,7 +111,10 @@ class Predictions:
         try:
             body = await exchange.body()
             is_large = len(body) > OFF_LOOP_BYTES
-            document = await _run(is_large, parse_document, body, max_depth=self._max_depth)
+            if is_large:
+                document = await asyncio.to_thread(parse_document, body, max_depth=self._max_depth)
+            else:
+                document = parse_document(body, max_depth=self._max_depth)
             return document, signature_name(document), is_large
         except TensorhostError as error:
             # No model is known yet to count it for.

@@ -10,9 +10,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from tensorhost.codecs.examples import input_examples
 from tensorhost.codecs.protobuf import decode, message_class
-from tensorhost.codecs.tensor_proto import decode_tensor
-from tensorhost.codecs.tensor_writing import encode_predict_response
 from tensorhost.frontends.rpc import Rpc, RpcContext
 from tensorhost.frontends.tfserving import faults
 from tensorhost.frontends.tfserving.inference import Classification, Inference, Regression, Task
@@ -20,12 +19,13 @@ from tensorhost.frontends.tfserving.metadata import SIGNATURE_DEF, signature_def
 from tensorhost.frontends.tfserving.model_spec import AnsweredBy
 from tensorhost.frontends.tfserving.request_log import LoggedMethod, RequestLog
 from tensorhost.frontends.tfserving.services.counted import Counted
-from tensorhost.frontends.tfserving.services.examples import (
-    read_examples,
-    write_classification,
-    write_regression,
+from tensorhost.frontends.tfserving.services.responses import (
+    classification_response,
+    multi_inference_response,
+    regression_response,
 )
 from tensorhost.frontends.tfserving.services.specs import encoded_spec, read_spec, write_spec
+from tensorhost.frontends.tfserving.services.tensors import read_inputs, write_response
 from tensorhost.frontends.tfserving.serving_metrics import ServingMetrics
 from tensorhost.frontends.tfserving.versions import number_of
 from tensorhost.settings import Settings
@@ -35,9 +35,6 @@ NAME = "tensorflow.serving.PredictionService"
 _PREDICT_REQUEST = message_class("tensorhost.wire.PredictRequest")
 _EXAMPLES_REQUEST = message_class("tensorhost.wire.ExamplesRequest")
 _MULTI_INFERENCE_REQUEST = message_class("tensorhost.wire.MultiInferenceRequest")
-_CLASSIFICATION_RESPONSE: Any = message_class("tensorflow.serving.ClassificationResponse")
-_REGRESSION_RESPONSE: Any = message_class("tensorflow.serving.RegressionResponse")
-_MULTI_INFERENCE_RESPONSE: Any = message_class("tensorflow.serving.MultiInferenceResponse")
 _METADATA_REQUEST = message_class("tensorflow.serving.GetModelMetadataRequest")
 _METADATA_RESPONSE: Any = message_class("tensorflow.serving.GetModelMetadataResponse")
 
@@ -84,14 +81,11 @@ class PredictionService:
             wanted = request.output_filter
             with inference.admit_at_once(spec, deadline) or await inference.admit(spec, deadline) as admission:
                 call = inference.prediction_call(admission, spec.signature, tuple(wanted) if wanted else ())
-                limit = self._max_elements
-                inputs = {
-                    name: decode_tensor(tensor, name, max_elements=limit) for name, tensor in request.inputs.items()
-                }
+                inputs = await read_inputs(request.inputs, len(data), self._max_elements)
                 del request
                 prediction = await inference.run(admission, call, inputs)
             spec_bytes = encoded_spec(prediction.answered_by)
-            response = encode_predict_response(spec_bytes, prediction.outputs, as_content=self._as_content)
+            response = await write_response(spec_bytes, prediction.outputs, as_content=self._as_content)
             self._log(LoggedMethod.PREDICT, prediction.answered_by, data, response)
             return response
 
@@ -99,9 +93,9 @@ class PredictionService:
         """``ClassificationRequest`` to ``ClassificationResponse``."""
         request = decode(_EXAMPLES_REQUEST, data)
         with Counted(self._metrics, request.model_spec.name, "Classify"):
-            spec, examples = read_spec(request), read_examples(request.input)
+            spec, examples = read_spec(request), input_examples(request.input)
             answer = await self._inference.classify(spec, examples, self._inference.deadline(context.deadline))
-            response = await _written(_classification_response, answer)
+            response = await _written(classification_response, answer)
             self._log(LoggedMethod.CLASSIFY, answer.answered_by, data, response)
             return response
 
@@ -109,9 +103,9 @@ class PredictionService:
         """``RegressionRequest`` to ``RegressionResponse``."""
         request = decode(_EXAMPLES_REQUEST, data)
         with Counted(self._metrics, request.model_spec.name, "Regress"):
-            spec, examples = read_spec(request), read_examples(request.input)
+            spec, examples = read_spec(request), input_examples(request.input)
             answer = await self._inference.regress(spec, examples, self._inference.deadline(context.deadline))
-            response = await _written(_regression_response, answer)
+            response = await _written(regression_response, answer)
             self._log(LoggedMethod.REGRESS, answer.answered_by, data, response)
             return response
 
@@ -121,10 +115,10 @@ class PredictionService:
         name = request.tasks[0].model_spec.name if request.tasks else ""
         with Counted(self._metrics, name, "MultiInference"):
             tasks = [Task(read_spec(task), task.method_name) for task in request.tasks]
-            examples = read_examples(request.input)
+            examples = input_examples(request.input)
             deadline = self._inference.deadline(context.deadline)
             answers = await self._inference.multi_inference(tasks, examples, deadline)
-            response = await _written(_multi_inference_response, *answers)
+            response = await _written(multi_inference_response, *answers)
             self._log(LoggedMethod.MULTI_INFERENCE, answers[0].answered_by, data, response)
             return response
 
@@ -160,29 +154,3 @@ def _size(answer: Classification | Regression) -> int:
     if isinstance(answer, Regression):
         return answer.values.size
     return max(0 if array is None else array.size for array in (answer.labels, answer.scores))
-
-
-def _classification_response(answer: Classification) -> bytes:
-    response = _CLASSIFICATION_RESPONSE()
-    write_spec(response.model_spec, answer.answered_by)
-    write_classification(answer, response.result)
-    return bytes(response.SerializeToString())
-
-
-def _regression_response(answer: Regression) -> bytes:
-    response = _REGRESSION_RESPONSE()
-    write_spec(response.model_spec, answer.answered_by)
-    write_regression(answer, response.result)
-    return bytes(response.SerializeToString())
-
-
-def _multi_inference_response(*answers: Classification | Regression) -> bytes:
-    response = _MULTI_INFERENCE_RESPONSE()
-    for answer in answers:
-        result = response.results.add()
-        write_spec(result.model_spec, answer.answered_by)
-        if isinstance(answer, Classification):
-            write_classification(answer, result.classification_result)
-        else:
-            write_regression(answer, result.regression_result)
-    return bytes(response.SerializeToString())

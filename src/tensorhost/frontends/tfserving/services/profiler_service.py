@@ -1,4 +1,4 @@
-"""``tensorflow.ProfilerService``: TensorBoard's "capture profile" and ``tf.profiler.experimental.client``.
+"""``tensorflow.ProfilerService``, as ``tf.profiler.experimental.client`` asks it.
 
 The trace goes back in the response, and the client writes it where it wants it. Nothing is written here, whatever
 folder the request names. What must stay true: a profile that was begun is ended, even if nobody waits for it any more.

@@ -17,7 +17,7 @@ import orjson
 
 from tensorhost.codecs.json_response import writable_numbers
 from tensorhost.codecs.json_strings import B64_KEY
-from tensorhost.codecs.tfserving.tensors import Layout
+from tensorhost.codecs.serving_json.tensors import Layout
 from tensorhost.core.dtypes import DType
 from tensorhost.core.errors import InvalidRequestError
 from tensorhost.core.tensors import Array

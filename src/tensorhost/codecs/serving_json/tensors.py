@@ -27,11 +27,11 @@ from tensorhost.codecs.json_shapes import (
     probe_shape,
 )
 from tensorhost.codecs.json_structure import structure_of, structure_of_object, structure_of_shape
-from tensorhost.codecs.tfserving.document import ServingDocument
-from tensorhost.codecs.tfserving.explanation import explain_columns, explain_rows
-from tensorhost.codecs.tfserving.numbers import decode_lists, decode_scalars
-from tensorhost.codecs.tfserving.rows import all_or_none, any_shape, decode_rows
-from tensorhost.codecs.tfserving.strings import decode_nested_strings, is_binary
+from tensorhost.codecs.serving_json.document import ServingDocument
+from tensorhost.codecs.serving_json.explanation import explain_columns, explain_rows
+from tensorhost.codecs.serving_json.numbers import decode_lists, decode_scalars
+from tensorhost.codecs.serving_json.rows import all_or_none, any_shape, decode_rows
+from tensorhost.codecs.serving_json.strings import decode_nested_strings, is_binary
 from tensorhost.core.errors import InvalidRequestError
 from tensorhost.core.tensors import Array, TensorSpec
 

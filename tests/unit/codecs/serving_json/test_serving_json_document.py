@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tensorhost.codecs.tfserving import parse_document
-from tensorhost.codecs.tfserving.faults import find_fault
+from tensorhost.codecs.serving_json import parse_document
+from tensorhost.codecs.serving_json.faults import find_fault
 from tensorhost.core.errors import InvalidRequestError
 
 
@@ -47,7 +47,9 @@ def test_faults_have_the_words_and_offsets_of_rapidjson(body: bytes, message: st
     assert caught.value.message == f"JSON Parse error: {message}"
 
 
-@pytest.mark.parametrize(("body", "shown"), [(b"[1]", "[1]"), (b"3", "3"), (b'"x"', '"x"'), (b"null", "null")])
+@pytest.mark.parametrize(
+    ("body", "shown"), [(b"[1]", "[1]"), (b"3", "3"), (b'"x"', '"x"'), (b"null", "null"), (b"NaN", "NaN")]
+)
 def test_the_top_must_be_an_object(body: bytes, shown: str) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         parse_document(body, max_depth=64)

@@ -15,9 +15,9 @@ from simdjson import Object as JsonMembers
 
 from tensorhost.codecs.json_document import depth_error
 from tensorhost.codecs.json_shapes import MAX_SEARCH
-from tensorhost.codecs.tfserving.document import ServingDocument
-from tensorhost.codecs.tfserving.numbers import INTEGER_RANGES
-from tensorhost.codecs.tfserving.strings import decode_string, is_binary
+from tensorhost.codecs.serving_json.document import ServingDocument
+from tensorhost.codecs.serving_json.numbers import INTEGER_RANGES
+from tensorhost.codecs.serving_json.strings import decode_string, is_binary
 from tensorhost.core.dtypes import DType
 from tensorhost.core.errors import InvalidInputTypeError, InvalidRequestError, RaggedInputError, UnsupportedTypeError
 from tensorhost.core.tensors import TensorSpec

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tensorhost.codecs.tfserving import Layout, decode_predict, parse_document, signature_name
+from tensorhost.codecs.serving_json import Layout, decode_predict, parse_document, signature_name
 from tensorhost.core.dtypes import DType
 from tensorhost.core.errors import InvalidRequestError, PayloadTooLargeError, TensorhostError, UnsupportedTypeError
 from tensorhost.core.tensors import Array, TensorSpec
@@ -66,6 +66,21 @@ def test_nan_is_taken_wherever_a_number_is() -> None:
     assert arrays["b"].tolist() == [[b"NaN", b"x"]]
     assert math.isnan(arrays["c"][0, 0])
     assert arrays["c"][0, 1] == 1
+
+
+@pytest.mark.parametrize("text", ["NaN", "-NaN", "Infinity", "-Infinity", "Inf", "-Inf"])
+@pytest.mark.parametrize("beside", ["plain", "a NaN and Infinity", '\\"NaN'])
+def test_tokens_in_strings_are_text(text: str, beside: str) -> None:
+    body = f'{{"inputs": {{"s": "{beside}", "x": [{text}, 1, {text}]}}, "unknown": {text}}}'
+    _, arrays = _decode(body, x="float64", s="string")
+    assert arrays["s"].item() == json.loads(f'"{beside}"').encode()
+    value = math.nan if "NaN" in text else -math.inf if text.startswith("-") else math.inf
+    np.testing.assert_array_equal(arrays["x"], [value, 1, value])
+
+
+@pytest.mark.parametrize("text", ["1NaN", "NaN1", "--Infinity", "NaNNaN", "Infinit", "nan", "-", "N", "I", "1Infinity"])
+def test_what_only_looks_like_a_token_is_no_number(text: str) -> None:
+    assert "JSON Parse error" in _fault(f'{{"inputs": [{text}, NaN]}}', x="float64")
 
 
 def test_several_inputs_in_rows_whatever_the_order_of_names() -> None:

@@ -13,9 +13,9 @@ from simdjson import Object as JsonMembers
 from tensorhost.codecs.json_document import JsonObject, minified
 from tensorhost.codecs.json_shapes import count_lists, holds_every_leaf, is_made_of_lists, probe_shape
 from tensorhost.codecs.json_structure import structure_of, structure_of_object, structure_of_shape
-from tensorhost.codecs.tfserving.document import ServingDocument
-from tensorhost.codecs.tfserving.numbers import decode_lists, decode_scalars
-from tensorhost.codecs.tfserving.strings import decode_nested_strings, decode_strings
+from tensorhost.codecs.serving_json.document import ServingDocument
+from tensorhost.codecs.serving_json.numbers import decode_lists, decode_scalars
+from tensorhost.codecs.serving_json.strings import decode_nested_strings, decode_strings
 from tensorhost.core.dtypes import DType
 from tensorhost.core.errors import PayloadTooLargeError
 from tensorhost.core.tensors import Array, TensorSpec

@@ -8,11 +8,12 @@ What must stay true: bodies without such tokens pay nothing for them.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
-from math import inf, ldexp, nan
+from math import inf, nan
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from simdjson import Parser
 
 from tensorhost.codecs.json_document import JsonObject, minified
 from tensorhost.codecs.json_faults import SECOND_LOOK_BYTES, widen_integers
-from tensorhost.codecs.tfserving.faults import EMPTY, find_fault
+from tensorhost.codecs.serving_json.faults import EMPTY, find_fault
 from tensorhost.core.errors import InvalidRequestError
 from tensorhost.core.tensors import Array
 
@@ -31,8 +32,18 @@ MAX_EXCERPT = 256
 """Most bytes of a value that a message repeats."""
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-# A string that is not closed ends the search: looking for its end from each of its quotes would cost the square.
-_TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*+"?|(-?)(NaN|Inf(?:inity)?)\b', re.DOTALL)
+# Nothing is ever given back, so an unclosed string full of quotes is looked at once, not from each of its quotes.
+_NONE_IN_STRINGS = re.compile(rb'(?:[^"]++|"(?:[^"\\NI]++|\\.|N(?!aN)|I(?!nf))*+")*+', re.DOTALL)
+_STRINGS_AND_TOKENS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|(-?(?:NaN|Inf(?:inity)?))', re.DOTALL)
+_TOKENS = {
+    b"-Infinity": "-Infinity",
+    b"Infinity": "Infinity",
+    b"-Inf": "-Infinity",
+    b"Inf": "Infinity",
+    b"-NaN": "NaN",
+    b"NaN": "NaN",
+}
+"""What each token means; one that begins as another does comes before it."""
 _NUMBERS = re.compile(r"-?[0-9][0-9.eE+-]*")
 _NAMES: Mapping[str, float] = {"NaN": nan, "Infinity": inf, "-Infinity": -inf}
 _PROXIES = (JsonMembers, JsonArray)
@@ -40,9 +51,10 @@ _PROXIES = (JsonMembers, JsonArray)
 
 @dataclass(frozen=True, slots=True)
 class StandIns:
-    """Numbers that stand for what JSON has no number for, by its name."""
+    """Numbers that stand for what JSON has no number for, by its name; and what they are written as."""
 
     numbers: Mapping[str, float]
+    texts: Mapping[str, str]
 
     def replaced(self, array: Array) -> Array:
         """Doubles in which each stand-in is what it stands for; the array itself where there is none."""
@@ -100,56 +112,57 @@ def parse_document(body: bytes, *, max_depth: int) -> ServingDocument:
     try:
         members = Parser().parse(body)
     except (ValueError, RuntimeError) as error:
-        body, stand_ins = _readable(body, str(error))
-        members = Parser().parse(body)
+        body, members, stand_ins = _read_again(body, str(error))
     if not isinstance(members, JsonMembers):
         shown = body[:MAX_EXCERPT].decode("utf-8", "ignore")
+        if stand_ins is not None:
+            shown = stand_ins.restored(shown).strip()
         raise InvalidRequestError(f"JSON Value: {shown} Is not object")
     return ServingDocument(JsonObject(members, body, max_depth=max_depth), stand_ins)
 
 
-def _readable(body: bytes, parser_message: str) -> tuple[bytes, StandIns | None]:
-    """The same document as the fast parser takes it; raises where it is none."""
+def _read_again(body: bytes, parser_message: str) -> tuple[bytes, Any, StandIns | None]:
+    """A refused body in a form that the fast parser takes, and what it makes of it; raises where it is none."""
+    stand_ins: StandIns | None = None
+    readable = body
     if b"NaN" in body or b"Inf" in body:
         stand_ins = _stand_ins(body)
-        replaced = _replace_tokens(body, stand_ins)
-        if replaced != body:
-            for candidate in (replaced, widen_integers(replaced)):
-                if candidate is not None and _is_document(candidate):
-                    return candidate, stand_ins
-    widened = widen_integers(body)
+        readable = _replace_tokens(body, stand_ins)
+        with contextlib.suppress(ValueError, RuntimeError):
+            return readable, Parser().parse(readable), stand_ins
+    widened = widen_integers(readable)
     if widened is None:
         raise _fault(body, parser_message)
-    return widened, None
-
-
-def _is_document(body: bytes) -> bool:
-    try:
-        Parser().parse(body)
-    except (ValueError, RuntimeError):
-        return False
-    return True
+    return widened, Parser().parse(widened), stand_ins
 
 
 def _stand_ins(body: bytes) -> StandIns:
     digest = blake2b(body, digest_size=24).digest()
-    # Fractions far below anything a client computes with, of which the digest chooses among 2^48 each.
-    numbers = [ldexp(1 + int.from_bytes(digest[at : at + 6], "little") / 2**48, -900 - at) for at in (0, 6, 12)]
-    return StandIns(dict(zip(_NAMES, numbers, strict=True)))
+    # Fractions far below anything a client computes with, of which the digest chooses among 2^29 each, written briefly:
+    # there may be millions of them.
+    numbers = (int.from_bytes(digest[at : at + 8], "little") % 2**29 + 10**8 for at in (0, 8, 16))
+    texts = [f"{number}e-{exponent}" for number, exponent in zip(numbers, (295, 296, 297), strict=True)]
+    return StandIns(
+        {name: float(text) for name, text in zip(_NAMES, texts, strict=True)}, dict(zip(_NAMES, texts, strict=True))
+    )
 
 
 def _replace_tokens(body: bytes, stand_ins: StandIns) -> bytes:
-    numbers = {name: repr(number).encode() for name, number in stand_ins.numbers.items()}
-
-    def replacement(match: re.Match[bytes]) -> bytes:
-        token = match[2]
-        if token is None:
-            return match[0]  # a string
-        if token == b"NaN":
-            return numbers["NaN"]
-        return numbers["-Infinity" if match[1] else "Infinity"]
-
-    return _TOKENS.sub(replacement, body)
+    # The spaces keep what is no number from becoming one, such as 1NaN.
+    texts = {token: f" {stand_ins.texts[name]} ".encode() for token, name in _TOKENS.items()}
+    if _NONE_IN_STRINGS.fullmatch(body):
+        for token, text in texts.items():
+            body = body.replace(token, text)
+        return body
+    replaced = bytearray()
+    kept_to = 0
+    for match in _STRINGS_AND_TOKENS.finditer(body):
+        token = match[1]
+        if token is not None:
+            replaced += body[kept_to : match.start()]
+            replaced += texts[token]
+            kept_to = match.end()
+    return bytes(replaced + body[kept_to:])
 
 
 def _fault(body: bytes, parser_message: str) -> InvalidRequestError:

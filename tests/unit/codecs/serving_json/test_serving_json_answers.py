@@ -8,7 +8,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from tensorhost.codecs.tfserving import (
+from tensorhost.codecs.serving_json import (
     Layout,
     encode_classifications,
     encode_predictions,

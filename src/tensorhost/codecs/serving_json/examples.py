@@ -8,7 +8,7 @@ from simdjson import Array as JsonArray
 from simdjson import Object as JsonMembers
 
 from tensorhost.codecs.json_document import member_names
-from tensorhost.codecs.tfserving.document import ServingDocument
+from tensorhost.codecs.serving_json.document import ServingDocument
 from tensorhost.core.errors import InvalidRequestError
 
 _CONTEXT_KEY = "context"
