@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from tensorhost.codecs.protobuf import message_class
+from tensorhost.codecs.protobuf.framing import field_key, varint
 from tensorhost.codecs.tensor_forms import DT_STRING, FORM_OF, Octets
 from tensorhost.codecs.tensor_proto import WireTensor
 from tensorhost.core.dtypes import DType
@@ -20,28 +21,11 @@ from tensorhost.core.tensors import Array
 _ShapeMessage: Any = message_class("tensorflow.TensorShapeProto")
 
 
-def _key(field_number: int) -> bytes:
-    """What announces a length-delimited field."""
-    return _varint(field_number << 3 | 2)
-
-
-def _varint(value: int) -> bytes:
-    if value < 0x80:
-        return _ONE_BYTE[value]
-    data = bytearray()
-    while value >= 0x80:
-        data.append(value & 0x7F | 0x80)
-        value >>= 7
-    data.append(value)
-    return bytes(data)
-
-
-_ONE_BYTE = [bytes((value,)) for value in range(0x80)]
-_NAME, _SHAPE, _CONTENT, _STRING = (_key(number) for number in (1, 2, 4, 8))
-_RESPONSE_OUTPUTS, _RESPONSE_SPEC = _key(1), _key(2)
-_REQUEST_SPEC, _REQUEST_INPUTS = _key(1), _key(2)
-_ENTRY_TENSOR = _key(2)
-_VALUES = {dtype: _key(form.field_number) for dtype, form in FORM_OF.items()}
+_NAME, _SHAPE, _CONTENT, _STRING = (field_key(number) for number in (1, 2, 4, 8))
+_RESPONSE_OUTPUTS, _RESPONSE_SPEC = field_key(1), field_key(2)
+_REQUEST_SPEC, _REQUEST_INPUTS = field_key(1), field_key(2)
+_ENTRY_TENSOR = field_key(2)
+_VALUES = {dtype: field_key(form.field_number) for dtype, form in FORM_OF.items()}
 
 
 def encode_tensor(array: Array, *, as_content: bool) -> Any:
@@ -70,7 +54,7 @@ def encode_predict_response(model_spec: bytes, outputs: Mapping[str, Array], *, 
         KeyError: no tensor has the dtype of one of the arrays.
     """
     pieces = _entries(_RESPONSE_OUTPUTS, outputs, as_content=as_content)
-    pieces.append(_RESPONSE_SPEC + _varint(len(model_spec)) + model_spec)
+    pieces.append(_RESPONSE_SPEC + varint(len(model_spec)) + model_spec)
     return b"".join(pieces)
 
 
@@ -83,7 +67,7 @@ def is_written_in_place(array: Array, *, as_content: bool) -> bool:
 def encode_predict_request(model_spec: bytes, inputs: Mapping[str, Array]) -> bytes:
     """The bytes of a ``tensorflow.serving.PredictRequest``; see ``encode_predict_response``."""
     pieces = _entries(_REQUEST_INPUTS, inputs, as_content=False)
-    pieces.append(_REQUEST_SPEC + _varint(len(model_spec)) + model_spec)
+    pieces.append(_REQUEST_SPEC + varint(len(model_spec)) + model_spec)
     return b"".join(pieces)
 
 
@@ -93,10 +77,10 @@ def _entries(key: bytes, arrays: Mapping[str, Array], *, as_content: bool) -> li
     for name, array in arrays.items():
         tensor = _tensor(array, as_content=as_content)
         encoded_name = name.encode()
-        name_head = _NAME + _varint(len(encoded_name)) + encoded_name
+        name_head = _NAME + varint(len(encoded_name)) + encoded_name
         tensor_size = sum(map(len, tensor))
-        tensor_head = name_head + _ENTRY_TENSOR + _varint(tensor_size)
-        pieces.append(key + _varint(len(tensor_head) + tensor_size) + tensor_head)
+        tensor_head = name_head + _ENTRY_TENSOR + varint(tensor_size)
+        pieces.append(key + varint(len(tensor_head) + tensor_size) + tensor_head)
         pieces += tensor
     return pieces
 
@@ -111,7 +95,7 @@ def _tensor(array: Array, *, as_content: bool) -> list[Octets]:
     if not array.size:
         return [head]
     key, values = (_CONTENT, form.write_content(array)) if as_content else (_VALUES[dtype], form.write(array))
-    return [head + key + _varint(len(values)), values]
+    return [head + key + varint(len(values)), values]
 
 
 @lru_cache(maxsize=1024)
@@ -121,11 +105,11 @@ def _head(data_type: int, shape: tuple[int, ...]) -> bytes:
     for size in shape:
         message.dim.add(size=size)
     data: bytes = message.SerializeToString()
-    return _varint(1 << 3) + _varint(data_type) + _SHAPE + _varint(len(data)) + data
+    return varint(1 << 3) + varint(data_type) + _SHAPE + varint(len(data)) + data
 
 
 def _string_values(array: Array) -> Iterable[bytes]:
     if array.dtype.kind == "U":
         array = np.strings.encode(array, "utf-8")
     for value in array.reshape(-1).tolist():
-        yield _STRING + _varint(len(value)) + value
+        yield _STRING + varint(len(value)) + value

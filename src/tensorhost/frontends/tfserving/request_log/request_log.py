@@ -15,13 +15,15 @@ from enum import StrEnum
 from typing import Any
 
 from tensorhost.codecs.protobuf import message_class
+from tensorhost.codecs.protobuf.framing import field_key, varint
 from tensorhost.frontends.tfserving.request_log.files import FileLimits
 from tensorhost.frontends.tfserving.request_log.writer import LogWriter, Record
 from tensorhost.models.listed import RequestLogOptions
 from tensorhost.models.manager import ModelManager
 from tensorhost.settings import Settings
 
-_PredictionLog: Any = message_class("tensorhost.wire.PredictionLog")
+_PredictionLog = message_class("tensorhost.wire.PredictionLog").DESCRIPTOR
+_METADATA, _REQUEST, _RESPONSE = field_key(1), field_key(1), field_key(2)
 _LogMetadata: Any = message_class("tensorflow.serving.LogMetadata")
 
 
@@ -32,6 +34,9 @@ class LoggedMethod(StrEnum):
     REGRESS = "regress_log"
     PREDICT = "predict_log"
     MULTI_INFERENCE = "multi_inference_log"
+
+
+_KEYS = {method: field_key(_PredictionLog.fields_by_name[method].number) for method in LoggedMethod}
 
 
 class RequestLog:
@@ -74,10 +79,8 @@ class RequestLog:
         metadata = _LogMetadata(saved_model_tags=self._tags, timestamp_secs=int(self._clock()))
         metadata.model_spec.ParseFromString(model_spec)
         metadata.sampling_config.sampling_rate = options.sampling_rate
-        entry = _PredictionLog(log_metadata=metadata.SerializeToString())
-        exchange = getattr(entry, method.value)
-        exchange.request, exchange.response = request, response
-        record = Record(self._calls.label_of(model), options.filename_prefix, entry.SerializeToString())
+        data = _prediction_log(metadata.SerializeToString(), method, request, response)
+        record = Record(self._calls.label_of(model), options.filename_prefix, data)
         if not self._writer.put(record):
             self._calls.count_logged(record.model, "dropped", 1)
 
@@ -94,3 +97,12 @@ class RequestLog:
         # A loop that has ended, because the disk took longer than the stop could wait, counts nothing any more.
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._calls.count_logged, model, outcome, count)
+
+
+def _prediction_log(metadata: bytes, method: LoggedMethod, request: bytes, response: bytes) -> bytes:
+    """A serialized PredictionLog, put together here: protobuf would copy a large request three times, on the loop."""
+    request_head = _REQUEST + varint(len(request))
+    response_head = _RESPONSE + varint(len(response))
+    size = len(request_head) + len(request) + len(response_head) + len(response)
+    head = _METADATA + varint(len(metadata)) + metadata + _KEYS[method] + varint(size) + request_head
+    return b"".join((head, request, response_head, response))
