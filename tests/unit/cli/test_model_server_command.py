@@ -129,7 +129,14 @@ def test_a_flag_that_is_none_is_refused_with_the_near_one(server, capsys):
         ([], "INVALID_ARGUMENT: Both --model_base_path and --model_config_file are empty: there is nothing to serve."),
         ([MODEL, "--port=70000"], r"INVALID_ARGUMENT: Invalid settings: grpc_port: .* \(from --port\)"),
         ([MODEL, "--rest_api_port=-5"], r"INVALID_ARGUMENT: Invalid settings: port: .* \(from --rest_api_port\)"),
-        ([MODEL, "--model_name=a/b"], r"INVALID_ARGUMENT: Invalid settings: model_name: .* \(from .*--model_name.*\)"),
+        (
+            [MODEL, "--grpc_channel_arguments=x"],
+            "INVALID_ARGUMENT: Invalid settings: Value error, grpc_channel_arguments: .*",
+        ),
+        (
+            [MODEL, "--model_name=a/b"],
+            r"INVALID_ARGUMENT: Invalid settings: model_name: .* \(from --model_name, --model_base_path\)",
+        ),
         (
             [MODEL, "--enable_batching", "--batching_parameters_file=/none"],
             "INVALID_ARGUMENT: --batching_parameters_file: cannot read /none: No such file or directory.",
@@ -153,7 +160,7 @@ def test_what_keeps_it_from_starting_is_said(server, capsys, arguments, said):
         (b"#" * (2**20 + 1), "--batching_parameters_file: .* is larger than 1048576 bytes."),
         (
             b"max_batch_size { value: -1 }",
-            r"Invalid settings: max_batch_size: .* \(from .*--batching_parameters_file.*\)",
+            r"Invalid settings: max_batch_size: .* \(from --enable_batching, --batching_parameters_file\)",
         ),
     ],
 )
