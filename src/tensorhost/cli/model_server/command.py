@@ -89,6 +89,8 @@ def _serve(values: FlagValues) -> int:
             log.warning("flag without effect", flag=f"--{name}", here=here)
         if translation.problem:
             log.error("flags contradict each other", reason=translation.problem)
+        if settings.open_control and settings.admin_token is None and not settings.bound_to_loopback:
+            log.warning("the gRPC port is open for control", closed_by="TENSORHOST_ADMIN_TOKEN")
         from tensorhost.server import run as run_server  # takes longer than reading flags and files
 
         return run_server(settings, banner=None if settings.log_format == "json" else announce(settings))
