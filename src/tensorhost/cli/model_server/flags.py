@@ -100,8 +100,8 @@ THEIRS = (
         "enable_batching",
         Kind.BOOL,
         False,
-        "Batching with TensorFlow Serving's parameters. Not given: tensorhost's own, for each signature that passes the "
-        "proof at warm-up. false: none.",
+        "Batching with TensorFlow Serving's parameters. Not given: tensorhost's own, for signatures that pass "
+        "the proof at warm-up. false: none.",
     ),
     Flag(
         "allow_version_labels_for_unavailable_models",
