@@ -162,6 +162,12 @@ class Settings(BaseSettings):
         description="Largest gRPC request message; unset for max_body_bytes, 0 for no limit. grpcio refuses a larger "
         "one as it begins; native only once it is in memory, decompressed, so strangers could exhaust the memory.",
     )
+    grpc_stream_requests: int = Field(
+        64,
+        ge=1,
+        le=65536,
+        description="Requests of one ModelStreamInfer stream that are worked on at once; more wait on the way.",
+    )
     grpc_max_threads: int = Field(
         0,
         ge=0,

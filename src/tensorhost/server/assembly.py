@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from tensorhost.core.version import __version__
 from tensorhost.frontends.dashboard import Dashboard
 from tensorhost.frontends.native import NativeApp
+from tensorhost.frontends.oip import SharedMemory
 from tensorhost.frontends.tfserving import RequestLog, RestApp
 from tensorhost.inference import Alone, Group, InferenceEngine
 from tensorhost.models.configured import ConfiguredModels
@@ -149,7 +150,9 @@ async def serve_models(settings: Settings, part: Part) -> int:
     group = part.group or Alone(manager, history)
     dashboard = Dashboard(manager, settings, group) if settings.dashboard else None
     request_log = RequestLog(manager, settings)
-    methods = Methods(engine, settings, group, request_log, None if spans is None else spans.tracing)
+    shared_memory = SharedMemory(settings)
+    tracing = None if spans is None else spans.tracing
+    methods = Methods(engine, settings, group, request_log, shared_memory, tracing)
     app = NativeApp(engine, settings, group, dashboard.routes() if dashboard else ())
     tasks: set[asyncio.Task[None]] = set()
 
@@ -173,6 +176,7 @@ async def serve_models(settings: Settings, part: Part) -> int:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         engine.close()
+        shared_memory.close()
         async with asyncio.TaskGroup() as closing:
             closing.create_task(_close(manager, settings))
             closing.create_task(request_log.close(settings.shutdown_timeout_s))

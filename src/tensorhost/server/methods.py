@@ -9,6 +9,7 @@ from tensorhost.codecs.protobuf import POOL
 from tensorhost.frontends import tfserving
 from tensorhost.frontends.authorisation import authorise_rpc
 from tensorhost.frontends.health import SERVICE, Health
+from tensorhost.frontends.oip import InferenceService, SharedMemory
 from tensorhost.frontends.reflection import Reflection
 from tensorhost.frontends.rpc import Rpc, StreamRpc
 from tensorhost.inference import Group, InferenceEngine
@@ -19,7 +20,8 @@ from tensorhost.settings import Settings
 if TYPE_CHECKING:
     from tensorhost.telemetry.spans import Tracing
 
-PREDICTION_SERVICE = "tensorflow.serving.PredictionService"
+TRACED = ("tensorflow.serving.PredictionService", "inference.GRPCInferenceService/ModelInfer")
+"""What asks a model once."""
 
 
 class Methods:
@@ -30,6 +32,7 @@ class Methods:
         settings: what is served, and who may control.
         group: all processes of the server.
         request_log: of this process.
+        shared_memory: of this process.
         tracing: records predictions; None where tracing is off.
     """
 
@@ -39,12 +42,14 @@ class Methods:
         settings: Settings,
         group: Group,
         request_log: tfserving.RequestLog,
+        shared_memory: SharedMemory,
         tracing: Tracing | None = None,
     ) -> None:
         self._engine = engine
         self._settings = settings
         self._group = group
         self._request_log = request_log
+        self._inference_service = InferenceService(engine, settings, group, shared_memory)
         self._tracing = tracing
         self._health: Health | None = None
 
@@ -59,14 +64,18 @@ class Methods:
         return GrpcServer(self._rpcs(), self._settings, partial(authorise_rpc, self._settings), shared=shared)
 
     def begin_drain(self) -> None:
-        """The health service says NOT_SERVING from now on; calls are answered all the same."""
+        """Who asks is told from now on that the server is not ready; calls are answered all the same."""
+        self._inference_service.begin_drain()
         if self._health is not None:
             self._health.begin_drain()
 
     def _rpcs(self) -> list[Rpc | StreamRpc]:
-        rpcs: list[Rpc | StreamRpc] = [*tfserving.rpcs(self._engine, self._settings, self._group, self._request_log)]
+        rpcs: list[Rpc | StreamRpc] = [
+            *tfserving.rpcs(self._engine, self._settings, self._group, self._request_log),
+            *self._inference_service.rpcs(),
+        ]
         if self._tracing is not None:
-            rpcs = wrap_rpcs(rpcs, self._tracing, PREDICTION_SERVICE)
+            rpcs = wrap_rpcs(rpcs, self._tracing, TRACED)
         services = {rpc.path.split("/")[1] for rpc in rpcs}
         if self._settings.grpc_health:
             self._health = Health(services, self._engine.manager, self._group)

@@ -3,5 +3,11 @@
 What both wires mean the same by is here once: which model (``admitting``), what may be asked of it (``inference``,
 ``inputs``, ``parameters``, ``classification``, ``shared_tensors``), what is told of it (``metadata``, ``model_config``,
 ``statistics``), the repository, the settings and shared memory (``repository``, ``server_settings``,
-``shared_memory``), how it fails (``faults``, ``statuses``). ``rest`` has what HTTP adds to it.
+``shared_memory``), how it fails (``faults``, ``statuses``). ``rest`` has what HTTP adds to it,
+``services`` what gRPC does.
 """
+
+from tensorhost.frontends.oip.services import InferenceService
+from tensorhost.frontends.oip.shared_memory import SharedMemory
+
+__all__ = ["InferenceService", "SharedMemory"]

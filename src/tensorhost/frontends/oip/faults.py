@@ -18,6 +18,7 @@ from tensorhost.core.errors import (
     ModelFailedError,
     ModelNotFoundError,
     ModelNotReadyError,
+    NotFoundError,
     UnknownInputError,
     VersionNotFoundError,
 )
@@ -184,6 +185,19 @@ def no_override(parameter: str) -> UnsupportedError:
 def no_named_repositories() -> UnsupportedError:
     """A repository named; there is one."""
     return UnsupportedError("'repository_name' specification is not supported")
+
+
+# -- shared memory ---------------------------------------------------------------------------------------------------
+
+
+def no_cuda(region: str) -> UnsupportedError:
+    """A region of a GPU's memory to be registered."""
+    return UnsupportedError(f"failed to register CUDA shared memory region: '{shown(region)}', GPUs not supported")
+
+
+def unknown_cuda_region(region: str) -> NotFoundError:
+    """A region of a GPU's memory asked after."""
+    return NotFoundError(f"Unable to find cuda shared memory region: '{shown(region)}'")
 
 
 # -- settings ------------------------------------------------------------------------------------------------------

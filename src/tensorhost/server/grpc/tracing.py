@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -36,10 +36,18 @@ _CODES: Mapping[str, ErrorCode] = {canonical.value: code for code, canonical in 
 _MAX_TEXT = 256
 
 
-def wrap_rpcs(rpcs: Sequence[Rpc | StreamRpc], tracing: Tracing, service: str) -> list[Rpc | StreamRpc]:
-    """``rpcs``, with a span for each call of those of ``service``, and its trace id in their log records."""
+def wrap_rpcs(rpcs: Sequence[Rpc | StreamRpc], tracing: Tracing, services: Collection[str]) -> list[Rpc | StreamRpc]:
+    """``rpcs``, with a span for each call of some of them, and its trace id in their log records.
+
+    Args:
+        rpcs: every method.
+        tracing: records.
+        services: full names of the services, or of single methods (``package.Service/Method``), that are recorded.
+    """
     return [
-        replace(rpc, handler=_traced(rpc, tracing)) if isinstance(rpc, Rpc) and _service(rpc) == service else rpc
+        replace(rpc, handler=_traced(rpc, tracing))
+        if isinstance(rpc, Rpc) and not {_service(rpc), rpc.path[1:]}.isdisjoint(services)
+        else rpc
         for rpc in rpcs
     ]
 

@@ -27,7 +27,7 @@ class Traced:
     def __init__(self, handler):
         self._exporter = InMemorySpanExporter()
         tracing = Tracing(SimpleSpanProcessor(self._exporter), Resource.create({"service.name": "test"}))
-        (self._rpc,) = wrap_rpcs([Rpc(f"/{SERVICE}/Ask", handler)], tracing, SERVICE)
+        (self._rpc,) = wrap_rpcs([Rpc(f"/{SERVICE}/Ask", handler)], tracing, [SERVICE])
 
     async def ask(self, **metadata):
         context = RpcContext(metadata=metadata, peer="ipv4:10.0.0.9:5")
@@ -121,4 +121,4 @@ def test_other_services_and_streams_are_left_alone():
         yield b""
 
     rpcs = [Rpc("/other.Service/Ask", echo), StreamRpc(f"/{SERVICE}/Stream", stream)]
-    assert wrap_rpcs(rpcs, Traced(echo), SERVICE) == rpcs
+    assert wrap_rpcs(rpcs, Traced(echo), [SERVICE]) == rpcs

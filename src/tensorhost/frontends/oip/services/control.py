@@ -73,8 +73,10 @@ class Control:
 
     async def load(self, request: Any, _context: RpcContext) -> Any:
         """Load a model and wait until it serves. Raises as ``Repository.load``."""
-        given = {name: getattr(value, value.WhichOneof("parameter_choice") or "string_param")
-                 for name, value in request.parameters.items()}
+        given = {
+            name: getattr(value, value.WhichOneof("parameter_choice") or "string_param")
+            for name, value in request.parameters.items()
+        }
         await self._repository.load(request.model_name, given, request.repository_name)
         return _LOAD()
 

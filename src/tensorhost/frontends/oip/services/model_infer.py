@@ -1,7 +1,7 @@
 """``ModelInfer`` and ``ModelStreamInfer``: from the bytes of a request to those of its answer.
 
-ModelInfer is the hot path of this protocol: raw tensors are views of the message they came in. An answer has the form of
-its request: raw contents, or typed ones.
+ModelInfer is the hot path of this protocol: raw tensors are views of the message they came in. An answer has the form
+of its request: raw contents, or typed ones.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Requests of one stream, worked on side by side and answered in the order in which they came.
 
-So that the rows of a client that sends much at once meet in one batch, while it can tell answers apart without ids. What
-must stay true: never more than ``most`` requests are in hand, counting those whose answers the client has not taken;
-and when the stream ends, however it does, nothing that it began goes on.
+So that the rows of a client that sends much at once meet in one batch, while it can tell answers apart without ids.
+What must stay true: never more than ``most`` requests are in hand, counting those whose answers the client has not
+taken; and when the stream ends, however it does, nothing that it began goes on.
 """
 
 from __future__ import annotations
