@@ -1,1 +1,6 @@
-"""The Open Inference Protocol, version 2: REST and gRPC, as Triton's clients speak it."""
+"""The Open Inference Protocol (v2) over REST and gRPC, as Triton's and KServe's clients speak it.
+
+What both wires mean the same by is here once: which model (``admitting``), what may be asked of it (``inference``,
+``inputs``, ``parameters``, ``classification``), what is told of it (``metadata``, ``model_config``), the repository and
+the settings (``repository``, ``server_settings``), how it fails (``faults``, ``statuses``). ``rest`` has what HTTP adds to it.
+"""

@@ -13,7 +13,7 @@ from typing import Any
 
 from tensorhost.core.errors import InvalidRequestError
 from tensorhost.core.ids import version_key
-from tensorhost.frontends.tfserving.versions import name_for, number_of
+from tensorhost.frontends.versions import name_for, number_of
 from tensorhost.inference import Group
 from tensorhost.models.manager import ModelManager
 from tensorhost.models.records import VersionRecord

@@ -16,7 +16,7 @@ from tensorhost.core.errors import (
 )
 from tensorhost.frontends.tfserving import faults
 from tensorhost.frontends.tfserving.model_spec import ModelSpec
-from tensorhost.frontends.tfserving.versions import name_for, number_of
+from tensorhost.frontends.versions import name_for, number_of
 from tensorhost.inference import Admission, InferenceEngine
 from tensorhost.models.records import ModelRecord
 from tensorhost.models.states import VersionState

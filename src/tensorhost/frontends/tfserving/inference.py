@@ -23,7 +23,7 @@ from tensorhost.frontends.tfserving.inputs import check_inputs
 from tensorhost.frontends.tfserving.method_names import PREDICT, check_method_name
 from tensorhost.frontends.tfserving.model_spec import AnsweredBy, ModelSpec
 from tensorhost.frontends.tfserving.serving_metrics import ServingMetrics
-from tensorhost.frontends.tfserving.versions import number_of
+from tensorhost.frontends.versions import number_of
 from tensorhost.inference import Admission, Call, InferenceEngine
 
 

@@ -11,7 +11,7 @@ from tensorhost.frontends.rpc import RpcStatus
 from tensorhost.frontends.tfserving import faults
 from tensorhost.frontends.tfserving.model_spec import ModelSpec
 from tensorhost.frontends.tfserving.statuses import RPC_STATUS
-from tensorhost.frontends.tfserving.versions import name_for, number_of
+from tensorhost.frontends.versions import name_for, number_of
 from tensorhost.models.manager import ModelManager
 from tensorhost.models.records import ModelRecord, VersionRecord
 from tensorhost.models.states import VersionState

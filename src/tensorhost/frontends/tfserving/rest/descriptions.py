@@ -15,7 +15,7 @@ from tensorhost.frontends.tfserving.model_spec import ModelSpec
 from tensorhost.frontends.tfserving.model_status import model_status
 from tensorhost.frontends.tfserving.rest.replies import description_reply
 from tensorhost.frontends.tfserving.rest.targets import Target
-from tensorhost.frontends.tfserving.versions import number_of
+from tensorhost.frontends.versions import number_of
 from tensorhost.models.manager import ModelManager
 
 

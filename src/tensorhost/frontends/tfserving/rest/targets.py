@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 from tensorhost.frontends.tfserving.faults import InvalidArgumentError
 from tensorhost.frontends.tfserving.model_spec import ModelSpec
-from tensorhost.frontends.tfserving.versions import LARGEST
+from tensorhost.frontends.versions import LARGEST
 
 PREFIX = "/v1/"
 """With which all paths begin, in either case."""

@@ -27,7 +27,7 @@ from tensorhost.frontends.tfserving.services.responses import (
 from tensorhost.frontends.tfserving.services.specs import encoded_spec, read_spec, write_spec
 from tensorhost.frontends.tfserving.services.tensors import read_inputs, write_response
 from tensorhost.frontends.tfserving.serving_metrics import ServingMetrics
-from tensorhost.frontends.tfserving.versions import number_of
+from tensorhost.frontends.versions import number_of
 from tensorhost.settings import Settings
 
 NAME = "tensorflow.serving.PredictionService"

@@ -1,6 +1,6 @@
 import pytest
 
-from tensorhost.frontends.tfserving.versions import LARGEST, name_for, number_of
+from tensorhost.frontends.versions import LARGEST, name_for, number_of
 
 
 @pytest.mark.parametrize(

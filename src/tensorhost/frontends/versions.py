@@ -1,4 +1,4 @@
-"""TensorFlow Serving's versions are int64 numbers, ours are names: which name a number means, and the reverse."""
+"""Version numbers of other protocols (int64) and our names of versions: which name a number means, and back."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NUMBERED = re.compile(r"v?([0-9]{1,64})", re.ASCII)
 
 @lru_cache(maxsize=1024)
 def number_of(version: str) -> int | None:
-    """The number by which TensorFlow Serving's clients know a version: 3 for ``3``, ``v3`` and ``0003``.
+    """The number by which such clients know a version: 3 for ``3``, ``v3`` and ``0003``.
 
     None for a version that is no number, such as ``1.2.0``: it answers as the newest or by a label.
     """

@@ -1,0 +1,139 @@
+"""Tensors as raw bytes: little-endian, row-major, as they lie in memory; texts with their lengths in front.
+
+The form of ``raw_input_contents`` over gRPC, of binary tensor data over HTTP and of shared memory. Numbers are not
+copied on their way in: the array is a view of the bytes that came, which may begin at any address.
+
+What must stay true: nothing of the size that a shape claims is allocated before the bytes were counted.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+
+import numpy as np
+
+from tensorhost.codecs.tensor_forms import Octets
+from tensorhost.core.dtypes import DType
+from tensorhost.core.errors import InvalidRequestError, PayloadTooLargeError
+from tensorhost.core.tensors import Array, element_count
+
+MAX_DIMENSIONS = 64
+"""Most that an array has."""
+
+_LENGTH = struct.Struct("<I")
+
+
+def checked_count(shape: Sequence[int], name: str, *, max_elements: int) -> int:
+    """How many elements the input ``name`` of this ``shape`` has.
+
+    Raises:
+        InvalidRequestError: a dimension is below zero, or there are too many.
+        PayloadTooLargeError: more than ``max_elements``.
+    """
+    if len(shape) > MAX_DIMENSIONS:
+        raise InvalidRequestError(
+            f"Input '{name}' has {len(shape)} dimensions; at most {MAX_DIMENSIONS} are allowed.",
+            details={"input": name, "expected": MAX_DIMENSIONS, "actual": len(shape)},
+        )
+    if shape and min(shape) < 0:
+        raise InvalidRequestError(
+            f"Input '{name}' has a dimension below zero in its shape {list(shape)}.",
+            details={"input": name, "actual": list(shape)},
+        )
+    count = element_count(shape)
+    if count > max_elements:
+        raise PayloadTooLargeError(
+            f"Input '{name}' has more than {max_elements} elements.", details={"input": name, "expected": max_elements}
+        )
+    return count
+
+
+def decode_raw(dtype: DType, shape: Sequence[int], data: Octets, name: str, *, max_elements: int) -> Array:
+    """The array of ``dtype`` and ``shape`` whose elements ``data`` holds.
+
+    Args:
+        dtype, shape: what the request states.
+        data: the elements, and nothing else.
+        name: of the input, for errors.
+        max_elements: most elements it may have.
+
+    Returns:
+        A view of ``data``, not to be written to and perhaps not aligned; for strings an object array of bytes.
+
+    Raises:
+        InvalidRequestError: the shape is none, or ``data`` is too short or too long for it; a length of a string
+            reaches beyond the end; a bool is neither 0 nor 1.
+        PayloadTooLargeError: more than ``max_elements``.
+    """
+    count = checked_count(shape, name, max_elements=max_elements)
+    if dtype is DType.STRING:
+        return _strings(data, count, name).reshape(shape)
+    expected = count * dtype.numpy.itemsize
+    if len(data) != expected:
+        raise _size_error(name, expected, len(data))
+    array = np.frombuffer(data, dtype.numpy) if expected else np.empty(0, dtype.numpy)
+    if dtype is DType.BOOL and expected and array.view(np.uint8).max() > 1:
+        raise InvalidRequestError(f"Input '{name}' has a bool that is neither 0 nor 1.", details={"input": name})
+    return array.reshape(shape)
+
+
+def encode_raw(array: Array) -> Octets:
+    """The elements of ``array`` in order. Numbers that lie so in memory are not copied: the array is kept alive."""
+    if DType.of(array) is DType.STRING:
+        return _encode_strings(array)
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+
+
+def object_array(values: list[bytes]) -> Array:
+    """``values`` as an object array of one dimension."""
+    # Filled, not converted: numpy would make one fixed-width string array of a list of bytes.
+    array = np.empty(len(values), object)
+    array[:] = values
+    return array
+
+
+def strings_of(array: Array) -> list[bytes]:
+    """The elements of an array of strings, in order, as bytes."""
+    if array.dtype.kind == "U":
+        array = np.strings.encode(array, "utf-8")
+    return [value.encode() if isinstance(value, str) else value for value in array.reshape(-1).tolist()]
+
+
+def _strings(data: Octets, count: int, name: str) -> Array:
+    if count * _LENGTH.size > len(data):
+        raise _size_error(name, count * _LENGTH.size, len(data), "at least ")
+    view = memoryview(data)
+    values: list[bytes] = []
+    position, end = 0, len(data)
+    unpack = _LENGTH.unpack_from
+    for index in range(count):
+        start = position + _LENGTH.size
+        position = start + unpack(view, position)[0] if start <= end else start
+        if position > end:
+            raise InvalidRequestError(
+                f"Input '{name}': its bytes end inside element {index} of {count}.",
+                details={"input": name, "actual": end},
+            )
+        values.append(bytes(view[start:position]))
+    if position != end:
+        raise InvalidRequestError(
+            f"Input '{name}' has {end - position} bytes behind its {count} elements.",
+            details={"input": name, "expected": position, "actual": end},
+        )
+    return object_array(values)
+
+
+def _encode_strings(array: Array) -> bytes:
+    pieces: list[bytes] = []
+    for value in strings_of(array):
+        pieces.append(_LENGTH.pack(len(value)))
+        pieces.append(value)
+    return b"".join(pieces)
+
+
+def _size_error(name: str, expected: int, actual: int, bound: str = "") -> InvalidRequestError:
+    return InvalidRequestError(
+        f"Input '{name}' has {actual} bytes of data, expected {bound}{expected}.",
+        details={"input": name, "expected": expected, "actual": actual},
+    )

@@ -1,0 +1,178 @@
+"""ModelInfer, from a request as either wire reads it to the answer as either writes it.
+
+The one place that knows what an inference request may ask. Front ends read bytes and write bytes; the engine does the
+work, with shapes checked strictly. What must stay true: names, datatypes and shapes are compared with the model before
+anything is decoded, and what the engine gets is what the signature takes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Mapping, Sequence
+
+from tensorhost.codecs.oip import InferRequest, InferResponse, InputTensor, OutputTensor, RawElements
+from tensorhost.codecs.oip.datatypes import check_answerable
+from tensorhost.core.dtypes import DType
+from tensorhost.core.errors import TensorhostError
+from tensorhost.core.tensors import Array, element_count
+from tensorhost.frontends.oip import faults
+from tensorhost.frontends.oip.admitting import admit, admit_at_once, version_text
+from tensorhost.frontends.oip.classification import classes
+from tensorhost.frontends.oip.inputs import check_inputs, raw_input
+from tensorhost.frontends.oip.parameters import OutputWish, RequestParameters, read_output, read_parameters
+from tensorhost.inference import Admission, Call, InferenceEngine
+
+_QUICK_ELEMENTS = 2**15
+"""More elements are read, sorted or written as classes on a thread, unless they lie as they are in memory."""
+_QUICK_CLASSES = 1024
+
+
+class Inference:
+    """Asks models.
+
+    Args:
+        engine: answers.
+    """
+
+    def __init__(self, engine: InferenceEngine) -> None:
+        self._engine = engine
+        self._max_elements = engine.manager.settings.max_tensor_elements
+
+    async def infer(
+        self, request: InferRequest, name: str, number: int | None, wire_deadline: float = math.inf
+    ) -> InferResponse:
+        """Answer a request.
+
+        Args:
+            request: as ``read_http_request`` or ``read_grpc_request`` made it; its inputs are given up.
+            name: the model; any text.
+            number: of its version, from ``parse_version``; None for the newest that serves.
+            wire_deadline: an instant on the monotonic clock; ``inf`` where the transport has none.
+
+        Returns:
+            Outputs in the order asked for, all of a dtype that the protocol can carry. Arrays may be views of what
+            other requests get too, and must not be written to.
+
+        Raises:
+            ModelNotFoundError, VersionNotFoundError, ModelNotReadyError: see ``admitting.admit``.
+            InvalidRequestError, UnknownInputError, MissingInputError, InvalidInputTypeError, InvalidInputShapeError:
+                the request does not fit the model; the message names the field.
+            TensorhostError: the model failed, a queue or the server was full, or the deadline passed.
+        """
+        try:
+            parameters = read_parameters(request.parameters)
+            wishes = [read_output(output) for output in request.outputs]
+        except TensorhostError as error:
+            # No model is known yet to count it for.
+            self._engine.metrics.record_unattributed_error(error.code)
+            raise
+        deadline = self.deadline(wire_deadline, parameters.timeout_us)
+        with self.admit_at_once(name, number, deadline) or await self.admit(name, number, deadline) as admission:
+            call = self.prepare(admission, wishes)
+            if request.raw_body is not None:
+                request.inputs = [raw_input(admission.servable, call, request.raw_body)]
+            check_inputs(admission.servable, call, request.inputs)
+            inputs = await self._decode(call, request.inputs)
+            # The engine may overwrite what it owns, and these may be views of the request's bytes.
+            result = await self._engine.run(admission, call, inputs)
+            outputs = [
+                await self._output(call, output, array, wishes, parameters, raw=request.raw_body is not None)
+                for output, array in result.outputs.items()
+            ]
+        return InferResponse(
+            result.model_name, version_text(result.model_version), outputs, request.id, parameters.echoed
+        )
+
+    def deadline(self, wire: float = math.inf, timeout_us: int = 0) -> float:
+        """The instant by which a request is to be answered, on the monotonic clock.
+
+        Args:
+            wire: what the transport says; ``inf`` for none.
+            timeout_us: the request's own parameter, in microseconds; 0 for none.
+
+        Returns:
+            The earlier of the two; the server's default where there is neither.
+        """
+        if timeout_us:
+            return min(wire, time.monotonic() + timeout_us / 1e6)
+        return wire if wire != math.inf else self._engine.deadline(None)
+
+    async def admit(self, name: str, number: int | None, deadline: float) -> Admission:
+        """A permit and a lease, or a refusal in Triton's words; see ``admitting.admit``."""
+        return await admit(self._engine, name, number, deadline)
+
+    def admit_at_once(self, name: str, number: int | None, deadline: float) -> Admission | None:
+        """``admit`` without a coroutine, for a model that serves; None where ``admit`` has to be awaited."""
+        return admit_at_once(self._engine, name, number, deadline)
+
+    def prepare(self, admission: Admission, wishes: Sequence[OutputWish] = ()) -> Call:
+        """Resolve what is asked of a model, before its inputs are decoded.
+
+        ``call.preprocessing.wire_specs`` then says which inputs there are.
+
+        Args:
+            admission: from ``admit``.
+            wishes: the outputs wanted; empty for all.
+
+        Raises:
+            InvalidRequestError: there is no such output, it is asked for twice, or has no classes.
+            UnsupportedTypeError: the protocol cannot carry the output.
+        """
+        names = [wish.name for wish in wishes] or None
+        call = self._engine.prepare(admission, raw_outputs=True, outputs=names)
+        known = call.signature.outputs
+        seen: set[str] = set()
+        for wish in wishes:
+            spec = known.get(wish.name)
+            if spec is None:
+                raise faults.unexpected_output(wish.name, admission.servable.id.name)
+            if wish.name in seen:
+                raise faults.duplicate_output(wish.name)
+            seen.add(wish.name)
+            if wish.classes and (spec.dtype.is_string or spec.dtype.is_complex):
+                raise faults.no_classes(wish.name, spec.dtype)
+        return call
+
+    async def _decode(self, call: Call, given: Sequence[InputTensor]) -> Mapping[str, Array]:
+        if any(map(_is_slow, given)):
+            arrays = await asyncio.to_thread(_decode_all, given, self._max_elements)
+        else:
+            arrays = _decode_all(given, self._max_elements)
+        # The batch queue wants the signature's order, which a client need not keep.
+        return arrays if len(arrays) == 1 else {name: arrays[name] for name in call.preprocessing.wire_specs}
+
+    async def _output(
+        self,
+        call: Call,
+        name: str,
+        array: Array,
+        wishes: Sequence[OutputWish],
+        parameters: RequestParameters,
+        *,
+        raw: bool,
+    ) -> OutputTensor:
+        wish = next((wish for wish in wishes if wish.name == name), None)
+        if wish is not None and wish.classes:
+            array = await self._classes(call, name, array, wish.classes)
+        check_answerable(DType.of(array), name)
+        as_binary = parameters.binary_data_output if wish is None or wish.binary_data is None else wish.binary_data
+        return OutputTensor(name, array, as_binary=as_binary or raw)
+
+    async def _classes(self, call: Call, name: str, scores: Array, count: int) -> Array:
+        labels, by_row = call.postprocessing.labels, call.signature.outputs[name].is_batchable
+        written = min(scores.size, count * (scores.shape[0] if scores.ndim else 1))
+        if scores.size > _QUICK_ELEMENTS or written > _QUICK_CLASSES:
+            return await asyncio.to_thread(classes, scores, count, labels, by_row=by_row)
+        return classes(scores, count, labels, by_row=by_row)
+
+
+def _is_slow(given: InputTensor) -> bool:
+    """Whether reading an input may take a millisecond or more; numbers as raw bytes take none, however many."""
+    is_raw = isinstance(given.elements, RawElements) and given.datatype != "BYTES"
+    return not is_raw and element_count(given.shape) > _QUICK_ELEMENTS
+
+
+def _decode_all(given: Sequence[InputTensor], max_elements: int) -> dict[str, Array]:
+    return {each.name: each.decode(max_elements=max_elements) for each in given}

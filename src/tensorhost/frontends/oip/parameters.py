@@ -1,0 +1,92 @@
+"""Request parameters: those with a meaning, read and checked; the others are the client's own and come back. Pure."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import NamedTuple
+
+from tensorhost.codecs.oip import Parameters, RequestedOutput
+from tensorhost.frontends.oip import faults
+
+_RESERVED = frozenset(
+    {"sequence_id", "sequence_start", "sequence_end", "priority", "timeout", "headers", "binary_data_output"}
+)
+_RESERVED_PREFIX = "triton_"
+_LARGEST = 2**64 - 1
+
+
+class RequestParameters(NamedTuple):
+    """What a request says besides its tensors.
+
+    Attributes:
+        timeout_us: microseconds within which it is to be answered; 0 for the server's default.
+        priority: 1 is the highest, 0 the default.
+        binary_data_output: whether all outputs are wanted as raw bytes, over HTTP.
+        echoed: parameters without a meaning, which the response repeats.
+    """
+
+    timeout_us: int = 0
+    priority: int = 0
+    binary_data_output: bool = False
+    echoed: Parameters = MappingProxyType({})
+
+
+class OutputWish(NamedTuple):
+    """An output asked for.
+
+    Attributes:
+        name: the output's.
+        classes: how many of its highest values are wanted as strings; 0 for the tensor itself.
+        binary_data: whether it is wanted as raw bytes, over HTTP; None for what the request says of all.
+    """
+
+    name: str
+    classes: int = 0
+    binary_data: bool | None = None
+
+
+NO_PARAMETERS = RequestParameters()
+"""Of a request without any."""
+
+
+def read_parameters(parameters: Parameters) -> RequestParameters:
+    """The meaning of a request's parameters.
+
+    Raises InvalidRequestError: one that has a meaning is not what it should be.
+    """
+    if not parameters:
+        return NO_PARAMETERS
+    binary = parameters.get("binary_data_output", False)
+    if not isinstance(binary, bool):
+        raise faults.invalid_parameter("binary_data_output", "true or false")
+    return RequestParameters(
+        _unsigned(parameters, "timeout"),
+        _unsigned(parameters, "priority"),
+        binary,
+        {name: value for name, value in parameters.items() if not _is_reserved(name)},
+    )
+
+
+def read_output(output: RequestedOutput) -> OutputWish:
+    """What is wanted of an output. Raises InvalidRequestError: a parameter is not what it should be."""
+    parameters = output.parameters
+    if not parameters:
+        return OutputWish(output.name)
+    binary = parameters.get("binary_data")
+    if not (binary is None or isinstance(binary, bool)):
+        raise faults.invalid_parameter("binary_data", "true or false")
+    return OutputWish(output.name, _unsigned(parameters, "classification"), binary)
+
+
+def _unsigned(parameters: Parameters, name: str) -> int:
+    value = parameters.get(name, 0)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _LARGEST:
+        # Over gRPC some clients send every parameter as text.
+        if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) <= len(str(_LARGEST)):
+            return int(value)
+        raise faults.invalid_parameter(name, "a whole number that is not negative")
+    return value
+
+
+def _is_reserved(name: str) -> bool:
+    return name in _RESERVED or name.startswith(_RESERVED_PREFIX)
