@@ -5,3 +5,8 @@ What both wires mean the same by is here once: which model (``admitting``), what
 ``statistics``), the repository, the settings and shared memory (``repository``, ``server_settings``,
 ``shared_memory``), how it fails (``faults``, ``statuses``). ``rest`` has what HTTP adds to it.
 """
+
+from tensorhost.frontends.oip.open_inference import OpenInference
+from tensorhost.frontends.oip.rest import RestApp
+
+__all__ = ["OpenInference", "RestApp"]

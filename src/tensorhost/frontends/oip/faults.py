@@ -128,6 +128,11 @@ def several_raw_inputs(model: str, inputs: int) -> InvalidRequestError:
     )
 
 
+def not_generative(model: str) -> UnsupportedError:
+    """A model that ``generate`` cannot ask: its one input is a text."""
+    return UnsupportedError(f"generate needs a model whose one input is BYTES, which '{model}' is not")
+
+
 # -- outputs and parameters ----------------------------------------------------------------------------------------
 
 
@@ -184,6 +189,11 @@ def no_override(parameter: str) -> UnsupportedError:
 def no_named_repositories() -> UnsupportedError:
     """A repository named; there is one."""
     return UnsupportedError("'repository_name' specification is not supported")
+
+
+def no_cuda() -> UnsupportedError:
+    """CUDA shared memory: models run on the CPU."""
+    return UnsupportedError("CUDA shared memory is not supported by this server")
 
 
 # -- settings ------------------------------------------------------------------------------------------------------
