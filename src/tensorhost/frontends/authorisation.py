@@ -7,7 +7,7 @@ from elsewhere nor what a page of another site has a visitor's browser send.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -55,6 +55,18 @@ def authorise_control(settings: Settings, caller: Caller) -> None:
     if not _OF_PROXIES.isdisjoint(caller.header_names):
         raise PermissionDeniedError("Control routes need a token behind a proxy: set TENSORHOST_ADMIN_TOKEN.")
     _refuse_foreign_pages(settings, caller.origin)
+
+
+def authorise_http(settings: Settings, headers: Mapping[bytes, bytes]) -> None:
+    """``authorise_control`` for an HTTP request; ``headers`` by lower-case name. Raises as that does."""
+    caller = Caller(
+        # As UTF-8, which a token may be; other bytes stay what they are, and wrong.
+        authorization=headers.get(b"authorization", b"").decode("utf-8", "surrogateescape"),
+        header_names={name.decode("latin-1") for name in headers},
+        origin=headers.get(b"origin", b"").decode("latin-1"),
+        local=settings.bound_to_loopback,
+    )
+    authorise_control(settings, caller)
 
 
 def authorise_rpc(settings: Settings, context: RpcContext) -> None:

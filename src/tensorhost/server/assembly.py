@@ -16,9 +16,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tensorhost.core.version import __version__
+from tensorhost.frontends import oip
 from tensorhost.frontends.dashboard import Dashboard
 from tensorhost.frontends.native import NativeApp
-from tensorhost.frontends.oip import SharedMemory
 from tensorhost.frontends.tfserving import RequestLog, RestApp
 from tensorhost.inference import Alone, Group, InferenceEngine
 from tensorhost.models.configured import ConfiguredModels
@@ -150,9 +150,9 @@ async def serve_models(settings: Settings, part: Part) -> int:
     group = part.group or Alone(manager, history)
     dashboard = Dashboard(manager, settings, group) if settings.dashboard else None
     request_log = RequestLog(manager, settings)
-    shared_memory = SharedMemory(settings)
+    open_inference = oip.OpenInference(engine, settings, group)
     tracing = None if spans is None else spans.tracing
-    methods = Methods(engine, settings, group, request_log, shared_memory, tracing)
+    methods = Methods(engine, settings, group, request_log, open_inference, tracing)
     app = NativeApp(engine, settings, group, dashboard.routes() if dashboard else ())
     tasks: set[asyncio.Task[None]] = set()
 
@@ -167,6 +167,7 @@ async def serve_models(settings: Settings, part: Part) -> int:
 
     def on_drain() -> None:
         app.begin_drain()
+        open_inference.begin_drain()
         methods.begin_drain()
         if dashboard is not None:
             dashboard.begin_drain()
@@ -176,7 +177,7 @@ async def serve_models(settings: Settings, part: Part) -> int:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         engine.close()
-        shared_memory.close()
+        open_inference.close()
         async with asyncio.TaskGroup() as closing:
             closing.create_task(_close(manager, settings))
             closing.create_task(request_log.close(settings.shutdown_timeout_s))
@@ -185,7 +186,8 @@ async def serve_models(settings: Settings, part: Part) -> int:
         executor.shutdown(wait=False, cancel_futures=True)
         log.info("stopped")
 
-    applications = Applications(app, RestApp(engine, settings, group, request_log), settings)
+    rest = RestApp(engine, settings, group, request_log)
+    applications = Applications(app, rest, oip.RestApp(open_inference), settings)
     served: ASGIApp = applications
     if spans is not None:
         served = wrap_tracing(served, spans.tracing, applications.traced_route)

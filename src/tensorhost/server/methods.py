@@ -6,10 +6,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from tensorhost.codecs.protobuf import POOL
-from tensorhost.frontends import tfserving
+from tensorhost.frontends import oip, tfserving
 from tensorhost.frontends.authorisation import authorise_rpc
 from tensorhost.frontends.health import SERVICE, Health
-from tensorhost.frontends.oip import InferenceService, SharedMemory
 from tensorhost.frontends.reflection import Reflection
 from tensorhost.frontends.rpc import Rpc, StreamRpc
 from tensorhost.inference import Group, InferenceEngine
@@ -32,7 +31,7 @@ class Methods:
         settings: what is served, and who may control.
         group: all processes of the server.
         request_log: of this process.
-        shared_memory: of this process.
+        open_inference: the calls of the Open Inference Protocol.
         tracing: records predictions; None where tracing is off.
     """
 
@@ -42,14 +41,14 @@ class Methods:
         settings: Settings,
         group: Group,
         request_log: tfserving.RequestLog,
-        shared_memory: SharedMemory,
+        open_inference: oip.OpenInference,
         tracing: Tracing | None = None,
     ) -> None:
         self._engine = engine
         self._settings = settings
         self._group = group
         self._request_log = request_log
-        self._inference_service = InferenceService(engine, settings, group, shared_memory)
+        self._open_inference = open_inference
         self._tracing = tracing
         self._health: Health | None = None
 
@@ -64,15 +63,14 @@ class Methods:
         return GrpcServer(self._rpcs(), self._settings, partial(authorise_rpc, self._settings), shared=shared)
 
     def begin_drain(self) -> None:
-        """Who asks is told from now on that the server is not ready; calls are answered all the same."""
-        self._inference_service.begin_drain()
+        """The health service says NOT_SERVING from now on; calls are answered all the same."""
         if self._health is not None:
             self._health.begin_drain()
 
     def _rpcs(self) -> list[Rpc | StreamRpc]:
         rpcs: list[Rpc | StreamRpc] = [
             *tfserving.rpcs(self._engine, self._settings, self._group, self._request_log),
-            *self._inference_service.rpcs(),
+            *oip.rpcs(self._open_inference),
         ]
         if self._tracing is not None:
             rpcs = wrap_rpcs(rpcs, self._tracing, TRACED)

@@ -7,7 +7,8 @@ What both wires mean the same by is here once: which model (``admitting``), what
 ``services`` what gRPC does.
 """
 
-from tensorhost.frontends.oip.services import InferenceService
-from tensorhost.frontends.oip.shared_memory import SharedMemory
+from tensorhost.frontends.oip.open_inference import OpenInference
+from tensorhost.frontends.oip.rest import RestApp
+from tensorhost.frontends.oip.services import rpcs
 
-__all__ = ["InferenceService", "SharedMemory"]
+__all__ = ["OpenInference", "RestApp", "rpcs"]

@@ -18,7 +18,6 @@ from tensorhost.core.errors import (
     ModelFailedError,
     ModelNotFoundError,
     ModelNotReadyError,
-    NotFoundError,
     UnknownInputError,
     VersionNotFoundError,
 )
@@ -129,6 +128,11 @@ def several_raw_inputs(model: str, inputs: int) -> InvalidRequestError:
     )
 
 
+def not_generative(model: str) -> UnsupportedError:
+    """A model that ``generate`` cannot ask: its one input is a text."""
+    return UnsupportedError(f"generate needs a model whose one input is BYTES, which '{model}' is not")
+
+
 # -- outputs and parameters ----------------------------------------------------------------------------------------
 
 
@@ -187,17 +191,9 @@ def no_named_repositories() -> UnsupportedError:
     return UnsupportedError("'repository_name' specification is not supported")
 
 
-# -- shared memory ---------------------------------------------------------------------------------------------------
-
-
-def no_cuda(region: str) -> UnsupportedError:
-    """A region of a GPU's memory to be registered."""
-    return UnsupportedError(f"failed to register CUDA shared memory region: '{shown(region)}', GPUs not supported")
-
-
-def unknown_cuda_region(region: str) -> NotFoundError:
-    """A region of a GPU's memory asked after."""
-    return NotFoundError(f"Unable to find cuda shared memory region: '{shown(region)}'")
+def no_cuda() -> UnsupportedError:
+    """CUDA shared memory: models run on the CPU."""
+    return UnsupportedError("CUDA shared memory is not supported by this server")
 
 
 # -- settings ------------------------------------------------------------------------------------------------------

@@ -6,14 +6,15 @@ that brings settings is authorised when it is read.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
+from tensorhost.frontends.authorisation import authorise_rpc
 from tensorhost.frontends.oip import faults
-from tensorhost.frontends.oip.repository import Repository
-from tensorhost.frontends.oip.server_settings import LogSetting, ServerSettings, TraceSetting
+from tensorhost.frontends.oip.open_inference import OpenInference
+from tensorhost.frontends.oip.server_settings import LogSetting, TraceSetting
 from tensorhost.frontends.oip.services.calls import response_class, rpc
-from tensorhost.frontends.oip.shared_memory import SharedMemory
 from tensorhost.frontends.rpc import Role, Rpc, RpcContext
 
 _INDEX, _LOAD, _UNLOAD = map(response_class, ("RepositoryIndex", "RepositoryModelLoad", "RepositoryModelUnload"))
@@ -28,23 +29,14 @@ class Control:
     """The methods, from message to message.
 
     Args:
-        repository: lists, loads and unloads.
-        memory: where tensors may lie.
-        server_settings: what clients may read and change.
-        authorise: returns for callers that may control the server, and raises TensorhostError for others.
+        protocol: does the work.
     """
 
-    def __init__(
-        self,
-        repository: Repository,
-        memory: SharedMemory,
-        server_settings: ServerSettings,
-        authorise: Callable[[RpcContext], None],
-    ) -> None:
-        self._repository = repository
-        self._memory = memory
-        self._server_settings = server_settings
-        self._authorise = authorise
+    def __init__(self, protocol: OpenInference) -> None:
+        self._repository = protocol.repository
+        self._memory = protocol.shared_memory
+        self._server_settings = protocol.server_settings
+        self._authorise = partial(authorise_rpc, protocol.settings)
 
     def rpcs(self) -> list[Rpc]:
         """What a transport needs to know."""
@@ -106,15 +98,13 @@ class Control:
         self._memory.unregister(request.name)
         return _SYSTEM_UNREGISTER()
 
-    async def cuda_status(self, request: Any, _context: RpcContext) -> Any:
-        """There are no regions. Raises NotFoundError where one is asked for."""
-        if request.name:
-            raise faults.unknown_cuda_region(request.name)
+    async def cuda_status(self, _request: Any, _context: RpcContext) -> Any:
+        """No region is ever registered."""
         return _CUDA_STATUS()
 
-    async def cuda_register(self, request: Any, _context: RpcContext) -> Any:
+    async def cuda_register(self, _request: Any, _context: RpcContext) -> Any:
         """Raises UnsupportedError, whatever is asked."""
-        raise faults.no_cuda(request.name)
+        raise faults.no_cuda()
 
     async def cuda_unregister(self, _request: Any, _context: RpcContext) -> Any:
         """There is nothing to forget. Clients ask for it before they begin."""

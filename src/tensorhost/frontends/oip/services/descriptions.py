@@ -7,15 +7,11 @@ from typing import Any
 from google.protobuf.json_format import ParseDict
 
 from tensorhost.codecs.protobuf import POOL
-from tensorhost.core.errors import ModelNotFoundError, VersionNotFoundError
-from tensorhost.frontends.oip.admitting import parse_version, version_name
-from tensorhost.frontends.oip.inference import Inference
-from tensorhost.frontends.oip.metadata import TensorMetadata, model_metadata, ready, server_metadata
-from tensorhost.frontends.oip.model_config import model_config
+from tensorhost.frontends.oip.admitting import parse_version
+from tensorhost.frontends.oip.metadata import TensorMetadata, server_metadata
+from tensorhost.frontends.oip.open_inference import OpenInference
 from tensorhost.frontends.oip.services.calls import response_class, rpc
-from tensorhost.frontends.oip.statistics import Statistics
 from tensorhost.frontends.rpc import Rpc, RpcContext
-from tensorhost.inference import Admission, Group, InferenceEngine
 
 _SERVER_LIVE, _SERVER_READY, _MODEL_READY = map(response_class, ("ServerLive", "ServerReady", "ModelReady"))
 _SERVER_METADATA, _MODEL_METADATA = map(response_class, ("ServerMetadata", "ModelMetadata"))
@@ -26,18 +22,11 @@ class Descriptions:
     """The methods, from message to message.
 
     Args:
-        engine: knows the models.
-        inference: lets requests in.
-        group: knows whether the server is ready, and its counters.
+        protocol: does the work.
     """
 
-    def __init__(self, engine: InferenceEngine, inference: Inference, group: Group) -> None:
-        self._engine = engine
-        self._manager = engine.manager
-        self._inference = inference
-        self._group = group
-        self._statistics = Statistics(engine.manager, group)
-        self._draining = False
+    def __init__(self, protocol: OpenInference) -> None:
+        self._protocol = protocol
 
     def rpcs(self) -> list[Rpc]:
         """What a transport needs to know."""
@@ -51,30 +40,20 @@ class Descriptions:
             rpc("ModelStatistics", self.model_statistics),
         ]
 
-    def begin_drain(self) -> None:
-        """From now on the server is not ready; calls are answered all the same."""
-        self._draining = True
-
     async def server_live(self, _request: Any, _context: RpcContext) -> Any:
         """Whoever answers is alive."""
         return _SERVER_LIVE(live=True)
 
     async def server_ready(self, _request: Any, _context: RpcContext) -> Any:
         """Whether the server has acted on what it found at its start, and is not about to stop."""
-        return _SERVER_READY(ready=self._group.ready and not self._draining)
+        return _SERVER_READY(ready=self._protocol.server_ready())
 
     async def model_ready(self, request: Any, _context: RpcContext) -> Any:
         """Whether a model, or a version of it, answers requests; an unknown one does not.
 
         Raises InvalidRequestError for a version that is no number.
         """
-        number = parse_version(request.version)
-        try:
-            version = None if number is None else version_name(self._engine, request.name, number)
-            serves = ready(self._manager, request.name, version)
-        except (ModelNotFoundError, VersionNotFoundError):
-            serves = False
-        return _MODEL_READY(ready=serves)
+        return _MODEL_READY(ready=self._protocol.model_ready(request.name, parse_version(request.version)))
 
     async def server_metadata(self, _request: Any, _context: RpcContext) -> Any:
         """Name, version and extensions."""
@@ -82,10 +61,8 @@ class Descriptions:
 
     async def model_metadata(self, request: Any, context: RpcContext) -> Any:
         """Versions, platform, inputs and outputs. Raises as ``Inference.admit``."""
-        number = parse_version(request.version)
-        with await self._admit(request.name, number, context) as admission:
-            servable = admission.servable
-            told = model_metadata(self._manager, servable, self._inference.prepare(admission), number)
+        number, deadline = parse_version(request.version), self._deadline(context)
+        told = await self._protocol.model_metadata(request.name, number, deadline)
         response = _MODEL_METADATA(name=told.name, versions=told.versions, platform=told.platform)
         for described, target in ((told.inputs, response.inputs), (told.outputs, response.outputs)):
             _fill(target, described)
@@ -93,18 +70,18 @@ class Descriptions:
 
     async def model_config(self, request: Any, context: RpcContext) -> Any:
         """A version's configuration. Raises as ``Inference.admit``."""
-        with await self._admit(request.name, parse_version(request.version), context) as admission:
-            told = model_config(self._manager, admission.servable, self._inference.prepare(admission))
+        number, deadline = parse_version(request.version), self._deadline(context)
+        told = await self._protocol.model_config(request.name, number, deadline)
         return ParseDict({"config": told}, _MODEL_CONFIG(), descriptor_pool=POOL)
 
     async def model_statistics(self, request: Any, _context: RpcContext) -> Any:
         """Counters of the versions that serve. Raises InvalidRequestError where the one asked for does not."""
         parse_version(request.version)
-        told = await self._statistics.model_statistics(request.name, request.version)
+        told = await self._protocol.statistics.model_statistics(request.name, request.version)
         return ParseDict(told, _MODEL_STATISTICS(), descriptor_pool=POOL)
 
-    async def _admit(self, name: str, number: int | None, context: RpcContext) -> Admission:
-        return await self._inference.admit(name, number, self._inference.deadline(context.deadline))
+    def _deadline(self, context: RpcContext) -> float:
+        return self._protocol.inference.deadline(context.deadline)
 
 
 def _fill(target: Any, described: list[TensorMetadata]) -> None:
