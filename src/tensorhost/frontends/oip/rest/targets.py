@@ -16,6 +16,11 @@ PREFIX = "/v2"
 _LONGEST_KEPT = 256
 
 
+def _pattern(path: str) -> re.Pattern[str]:
+    pattern = path.replace("[", "(?:").replace("]", ")?").replace("{version}", "(?P<version>[0-9]+)")
+    return re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", pattern), re.ASCII)
+
+
 class Api(Enum):
     """What a route is for: its method, its path and the role it needs.
 
@@ -98,11 +103,6 @@ def _find(method: str, path: str) -> Target:
 
 
 _find_again = lru_cache(maxsize=1024)(_find)
-
-
-def _pattern(path: str) -> re.Pattern[str]:
-    pattern = path.replace("[", "(?:").replace("]", ")?").replace("{version}", "(?P<version>[0-9]+)")
-    return re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", pattern), re.ASCII)
 
 
 def _once(methods: Sequence[str]) -> list[str]:
