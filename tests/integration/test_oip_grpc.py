@@ -226,10 +226,9 @@ def test_classification(client):
     assert [text.decode() for text in result.as_numpy("y").ravel()] == ["8.000000:2", "6.000000:0"]
 
 
-@pytest.mark.parametrize("algorithm", ["gzip", "deflate"])
-def test_compressed_messages(client, algorithm):
+def test_compressed_messages(client):
     rows = np.zeros((32, 4), f32)
-    result = client.infer("identity", [given("x", rows)], compression_algorithm=algorithm)
+    result = client.infer("identity", [given("x", rows)], compression_algorithm="gzip")
     assert (result.as_numpy("y") == rows).all()
 
 
@@ -255,7 +254,7 @@ def test_requests_at_once(client):
 
 
 def test_a_timeout_is_honoured(client):
-    slow = [given("x", f32([BEYOND + 10]))]
+    slow = [given("x", f32([BEYOND + 0.5]))]
     code, text = refusal(client.infer, "slow", slow, timeout=20_000)
     assert code == "UNAVAILABLE"
     assert "deadline" in text
