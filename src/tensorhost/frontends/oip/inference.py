@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import time
 from collections.abc import Mapping, Sequence
 
 from tensorhost.codecs.oip import InferRequest, InferResponse, InputTensor, OutputTensor, RawElements
@@ -21,7 +20,7 @@ from tensorhost.frontends.oip import faults
 from tensorhost.frontends.oip.admitting import admit, admit_at_once, version_text
 from tensorhost.frontends.oip.classification import classes
 from tensorhost.frontends.oip.inputs import check_inputs, raw_input
-from tensorhost.frontends.oip.parameters import OutputWish, RequestParameters, read_output, read_parameters
+from tensorhost.frontends.oip.parameters import OutputWish, read_output, read_parameters
 from tensorhost.frontends.oip.shared_memory import SharedMemory
 from tensorhost.frontends.oip.shared_tensors import read_inputs, write_output
 from tensorhost.inference import Admission, Call, InferenceEngine
@@ -29,6 +28,7 @@ from tensorhost.inference import Admission, Call, InferenceEngine
 _QUICK_ELEMENTS = 2**15
 """More elements are read, sorted or written as classes on a thread, unless they lie as they are in memory."""
 _QUICK_CLASSES = 1024
+_MICROSECONDS = 1e6
 
 
 class Inference:
@@ -82,9 +82,12 @@ class Inference:
             inputs = await self._decode(call, request.inputs)
             # The engine may overwrite what it owns, and these may be views of the request's bytes.
             result = await self._engine.run(admission, call, inputs)
+            answered = await self._with_classes(call, result.outputs, wishes)
+            is_raw = request.raw_body is not None
+            by_name = {wish.name: wish for wish in wishes}
             outputs = [
-                await self._output(call, output, array, wishes, parameters, raw=request.raw_body is not None)
-                for output, array in result.outputs.items()
+                self._output(name, array, by_name.get(name), as_binary=is_raw or parameters.binary_data_output)
+                for name, array in answered.items()
             ]
         return InferResponse(
             result.model_name, version_text(result.model_version), outputs, request.id, parameters.echoed
@@ -101,7 +104,7 @@ class Inference:
             The earlier of the two; the server's default where there is neither.
         """
         if timeout_us:
-            return min(wire, time.monotonic() + timeout_us / 1e6)
+            return min(wire, self._engine.deadline(timeout_us / _MICROSECONDS))
         return wire if wire != math.inf else self._engine.deadline(None)
 
     async def admit(self, name: str, number: int | None, deadline: float) -> Admission:
@@ -148,24 +151,16 @@ class Inference:
         # The batch queue wants the signature's order, which a client need not keep.
         return arrays if len(arrays) == 1 else {name: arrays[name] for name in call.preprocessing.wire_specs}
 
-    async def _output(
-        self,
-        call: Call,
-        name: str,
-        array: Array,
-        wishes: Sequence[OutputWish],
-        parameters: RequestParameters,
-        *,
-        raw: bool,
-    ) -> OutputTensor:
-        wish = next((wish for wish in wishes if wish.name == name), None)
-        if wish is not None and wish.classes:
-            array = await self._classes(call, name, array, wish.classes)
-        check_answerable(DType.of(array), name)
-        if wish is not None and wish.shared is not None:
-            return write_output(self._shared_memory, name, array, wish.shared)
-        as_binary = parameters.binary_data_output if wish is None or wish.binary_data is None else wish.binary_data
-        return OutputTensor(name, array, as_binary=as_binary or raw)
+    async def _with_classes(
+        self, call: Call, outputs: Mapping[str, Array], wishes: Sequence[OutputWish]
+    ) -> Mapping[str, Array]:
+        """``outputs``, of which those are strings that are wanted as classes."""
+        classified = {
+            wish.name: await self._classes(call, wish.name, outputs[wish.name], wish.classes)
+            for wish in wishes
+            if wish.classes
+        }
+        return {**outputs, **classified} if classified else outputs
 
     async def _classes(self, call: Call, name: str, scores: Array, count: int) -> Array:
         labels, by_row = call.postprocessing.labels, call.signature.outputs[name].is_batchable
@@ -173,6 +168,15 @@ class Inference:
         if scores.size > _QUICK_ELEMENTS or written > _QUICK_CLASSES:
             return await asyncio.to_thread(classes, scores, count, labels, by_row=by_row)
         return classes(scores, count, labels, by_row=by_row)
+
+    def _output(self, name: str, array: Array, wish: OutputWish | None, *, as_binary: bool) -> OutputTensor:
+        """An output as it is answered; ``as_binary`` is what holds for all that say nothing of it."""
+        check_answerable(DType.of(array), name)
+        if wish is None:
+            return OutputTensor(name, array, as_binary=as_binary)
+        if wish.shared is not None:
+            return write_output(self._shared_memory, name, array, wish.shared)
+        return OutputTensor(name, array, as_binary=as_binary if wish.binary_data is None else wish.binary_data)
 
 
 def _is_slow(given: InputTensor) -> bool:
