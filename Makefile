@@ -28,8 +28,8 @@ $(STAMP): pyproject.toml
 	@echo "Installing into $(VENV); this takes a minute or two the first time."
 	@$(PIP) install --upgrade 'pip>=25.1'
 	@$(PIP) install --editable '.[all]' --group dev --group docs
-	@# The messages of a client, for tests. It asks for a TensorFlow beside the one that is there.
-	@$(PIP) install --no-deps 'tensorflow-serving-api>=2.20,<3'
+	@# Clients, for tests. They ask for a TensorFlow and a protobuf beside those that are there.
+	@$(PIP) install --no-deps 'tensorflow-serving-api>=2.20,<3' 'tritonclient>=2.60,<3'
 	@touch $@
 
 demo: $(STAMP) ## Serve the demo models on http://localhost:3000 (PORT is honoured)

@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -56,15 +56,35 @@ class Ports:
 
 
 class Server:
-    """One of the servers as a process; entering waits for its first right answer and leaves it paused."""
+    """One of the servers as a process; entering waits for its first answer and leaves it paused.
 
-    def __init__(self, name: str, command: Sequence[str], ports: Ports, scratch: Path, request: bytes) -> None:
+    Args:
+        name: what results call it.
+        command: starts it.
+        ports: where it then listens.
+        scratch: a folder for its files.
+        request: what it is asked.
+        method: the path of the method it is asked with.
+        environment: variables it gets besides.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        ports: Ports,
+        scratch: Path,
+        request: bytes,
+        method: str = METHOD,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.name = name
         self.ports = ports
+        self.method = method
         self.request_file = scratch / f"{name}.request"
         self.answer_file = scratch / f"{name}.answer"
         self.request_file.write_bytes(request)
-        quiet = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
+        quiet = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""} | dict(environment or {})
         self._log = (scratch / f"{name}.log").open("wb")
         self._process = subprocess.Popen(
             command, env=quiet, stdout=self._log, stderr=subprocess.STDOUT, start_new_session=True
@@ -72,7 +92,7 @@ class Server:
 
     def __enter__(self) -> Self:
         with grpc.insecure_channel(f"127.0.0.1:{self.ports.grpc}") as channel:
-            ask = channel.unary_unary(METHOD)
+            ask = channel.unary_unary(self.method)
             give_up_at = time.monotonic() + _START_TIMEOUT_S
             while True:
                 try:
@@ -111,7 +131,7 @@ class Server:
 
     def load(self, in_flight: int, seconds: float) -> dict[str, float]:
         """Rate and latencies under load, and who used the processor."""
-        where = ("127.0.0.1", str(self.ports.grpc), METHOD, str(self.request_file), str(self.answer_file))
+        where = ("127.0.0.1", str(self.ports.grpc), self.method, str(self.request_file), str(self.answer_file))
         how = (str(min(CONNECTIONS, in_flight)), str(in_flight), str(seconds))
         command = [sys.executable, "-m", "benchmarks.grpc_load", *where, *how]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
@@ -233,7 +253,7 @@ def in_process(model: Model) -> dict[str, Callable[[], object]]:
 
 
 def measure_load(servers: Sequence[Server], in_flight: int, rounds: int, seconds: float) -> dict[str, Any]:
-    """All rounds of one case."""
+    """All rounds of one case; ratios are of the first server to the second."""
     turns: dict[str, list[dict[str, float]]] = {server.name: [] for server in servers}
     for number in range(rounds):
         for server in servers if number % 2 == 0 else reversed(servers):
@@ -241,7 +261,7 @@ def measure_load(servers: Sequence[Server], in_flight: int, rounds: int, seconds
     result = {
         "in_flight": in_flight,
         "servers": {name: summarise(taken) for name, taken in turns.items()},
-        "ratios": compare(turns[OURS], turns[PEER]),
+        "ratios": compare(turns[servers[0].name], turns[servers[1].name]),
     }
     for name, figures in result["servers"].items():
         print(

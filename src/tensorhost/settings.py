@@ -164,6 +164,12 @@ class Settings(BaseSettings):
         description="Largest gRPC request message; unset for max_body_bytes, 0 for no limit. grpcio refuses a larger "
         "one as it begins; native only once it is in memory, decompressed, so strangers could exhaust the memory.",
     )
+    grpc_stream_requests: int = Field(
+        64,
+        ge=1,
+        le=65536,
+        description="Requests of one ModelStreamInfer stream that are worked on at once; more wait on the way.",
+    )
     grpc_max_threads: int = Field(
         0,
         ge=0,
@@ -590,6 +596,11 @@ def load_settings(
         merged |= {key: value for key, value in flags.items() if value is not None}
         return Settings(**merged)
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+        problems = "; ".join(": ".join(filter(None, (_place(item["loc"]), item["msg"]))) for item in error.errors())
         wrong = [str(item["loc"][0]) for item in error.errors() if item["loc"]]
         raise InvalidRequestError(f"Invalid settings: {problems}", details={"settings": wrong}) from error
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    """Which setting, and which part of it; empty where several settings do not go together."""
+    return ".".join(map(str, location))

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from native_models import write_repository
 from native_server import RunningServer
+from oip_models import write_repository as write_oip_repository
 from serving_models import write_repository as write_serving_repository
 
 from tensorhost.runtimes import LoadOptions, prepare
@@ -74,6 +75,26 @@ def serving_server(serving_repository) -> Iterator[RunningServer]:
     """The server of ``serving_repository`` with all its versions, ready, and reached over gRPC, too."""
     options = ("--grpc-port", -1, "--version-policy", "all", "--poll-interval-s", 0, "--settle-s", 0, "--grpc-profiler")
     with RunningServer(serving_repository, *options) as running:
+        running.wait_for("ready")
+        yield running
+        assert running.process.poll() is None, "the server died"
+        assert running.stop() == 0
+
+
+@pytest.fixture(scope="session")
+def oip_repository(tf, tmp_path_factory) -> Path:
+    """The models of ``oip_models``; nothing in it may be changed."""
+    root = tmp_path_factory.mktemp("oip") / "models"
+    root.mkdir()
+    write_oip_repository(tf, root)
+    return root
+
+
+@pytest.fixture(scope="session")
+def oip_server(oip_repository) -> Iterator[RunningServer]:
+    """The server of ``oip_repository`` with all its versions, ready, and reached over gRPC, too."""
+    options = ("--grpc-port", -1, "--version-policy", "all", "--poll-interval-s", 0, "--settle-s", 0)
+    with RunningServer(oip_repository, *options, "--inline-threshold-ms", 0) as running:
         running.wait_for("ready")
         yield running
         assert running.process.poll() is None, "the server died"

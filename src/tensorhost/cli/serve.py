@@ -32,7 +32,7 @@ def serve(
     ] = None,
     **flags: Any,
 ) -> None:
-    """Serve models over HTTP until SIGTERM or Ctrl-C.
+    """Serve models over HTTP and gRPC until SIGTERM or Ctrl-C.
 
     Flags beat environment variables, which beat the settings file, which beats what SageMaker and Vertex AI say by
     variables of theirs.

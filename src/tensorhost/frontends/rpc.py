@@ -90,9 +90,19 @@ class Rpc:
 
 @dataclass(frozen=True, slots=True)
 class StreamRpc:
-    """A method that answers with a stream; ``requests`` says whether it is asked with one, or with one message."""
+    """A method that answers with a stream.
+
+    Attributes:
+        path: ``/package.Service/Method``.
+        handler: what answers.
+        role: what its callers must be allowed to do.
+        requests: whether it is asked with a stream, or with one message.
+        finishes: whether it ends soon after its requests do. Then a server that closes takes no further request of it,
+            and lets it answer those that have come; other streams are ended as they are.
+    """
 
     path: str
     handler: StreamHandler
     role: Role = Role.INFER
     requests: bool = True
+    finishes: bool = False

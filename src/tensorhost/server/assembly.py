@@ -16,6 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tensorhost.core.version import __version__
+from tensorhost.frontends import oip
 from tensorhost.frontends.containers import ContainerApp
 from tensorhost.frontends.dashboard import Dashboard
 from tensorhost.frontends.native import NativeApp
@@ -150,7 +151,9 @@ async def serve_models(settings: Settings, part: Part) -> int:
     group = part.group or Alone(manager, history)
     dashboard = Dashboard(manager, settings, group) if settings.dashboard else None
     request_log = RequestLog(manager, settings)
-    methods = Methods(engine, settings, group, request_log)
+    open_inference = oip.OpenInference(engine, settings, group)
+    tracing = None if spans is None else spans.tracing
+    methods = Methods(engine, settings, group, request_log, open_inference, tracing)
     app = NativeApp(engine, settings, group, dashboard.routes() if dashboard else ())
     tasks: set[asyncio.Task[None]] = set()
 
@@ -165,6 +168,7 @@ async def serve_models(settings: Settings, part: Part) -> int:
 
     def on_drain() -> None:
         app.begin_drain()
+        open_inference.begin_drain()
         methods.begin_drain()
         if dashboard is not None:
             dashboard.begin_drain()
@@ -174,6 +178,7 @@ async def serve_models(settings: Settings, part: Part) -> int:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         engine.close()
+        open_inference.close()
         async with asyncio.TaskGroup() as closing:
             closing.create_task(_close(manager, settings))
             closing.create_task(request_log.close(settings.shutdown_timeout_s))
@@ -182,7 +187,8 @@ async def serve_models(settings: Settings, part: Part) -> int:
         executor.shutdown(wait=False, cancel_futures=True)
         log.info("stopped")
 
-    applications = Applications(app, RestApp(engine, settings, group, request_log), settings)
+    rest = RestApp(engine, settings, group, request_log)
+    applications = Applications(app, rest, oip.RestApp(open_inference), settings)
     served: ASGIApp = applications
     if spans is not None:
         served = wrap_tracing(served, spans.tracing, applications.traced_route)

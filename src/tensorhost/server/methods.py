@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import TYPE_CHECKING
 
 from tensorhost.codecs.protobuf import POOL
-from tensorhost.frontends import tfserving
+from tensorhost.frontends import oip, tfserving
 from tensorhost.frontends.authorisation import authorise_rpc
 from tensorhost.frontends.health import SERVICE, Health
 from tensorhost.frontends.reflection import Reflection
 from tensorhost.frontends.rpc import Rpc, StreamRpc
 from tensorhost.inference import Group, InferenceEngine
 from tensorhost.server.grpc import GrpcServer
+from tensorhost.server.grpc.tracing import wrap_rpcs
 from tensorhost.settings import Settings
+
+if TYPE_CHECKING:
+    from tensorhost.telemetry.spans import Tracing
+
+TRACED = ("tensorflow.serving.PredictionService", "inference.GRPCInferenceService/ModelInfer")
+"""What asks a model once."""
 
 
 class Methods:
@@ -23,15 +31,25 @@ class Methods:
         settings: what is served, and who may control.
         group: all processes of the server.
         request_log: of this process.
+        open_inference: the calls of the Open Inference Protocol.
+        tracing: records predictions; None where tracing is off.
     """
 
     def __init__(
-        self, engine: InferenceEngine, settings: Settings, group: Group, request_log: tfserving.RequestLog
+        self,
+        engine: InferenceEngine,
+        settings: Settings,
+        group: Group,
+        request_log: tfserving.RequestLog,
+        open_inference: oip.OpenInference,
+        tracing: Tracing | None = None,
     ) -> None:
         self._engine = engine
         self._settings = settings
         self._group = group
         self._request_log = request_log
+        self._open_inference = open_inference
+        self._tracing = tracing
         self._health: Health | None = None
 
     def server(self, *, shared: bool) -> GrpcServer | None:
@@ -50,7 +68,12 @@ class Methods:
             self._health.begin_drain()
 
     def _rpcs(self) -> list[Rpc | StreamRpc]:
-        rpcs: list[Rpc | StreamRpc] = [*tfserving.rpcs(self._engine, self._settings, self._group, self._request_log)]
+        rpcs: list[Rpc | StreamRpc] = [
+            *tfserving.rpcs(self._engine, self._settings, self._group, self._request_log),
+            *oip.rpcs(self._open_inference),
+        ]
+        if self._tracing is not None:
+            rpcs = wrap_rpcs(rpcs, self._tracing, TRACED)
         services = {rpc.path.split("/")[1] for rpc in rpcs}
         if self._settings.grpc_health:
             self._health = Health(services, self._engine.manager, self._group)

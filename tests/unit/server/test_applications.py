@@ -3,6 +3,7 @@
 import pytest
 from tests.unit.inference.engine_bench import EngineBench
 
+from tensorhost.frontends import oip
 from tensorhost.frontends.native import NativeApp
 from tensorhost.frontends.tfserving import RestApp
 from tensorhost.frontends.tfserving.request_log import RequestLog
@@ -13,8 +14,10 @@ from tensorhost.server.applications import Applications
 def applications(**settings):
     bench = EngineBench(**settings)
     chosen = bench.manager.settings
-    rest = RestApp(bench.engine, chosen, Alone(bench.manager), RequestLog(bench.manager, chosen))
-    return Applications(NativeApp(bench.engine, chosen), rest, chosen)
+    group = Alone(bench.manager)
+    rest = RestApp(bench.engine, chosen, group, RequestLog(bench.manager, chosen))
+    open_inference = oip.RestApp(oip.OpenInference(bench.engine, chosen, group))
+    return Applications(NativeApp(bench.engine, chosen), rest, open_inference, chosen)
 
 
 async def ask(app, path, *, port=3000, method="GET", **headers):
@@ -36,6 +39,9 @@ async def ask(app, path, *, port=3000, method="GET", **headers):
     [
         ("/v1/models/m", b'{\n "model_version_status"'),
         ("/V1/models", b'{\n "models"'),
+        ("/v2", b'{"name":"tensorhost"'),
+        ("/v2/models/m/ready", b'{"name":"m"'),
+        ("/v2x", b'{"error":{"code":"NOT_FOUND"'),
         ("/metrics", b'{"requestCount"'),
         ("/v1", b'{"error":{"code":"NOT_FOUND"'),
         ("/readyz", b'{"status"'),
@@ -52,7 +58,7 @@ async def test_a_port_of_its_own_has_nothing_else_but_health():
     assert (await ask(app, "/v1/models/m", port=8501))[0] == 200
     assert (await ask(app, "/v1/models/m"))[0] == 200
     assert (await ask(app, "/healthz", port=8501))[0] == 200
-    for path in ("/models", "/metrics", "/", "/models/m/unload"):
+    for path in ("/models", "/metrics", "/", "/models/m/unload", "/v2", "/v2/models/m"):
         status, _, body = await ask(app, path, port=8501)
         assert (status, body) == (404, f'{{"error": "There is no route {path}."}}'.encode())
     assert (await ask(app, "/metrics"))[0] == 200

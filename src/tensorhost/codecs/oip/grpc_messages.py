@@ -1,21 +1,109 @@
-"""ModelInferRequest and ModelInferResponse, over their wire view."""
+"""ModelInferRequest and ModelInferResponse, over their wire view.
+
+What must stay true: the elements of a large request are not copied on their way to the arrays, those of an answer
+once, into the bytes that are sent.
+"""
 
 from __future__ import annotations
 
-from tensorhost.codecs.oip.requests import InferRequest, InferResponse
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+from tensorhost.codecs.oip.contents import TypedElements, encode_contents, has_contents
+from tensorhost.codecs.oip.datatypes import check_answerable, datatype_of
+from tensorhost.codecs.oip.raw import MAX_DIMENSIONS, encode_raw
+from tensorhost.codecs.oip.raw_fields import split_raw_inputs
+from tensorhost.codecs.oip.requests import (
+    MAX_TENSORS,
+    SHARED_MEMORY_REGION,
+    InferRequest,
+    InferResponse,
+    InputTensor,
+    OutputTensor,
+    Parameters,
+    RawElements,
+    RequestedOutput,
+)
+from tensorhost.codecs.protobuf import decode, message_class
+from tensorhost.codecs.protobuf.framing import field_key, varint
+from tensorhost.codecs.tensor_forms import Octets
+from tensorhost.core.dtypes import DType
+from tensorhost.core.errors import InvalidRequestError
+
+_WireRequest = message_class("tensorhost.wire.ModelInferRequest")
+_TensorHead: Any = message_class("inference.ModelInferResponse.InferOutputTensor")
+_ResponseHead: Any = message_class("inference.ModelInferResponse")
+
+_RESPONSE_OUTPUTS, _RESPONSE_RAW, _TENSOR_CONTENTS = field_key(5), field_key(6), field_key(5)
+_WORTH_SPLITTING_BYTES = 2**16
+_LARGEST_INT64 = 2**63 - 1
 
 
 def read_grpc_request(data: bytes) -> InferRequest:
-    """What the bytes of a ModelInferRequest ask.
+    """What the bytes of a ModelInferRequest ask. Raw inputs of a large message are views of it.
 
     Raises:
-        InvalidRequestError: the bytes are no such message, or raw contents and typed ones are mixed, or there are not
-            as many raw contents as inputs that need some.
+        InvalidRequestError: the bytes are no such message, raw contents and typed ones are mixed, or there are not as
+            many raw contents as inputs that need some.
     """
-    raise NotImplementedError
+    rest, raw = split_raw_inputs(data) if len(data) >= _WORTH_SPLITTING_BYTES else (data, [])
+    wire = decode(_WireRequest, rest)
+    request = InferRequest(
+        id=wire.id,
+        parameters=_parameters(wire.parameters),
+        outputs=[RequestedOutput(output.name, _parameters(output.parameters)) for output in wire.outputs],
+        model_name=wire.model_name,
+        model_version=wire.model_version,
+    )
+    if len(wire.inputs) > MAX_TENSORS:
+        raise InvalidRequestError(f"The request has {len(wire.inputs)} inputs; at most {MAX_TENSORS} are allowed.")
+    request.inputs = [_input(tensor) for tensor in wire.inputs]
+    _place_raw(request, raw or wire.raw_input_contents)
+    return request
 
 
-def write_grpc_response(response: InferResponse, *, typed_contents: bool) -> bytes:
+def _input(tensor: Any) -> InputTensor:
+    shape = tensor.shape
+    if len(shape) > MAX_DIMENSIONS:
+        raise InvalidRequestError(
+            f"Input '{tensor.name}' has {len(shape)} dimensions; at most {MAX_DIMENSIONS} are allowed.",
+            details={"input": tensor.name, "expected": MAX_DIMENSIONS, "actual": len(shape)},
+        )
+    elements = TypedElements(tensor.contents) if tensor.HasField("contents") else None
+    return InputTensor(tensor.name, tensor.datatype, tuple(shape), _parameters(tensor.parameters), elements)
+
+
+def _place_raw(request: InferRequest, raw: Sequence[Octets]) -> None:
+    """Give each input its part of the raw contents; those in shared memory have none."""
+    typed = [tensor for tensor in request.inputs if tensor.elements is not None]
+    request.has_typed_contents = bool(typed)
+    if typed and len(raw):
+        raise InvalidRequestError(
+            f"Input '{typed[0].name}' has contents, which cannot be mixed with raw_input_contents in one request.",
+            details={"input": typed[0].name},
+        )
+    if not len(raw):
+        return
+    waiting = [tensor for tensor in request.inputs if SHARED_MEMORY_REGION not in tensor.parameters]
+    if len(waiting) != len(raw):
+        raise InvalidRequestError(
+            f"The request has {len(raw)} raw_input_contents, expected {len(waiting)}: one for each input that is "
+            "not in shared memory.",
+            details={"expected": len(waiting), "actual": len(raw)},
+        )
+    for tensor, data in zip(waiting, raw, strict=True):
+        tensor.elements = RawElements(data)
+
+
+def _parameters(given: Any) -> Parameters:
+    if not len(given):
+        return {}
+    chosen = {name: (value, value.WhichOneof("parameter_choice")) for name, value in given.items()}
+    return {name: getattr(value, choice) for name, (value, choice) in chosen.items() if choice is not None}
+
+
+def write_grpc_response(response: InferResponse, *, typed_contents: bool = False) -> bytes:
     """The bytes of a ModelInferResponse.
 
     Args:
@@ -26,4 +114,70 @@ def write_grpc_response(response: InferResponse, *, typed_contents: bool) -> byt
     Raises:
         UnsupportedTypeError: an output is of a type that the protocol cannot carry.
     """
-    raise NotImplementedError
+    typed = typed_contents and all(
+        output.array is None or has_contents(DType.of(output.array)) for output in response.outputs
+    )
+    pieces: list[Octets] = [_head(response)]
+    raw: list[Octets] = []
+    for output in response.outputs:
+        pieces += _output(output, typed=typed)
+        if typed:
+            continue
+        # Also for an output in shared memory: clients find the contents of the others by counting.
+        data = b"" if output.array is None else encode_raw(output.array)
+        raw += [_RESPONSE_RAW + varint(len(data)), data]
+    return b"".join(pieces + raw)
+
+
+def _head(response: InferResponse) -> bytes:
+    if not response.id and not response.parameters:
+        return _plain_head(response.model_name, response.model_version)
+    message = _ResponseHead(model_name=response.model_name, model_version=response.model_version, id=response.id)
+    _fill(message.parameters, response.parameters)
+    data: bytes = message.SerializeToString()
+    return data
+
+
+@lru_cache(maxsize=256)
+def _plain_head(model_name: str, model_version: str) -> bytes:
+    data: bytes = _ResponseHead(model_name=model_name, model_version=model_version).SerializeToString()
+    return data
+
+
+def _output(output: OutputTensor, *, typed: bool) -> list[Octets]:
+    datatype, shape = output.datatype, output.shape
+    contents: list[Octets] = []
+    if output.array is not None:
+        dtype = DType.of(output.array)
+        check_answerable(dtype, output.name)
+        datatype, shape = datatype_of(dtype), output.array.shape
+        if typed:
+            contents = encode_contents(output.array)
+    head = _plain_tensor(output.name, datatype, shape)
+    if output.parameters:
+        message = _TensorHead.FromString(head)
+        _fill(message.parameters, output.parameters)
+        head = message.SerializeToString()
+    if typed:
+        size = sum(map(len, contents))
+        head += _TENSOR_CONTENTS + varint(size)
+        return [_RESPONSE_OUTPUTS + varint(len(head) + size) + head, *contents]
+    return [_RESPONSE_OUTPUTS + varint(len(head)) + head]
+
+
+@lru_cache(maxsize=1024)
+def _plain_tensor(name: str, datatype: str, shape: tuple[int, ...]) -> bytes:
+    data: bytes = _TensorHead(name=name, datatype=datatype, shape=shape).SerializeToString()
+    return data
+
+
+def _fill(message: Any, parameters: Parameters) -> None:
+    for name, value in parameters.items():
+        if isinstance(value, bool):
+            message[name].bool_param = value
+        elif isinstance(value, int):
+            setattr(message[name], "int64_param" if value <= _LARGEST_INT64 else "uint64_param", value)
+        elif isinstance(value, float):
+            message[name].double_param = value
+        else:
+            message[name].string_param = value

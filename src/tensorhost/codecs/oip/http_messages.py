@@ -3,9 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from tensorhost.codecs.oip.requests import InferRequest, InferResponse
+import orjson
+
+from tensorhost.codecs.json_response import writable_numbers
+from tensorhost.codecs.oip.datatypes import check_answerable, datatype_of
+from tensorhost.codecs.oip.json_request import read_json_request
+from tensorhost.codecs.oip.raw import encode_raw, strings_of
+from tensorhost.codecs.oip.requests import (
+    SHARED_MEMORY_REGION,
+    InferRequest,
+    InferResponse,
+    InputTensor,
+    OutputTensor,
+    Parameters,
+    RawElements,
+)
 from tensorhost.codecs.tensor_forms import Octets
+from tensorhost.core.dtypes import DType
+from tensorhost.core.errors import InvalidRequestError, UnsupportedTypeError
+from tensorhost.core.tensors import Array
+
+BINARY_SIZE = "binary_data_size"
+"""The parameter of a tensor whose elements come as binary tensor data: how many bytes."""
+
+_LONGEST_LENGTH = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +52,119 @@ def read_http_request(body: bytes, header_length: str | None, *, max_depth: int 
         InvalidRequestError: the header is no number from 0 to the length of the body; what it covers is no JSON, or
             no infer request; the tensors behind it are too short or too long.
     """
-    raise NotImplementedError
+    size = len(body) if header_length is None else _json_size(header_length, len(body))
+    if header_length is not None and not size:
+        return InferRequest(raw_body=memoryview(body))
+    request = read_json_request(body[:size], max_depth=max_depth)
+    _take_binary(request, memoryview(body)[size:])
+    return request
+
+
+def _json_size(header_length: str, body_bytes: int) -> int:
+    is_number = header_length.isascii() and header_length.isdigit() and len(header_length) <= _LONGEST_LENGTH
+    if not is_number or int(header_length) > body_bytes:
+        shown = header_length[:_LONGEST_LENGTH]
+        raise InvalidRequestError(
+            f"Inference-Header-Content-Length must be a whole number from 0 to {body_bytes}, the length of the body, "
+            f"not '{shown}'.",
+            details={"expected": body_bytes, "actual": shown},
+        )
+    return int(header_length)
+
+
+def _take_binary(request: InferRequest, binary: memoryview) -> None:
+    """Give each input that has binary data its part, and see that nothing is left."""
+    position = 0
+    for tensor in request.inputs:
+        _check_source(tensor)
+        size = tensor.parameters.get(BINARY_SIZE)
+        if size is None:
+            continue
+        if type(size) is not int or size < 0:
+            raise InvalidRequestError(
+                f"Input '{tensor.name}': '{BINARY_SIZE}' must be a whole number from 0.",
+                details={"input": tensor.name, "field": BINARY_SIZE},
+            )
+        left = len(binary) - position
+        if size > left:
+            raise InvalidRequestError(
+                f"Input '{tensor.name}' has {left} bytes of binary data in the body, expected {size}.",
+                details={"input": tensor.name, "expected": size, "actual": left},
+            )
+        tensor.elements = RawElements(binary[position : position + size])
+        position += size
+    if position != len(binary):
+        raise InvalidRequestError(
+            f"The body has {len(binary) - position} bytes behind the binary data of its inputs.",
+            details={"expected": position, "actual": len(binary)},
+        )
+
+
+def _check_source(tensor: InputTensor) -> None:
+    found = [key for key in (BINARY_SIZE, SHARED_MEMORY_REGION) if key in tensor.parameters]
+    if tensor.elements is not None:
+        found.append("data")
+    if len(found) != 1:
+        among = "has " + " and ".join(f"'{key}'" for key in found) if found else "has none"
+        raise InvalidRequestError(
+            f"Input '{tensor.name}' must have one of 'data', the parameter '{BINARY_SIZE}' and the parameter "
+            f"'{SHARED_MEMORY_REGION}', but {among}.",
+            details={"input": tensor.name, "actual": found},
+        )
 
 
 def write_http_response(response: InferResponse) -> HttpBody:
     """The body of an answer: outputs with ``as_binary`` behind the JSON, the others in it.
 
+    Floating-point numbers are written with the fewest digits that give the same value back, NaN and infinities, which
+    JSON does not have, as null.
+
     Raises:
-        UnsupportedTypeError: an output is of a type that the protocol, or JSON, cannot carry.
-        InvalidRequestError: an output that is wanted as JSON holds bytes that are no UTF-8.
+        UnsupportedTypeError: an output is of a type that the protocol cannot carry, or, wanted as JSON, holds bytes
+            that are no UTF-8.
     """
-    raise NotImplementedError
+    binary: list[Octets] = []
+    head: dict[str, Any] = {"id": response.id} if response.id else {}
+    head |= {"model_name": response.model_name, "model_version": response.model_version}
+    if response.parameters:
+        head["parameters"] = response.parameters
+    head["outputs"] = [_output(output, binary) for output in response.outputs]
+    text = orjson.dumps(head, option=orjson.OPT_SERIALIZE_NUMPY)
+    is_binary = any(output.as_binary for output in response.outputs)
+    return HttpBody([text, *binary], len(text) if is_binary else None)
+
+
+def _output(output: OutputTensor, binary: list[Octets]) -> dict[str, Any]:
+    """One output as JSON has it; the elements of a binary one are added to ``binary``."""
+    array = output.array
+    if array is None:
+        return _item(output.name, output.datatype, output.shape, output.parameters)
+    dtype = DType.of(array)
+    check_answerable(dtype, output.name)
+    if output.as_binary:
+        data = encode_raw(array)
+        binary.append(data)
+        return _item(output.name, datatype_of(dtype), array.shape, {**output.parameters, BINARY_SIZE: len(data)})
+    item = _item(output.name, datatype_of(dtype), array.shape, output.parameters)
+    item["data"] = _data(output.name, array, dtype)
+    return item
+
+
+def _item(name: str, datatype: str, shape: tuple[int, ...], parameters: Parameters) -> dict[str, Any]:
+    item: dict[str, Any] = {"name": name, "datatype": datatype, "shape": shape}
+    if parameters:
+        item["parameters"] = parameters
+    return item
+
+
+def _data(name: str, array: Array, dtype: DType) -> Any:
+    """The elements in one list, as the writer takes it."""
+    if not dtype.is_string:
+        return writable_numbers(array.reshape(-1), dtype)
+    try:
+        return [value.decode() for value in strings_of(array)]
+    except UnicodeDecodeError:
+        raise UnsupportedTypeError(
+            f"Output '{name}' holds bytes that are no UTF-8, which JSON cannot carry: ask for it as binary data.",
+            details={"output": name},
+        ) from None

@@ -23,6 +23,12 @@ Parameter: TypeAlias = bool | int | float | str
 Parameters: TypeAlias = Mapping[str, Parameter]
 """Parameters by name."""
 
+SHARED_MEMORY_REGION = "shared_memory_region"
+"""The parameter of a tensor whose elements lie in shared memory: the name of the region."""
+
+MAX_TENSORS = 1000
+"""Most inputs, or requested outputs, of one request."""
+
 
 class Elements(Protocol):
     """The elements of one input, in the form in which they came."""

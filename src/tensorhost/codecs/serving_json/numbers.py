@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from simdjson import Array as JsonArray
 
-from tensorhost.codecs.serving_json.document import StandIns
+from tensorhost.codecs.json_tokens import StandIns
 from tensorhost.core.dtypes import DType
 from tensorhost.core.tensors import Array
 

@@ -128,6 +128,11 @@ def several_raw_inputs(model: str, inputs: int) -> InvalidRequestError:
     )
 
 
+def not_generative(model: str) -> UnsupportedError:
+    """A model that ``generate`` cannot ask: its one input is a text."""
+    return UnsupportedError(f"generate needs a model whose one input is BYTES, which '{model}' is not")
+
+
 # -- outputs and parameters ----------------------------------------------------------------------------------------
 
 
@@ -156,6 +161,15 @@ def invalid_parameter(name: str, expected: str) -> InvalidRequestError:
     return InvalidRequestError(f"parameter '{shown(name)}' must be {expected}", details={"field": shown(name)})
 
 
+def no_room(name: str, region: str, needed: int, room: int) -> InvalidRequestError:
+    """An output that does not fit where it is wanted; sizes in bytes."""
+    return InvalidRequestError(
+        f"shared memory size specified with the request for output '{name}' ({room} bytes of '{shown(region)}') should "
+        f"be at least {needed} bytes to hold the results",
+        details={"output": name, "expected": needed, "actual": room},
+    )
+
+
 # -- the repository ------------------------------------------------------------------------------------------------
 
 
@@ -175,6 +189,11 @@ def no_override(parameter: str) -> UnsupportedError:
 def no_named_repositories() -> UnsupportedError:
     """A repository named; there is one."""
     return UnsupportedError("'repository_name' specification is not supported")
+
+
+def no_cuda() -> UnsupportedError:
+    """CUDA shared memory: models run on the CPU."""
+    return UnsupportedError("CUDA shared memory is not supported by this server")
 
 
 # -- settings ------------------------------------------------------------------------------------------------------

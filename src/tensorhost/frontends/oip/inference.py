@@ -21,7 +21,9 @@ from tensorhost.frontends.oip import faults
 from tensorhost.frontends.oip.admitting import admit, admit_at_once, version_text
 from tensorhost.frontends.oip.classification import classes
 from tensorhost.frontends.oip.inputs import check_inputs, raw_input
-from tensorhost.frontends.oip.parameters import OutputWish, RequestParameters, read_output, read_parameters
+from tensorhost.frontends.oip.parameters import OutputWish, read_output, read_parameters
+from tensorhost.frontends.oip.shared_memory import SharedMemory
+from tensorhost.frontends.oip.shared_tensors import read_inputs, write_output
 from tensorhost.inference import Admission, Call, InferenceEngine
 
 _QUICK_ELEMENTS = 2**15
@@ -34,10 +36,12 @@ class Inference:
 
     Args:
         engine: answers.
+        shared_memory: of this process.
     """
 
-    def __init__(self, engine: InferenceEngine) -> None:
+    def __init__(self, engine: InferenceEngine, shared_memory: SharedMemory) -> None:
         self._engine = engine
+        self._shared_memory = shared_memory
         self._max_elements = engine.manager.settings.max_tensor_elements
 
     async def infer(
@@ -74,12 +78,16 @@ class Inference:
             if request.raw_body is not None:
                 request.inputs = [raw_input(admission.servable, call, request.raw_body)]
             check_inputs(admission.servable, call, request.inputs)
+            read_inputs(self._shared_memory, name, request.inputs)
             inputs = await self._decode(call, request.inputs)
             # The engine may overwrite what it owns, and these may be views of the request's bytes.
             result = await self._engine.run(admission, call, inputs)
+            answered = await self._with_classes(call, result.outputs, wishes)
+            is_raw = request.raw_body is not None
+            by_name = {wish.name: wish for wish in wishes}
             outputs = [
-                await self._output(call, output, array, wishes, parameters, raw=request.raw_body is not None)
-                for output, array in result.outputs.items()
+                self._output(name, array, by_name.get(name), as_binary=is_raw or parameters.binary_data_output)
+                for name, array in answered.items()
             ]
         return InferResponse(
             result.model_name, version_text(result.model_version), outputs, request.id, parameters.echoed
@@ -143,22 +151,16 @@ class Inference:
         # The batch queue wants the signature's order, which a client need not keep.
         return arrays if len(arrays) == 1 else {name: arrays[name] for name in call.preprocessing.wire_specs}
 
-    async def _output(
-        self,
-        call: Call,
-        name: str,
-        array: Array,
-        wishes: Sequence[OutputWish],
-        parameters: RequestParameters,
-        *,
-        raw: bool,
-    ) -> OutputTensor:
-        wish = next((wish for wish in wishes if wish.name == name), None)
-        if wish is not None and wish.classes:
-            array = await self._classes(call, name, array, wish.classes)
-        check_answerable(DType.of(array), name)
-        as_binary = parameters.binary_data_output if wish is None or wish.binary_data is None else wish.binary_data
-        return OutputTensor(name, array, as_binary=as_binary or raw)
+    async def _with_classes(
+        self, call: Call, outputs: Mapping[str, Array], wishes: Sequence[OutputWish]
+    ) -> Mapping[str, Array]:
+        """``outputs``, of which those are strings that are wanted as classes."""
+        classified = {
+            wish.name: await self._classes(call, wish.name, outputs[wish.name], wish.classes)
+            for wish in wishes
+            if wish.classes
+        }
+        return {**outputs, **classified} if classified else outputs
 
     async def _classes(self, call: Call, name: str, scores: Array, count: int) -> Array:
         labels, by_row = call.postprocessing.labels, call.signature.outputs[name].is_batchable
@@ -166,6 +168,15 @@ class Inference:
         if scores.size > _QUICK_ELEMENTS or written > _QUICK_CLASSES:
             return await asyncio.to_thread(classes, scores, count, labels, by_row=by_row)
         return classes(scores, count, labels, by_row=by_row)
+
+    def _output(self, name: str, array: Array, wish: OutputWish | None, *, as_binary: bool) -> OutputTensor:
+        """An output as it is answered; ``as_binary`` is what holds for all that say nothing of it."""
+        check_answerable(DType.of(array), name)
+        if wish is None:
+            return OutputTensor(name, array, as_binary=as_binary)
+        if wish.shared is not None:
+            return write_output(self._shared_memory, name, array, wish.shared)
+        return OutputTensor(name, array, as_binary=as_binary if wish.binary_data is None else wish.binary_data)
 
 
 def _is_slow(given: InputTensor) -> bool:

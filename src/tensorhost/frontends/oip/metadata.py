@@ -110,11 +110,6 @@ def platform_of(manager: ModelManager, servable: Servable) -> str:
     return "" if record is None else PLATFORM[record.on_disk.format]
 
 
-def ready(manager: ModelManager, name: str, version: str | None) -> bool:
-    """Whether a model, or the version of that name of ours, answers requests; a lazy one does when it is loaded."""
-    return manager.find(name, version) is not None
-
-
 def _describe(spec: TensorSpec) -> TensorMetadata:
     shape = [-1] if spec.shape is None else [-1 if size is None else size for size in spec.shape]
     return TensorMetadata(spec.name, datatype_of(spec.dtype), shape)

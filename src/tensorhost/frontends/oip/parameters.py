@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from tensorhost.codecs.oip import Parameters, RequestedOutput
 from tensorhost.frontends.oip import faults
+from tensorhost.frontends.oip.shared_tensors import SharedPart, read_part
 
 _RESERVED = frozenset(
     {"sequence_id", "sequence_start", "sequence_end", "priority", "timeout", "headers", "binary_data_output"}
@@ -38,11 +39,13 @@ class OutputWish(NamedTuple):
         name: the output's.
         classes: how many of its highest values are wanted as strings; 0 for the tensor itself.
         binary_data: whether it is wanted as raw bytes, over HTTP; None for what the request says of all.
+        shared: where in shared memory it is wanted; None for in the answer.
     """
 
     name: str
     classes: int = 0
     binary_data: bool | None = None
+    shared: SharedPart | None = None
 
 
 NO_PARAMETERS = RequestParameters()
@@ -75,7 +78,8 @@ def read_output(output: RequestedOutput) -> OutputWish:
     binary = parameters.get("binary_data")
     if not (binary is None or isinstance(binary, bool)):
         raise faults.invalid_parameter("binary_data", "true or false")
-    return OutputWish(output.name, _unsigned(parameters, "classification"), binary)
+    count, shared = _unsigned(parameters, "classification"), read_part(parameters, output.name)
+    return OutputWish(output.name, count, binary, shared)
 
 
 def _unsigned(parameters: Parameters, name: str) -> int:

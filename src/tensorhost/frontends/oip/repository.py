@@ -139,7 +139,10 @@ def _reason(model: ModelRecord, record: VersionRecord) -> str:
         return record.error.message
     if record.stopped or model.stopped:
         return "unloaded"
-    return record.on_disk.problem or model.problem
+    problem = record.on_disk.problem or model.problem
+    if not problem and model.lazy and record.id.version in model.wanted():
+        return "loaded when it is first asked for"
+    return problem
 
 
 def _check_repository(repository: str) -> None:

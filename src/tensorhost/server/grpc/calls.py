@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 
 from tensorhost.core.errors import TensorhostError
@@ -82,19 +83,46 @@ class Calls:
         """The responses of one streaming call; raises as ``answer`` does, and UNAVAILABLE when the server closes."""
         started = time.perf_counter()
         status = RpcStatus.CANCELLED
+        sizes: deque[int] = deque()
         try:
             self._admit(rpc.role, 0, context)
-            async with contextlib.aclosing(_until(self._closed, rpc.handler(requests, context))) as responses:
+            async with (
+                contextlib.aclosing(self._incoming(rpc, requests, sizes)) as incoming,
+                contextlib.aclosing(self._outgoing(rpc, incoming, context)) as responses,
+            ):
                 async for response in responses:
                     yield response
+                    if sizes:
+                        self._owed_bytes -= sizes.popleft()
             status = RpcStatus.OK
         except Exception as error:
             failure = _as_rpc_error(error, rpc.path)
             status = failure.status
             raise failure from error
         finally:
+            self._owed_bytes -= sum(sizes)
             if self._log_access:
                 _write_access(rpc.path, status, started, context)
+
+    def _incoming(
+        self, rpc: StreamRpc, requests: AsyncIterator[bytes], sizes: deque[int]
+    ) -> AsyncGenerator[bytes, None]:
+        counted = self._counted(requests, sizes)
+        return _until(self._closed, counted) if rpc.finishes else counted
+
+    def _outgoing(
+        self, rpc: StreamRpc, incoming: AsyncIterator[bytes], context: RpcContext
+    ) -> AsyncGenerator[bytes, None]:
+        responses = rpc.handler(incoming, context)
+        return responses if rpc.finishes else _until(self._closed, responses)
+
+    async def _counted(self, requests: AsyncIterator[bytes], sizes: deque[int]) -> AsyncGenerator[bytes, None]:
+        """``requests``, each owed from now on; its size goes to the end of ``sizes``."""
+        async for request in requests:
+            sizes.append(len(request))
+            self._owed_bytes += len(request)
+            self._check_owed(len(request))
+            yield request
 
     def _admit(self, role: Role, size: int, context: RpcContext) -> None:
         if self._closed.is_set():
@@ -104,13 +132,16 @@ class Calls:
                 RpcStatus.RESOURCE_EXHAUSTED,
                 f"The request has {size} bytes; grpc_max_message_bytes allows {self._max_message_bytes:.0f}.",
             )
+        self._check_owed(size)
+        if role is Role.CONTROL:
+            self._authorise(context)
+
+    def _check_owed(self, size: int) -> None:
         if self._owed_bytes > self._max_owed_bytes and self._owed_bytes > size:
             raise RpcError(
                 RpcStatus.RESOURCE_EXHAUSTED,
                 "Too many bytes of unanswered requests; max_buffered_body_bytes limits them.",
             )
-        if role is Role.CONTROL:
-            self._authorise(context)
 
 
 def max_message_bytes(settings: Settings) -> int:
@@ -120,13 +151,13 @@ def max_message_bytes(settings: Settings) -> int:
     return settings.grpc_max_message_bytes
 
 
-async def _until(closed: asyncio.Event, responses: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
-    """``responses``, up to the moment at which the server closes: RpcError then."""
+async def _until(closed: asyncio.Event, messages: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    """``messages``, up to the moment at which the server closes: RpcError then."""
     closing = asyncio.ensure_future(closed.wait())
     following: asyncio.Future[bytes] | None = None
     try:
         while True:
-            following = asyncio.ensure_future(anext(responses))
+            following = asyncio.ensure_future(anext(messages))
             await asyncio.wait({following, closing}, return_when=asyncio.FIRST_COMPLETED)
             if not following.done():
                 raise RpcError(RpcStatus.UNAVAILABLE, _SHUTTING_DOWN)

@@ -109,6 +109,7 @@ class GrpcioTransport:
 
     def _stream_handler(self, rpc: StreamRpc) -> grpc.RpcMethodHandler[Any, Any]:
         async def responses(requests: AsyncIterator[bytes], context: _ServicerContext) -> AsyncIterator[bytes]:
+            self._note()
             async with contextlib.aclosing(self._calls.stream(rpc, requests, self._context(context))) as stream:
                 try:
                     async for response in stream:

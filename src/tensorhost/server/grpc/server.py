@@ -88,8 +88,9 @@ class GrpcServer:
         self._calls.close()
         if self._socket_file is not None:
             self._socket_file.remove()
-        transports = [*self._fronts, *([] if self._behind is None else [self._behind])]
-        cut_off = sum(await asyncio.gather(*(transport.close(deadline) for transport in transports)))
+        # What stands behind first: its streams reach their clients through the fronts.
+        cut_off = 0 if self._behind is None else await self._behind.close(deadline)
+        cut_off += sum(await asyncio.gather(*(front.close(deadline) for front in self._fronts)))
         if self._scratch is not None:
             shutil.rmtree(self._scratch, ignore_errors=True)
         return cut_off

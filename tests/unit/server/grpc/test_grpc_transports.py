@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import threading
 import time
 
 import grpc
@@ -291,3 +292,52 @@ async def test_a_stream_that_fails_says_so(transport):
         with pytest.raises(grpc.RpcError) as raised:
             await asyncio.to_thread(next, stream)
         assert (raised.value.code(), raised.value.details()) == (grpc.StatusCode.ABORTED, "no more")
+
+
+async def test_a_stream_that_finishes_answers_what_has_come_when_the_server_closes(transport):
+    held = Held()
+
+    async def slow(requests, context):
+        async for request in requests:
+            yield await held(request, context)
+
+    rpcs = [StreamRpc("/test.Echo/Slow", slow, finishes=True)]
+    async with serving(rpcs, grpc_transport=transport) as server, asking(server) as client:
+        sent = iter([b"first"])
+        more = threading.Event()
+
+        def requests():
+            yield next(sent)
+            more.wait(30)
+
+        stream = client.channel.stream_stream("/test.Echo/Slow")(requests(), timeout=30)
+        async with asyncio.timeout(10):
+            await held.begun.wait()
+        closing = asyncio.create_task(server.close(asyncio.get_running_loop().time() + 30))
+        await asyncio.sleep(0)
+        held.let_go.set()
+        assert await asyncio.to_thread(next, stream) == b"first"
+        with pytest.raises(grpc.RpcError) as raised:
+            await asyncio.to_thread(next, stream)
+        assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
+        assert await closing == 0
+        more.set()
+
+
+async def test_requests_of_streams_count_as_owed_until_they_are_answered(transport):
+    async def gather(requests, _context):
+        async for request in requests:
+            if request == b"answer":
+                yield b"1"
+
+    rpcs = [StreamRpc("/test.Echo/Gather", gather)]
+    limits = {"max_buffered_body_bytes": 1000, "grpc_transport": transport}
+    async with serving(rpcs, **limits) as server, asking(server) as client:
+        ask = client.channel.stream_stream("/test.Echo/Gather")
+        answered = ask(iter([b"answer"] * 500), timeout=30)
+        assert len(await asyncio.to_thread(list, answered)) == 500
+        with pytest.raises(grpc.RpcError) as raised:
+            await asyncio.to_thread(list, ask(iter([b"wait" * 100] * 3), timeout=30))
+        assert raised.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        # What was owed to a stream that ended is owed no more.
+        assert await asyncio.to_thread(list, ask(iter([b"wait" * 100] * 2), timeout=30)) == []

@@ -1,0 +1,167 @@
+"""The ``data`` of an input in JSON to arrays: in one flat list, or in nested lists of the input's shape.
+
+What must stay true: no number of a list becomes a Python object, nothing is allocated before the shape was compared
+with the limit and with the data, and no ragged list ever becomes an array.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+from simdjson import Array as JsonArray
+
+from tensorhost.codecs.json_document import JsonObject, kind_of, minified
+from tensorhost.codecs.json_numbers import decode_numbers
+from tensorhost.codecs.json_shapes import (
+    count_lists,
+    find_ragged,
+    holds_every_leaf,
+    is_made_of_lists,
+    place_of,
+    probe_shape,
+    uniform_leaves,
+)
+from tensorhost.codecs.json_structure import structure_of, structure_of_shape
+from tensorhost.codecs.json_tokens import StandIns
+from tensorhost.codecs.oip.raw import checked_count, object_array
+from tensorhost.core.dtypes import DType
+from tensorhost.core.errors import InvalidInputShapeError, InvalidInputTypeError, TensorhostError
+from tensorhost.core.tensors import Array, TensorSpec, format_shape
+
+
+class ListCensus:
+    """How many lists a request has, and how many its fields account for.
+
+    Where they are as many, and each is where the data's shapes want one, no list hides among the numbers of any: one
+    search for a byte proves it of the whole request. The parser itself flattens what it hands out.
+
+    Args:
+        members: the request.
+        stand_ins: for the tokens in it that are no JSON; None where there are none.
+    """
+
+    def __init__(self, members: JsonObject, stand_ins: StandIns | None) -> None:
+        self._text = members.text
+        self._known = 0
+        self._data: list[Any] = []
+        self._proves: bool | None = None
+        self.max_depth = members.max_depth
+        self.stand_ins = stand_ins
+
+    def count_list(self) -> None:
+        """Account for a list that holds no data."""
+        self._known += 1
+
+    def count_data(self, value: Any) -> None:
+        """Account for the lists of an input's data."""
+        self._data.append(value)
+
+    def proves_lists(self) -> bool:
+        """Whether all data are made of lists as their first elements promise; False proves nothing."""
+        if self._proves is None:
+            self._proves = self._count()
+        return self._proves
+
+    def _count(self) -> bool:
+        anything = TensorSpec("", DType.FLOAT32, None)
+        try:
+            # An element takes a byte of text at least.
+            limits = {"max_depth": self.max_depth, "max_elements": len(self._text)}
+            shapes = [probe_shape(anything, value, **limits)[0] for value in self._data]
+        except TensorhostError:
+            return False
+        if self._text.count(b"[") != self._known + sum(map(count_lists, shapes)):
+            return False
+        return all(not shape or is_made_of_lists(value, shape) for value, shape in zip(self._data, shapes, strict=True))
+
+    def is_proved(self, value: Any, shape: Sequence[int]) -> bool:
+        """Whether ``value`` alone is nested lists of ``shape``. Slow: every number is written anew."""
+        if (prod(shape) or prod(shape[:-1])) > len(self._text):
+            return False
+        return structure_of(minified(value)) == structure_of_shape(shape)
+
+
+@dataclass(frozen=True, slots=True)
+class JsonElements:
+    """Elements as ``data``; ``value`` is what the parser has there."""
+
+    value: Any
+    census: ListCensus
+
+    def decode(self, dtype: DType, shape: Sequence[int], name: str, *, max_elements: int) -> Array:
+        """The array of ``dtype`` and ``shape``; strings as objects of bytes.
+
+        Raises:
+            InvalidRequestError: the shape is none, or lists are nested too deeply.
+            InvalidInputShapeError: the data have neither this shape nor as many elements in one list.
+            RaggedInputError: lists differ in length or depth.
+            InvalidInputTypeError: a value is not of the datatype; the message gives its place.
+            PayloadTooLargeError: more than ``max_elements``.
+        """
+        shape = tuple(shape)
+        count = checked_count(shape, name, max_elements=max_elements)
+        spec = TensorSpec(name, dtype, None)
+        given: tuple[int, ...] = ()
+        if isinstance(self.value, JsonArray):
+            given, _ = probe_shape(spec, self.value, max_depth=self.census.max_depth, max_elements=max_elements)
+        if given not in (shape, (count,)):
+            raise self._shape_error(name, given, shape, count)
+        array = self._strings(spec, given) if dtype.is_string else self._numbers(spec, given)
+        return array.reshape(shape)
+
+    def _shape_error(
+        self, name: str, given: tuple[int, ...], shape: tuple[int, ...], count: int
+    ) -> InvalidInputShapeError:
+        what = f"of shape {format_shape(given)}" if given else f"that are {kind_of(self.value)}"
+        return InvalidInputShapeError(
+            f"Input '{name}' has data {what}, expected {format_shape(shape)} or {count} elements in one list.",
+            details={"input": name, "expected": list(shape), "actual": list(given)},
+        )
+
+    def _strings(self, spec: TensorSpec, given: tuple[int, ...]) -> Array:
+        values: list[bytes] = []
+        for index, leaf in enumerate(uniform_leaves(spec.name, self.value, given)):
+            if not isinstance(leaf, str):
+                raise InvalidInputTypeError(
+                    f"Input '{spec.name}' must be BYTES: the value at {place_of(index, given)} is {kind_of(leaf)}, "
+                    "expected a string.",
+                    details={"input": spec.name, "expected": "BYTES", "actual": kind_of(leaf)},
+                )
+            values.append(leaf.encode())
+        return object_array(values)
+
+    def _numbers(self, spec: TensorSpec, given: tuple[int, ...]) -> Array:
+        if given and not self.census.proves_lists() and not self._is_proved(given):
+            fault = find_ragged(spec.name, self.value, given)
+            if fault is not None:
+                raise fault
+            # Objects among the numbers: decoding names the first.
+        stand_ins = self.census.stand_ins
+        if stand_ins is None:
+            return decode_numbers(spec, self.value, given)
+        try:
+            return self._numbers_and_tokens(spec, given, stand_ins)
+        except InvalidInputTypeError as error:
+            details = {
+                key: stand_ins.restored(value) if isinstance(value, str) else value
+                for key, value in error.details.items()
+            }
+            raise InvalidInputTypeError(stand_ins.restored(error.message), details=details) from None
+
+    def _is_proved(self, given: tuple[int, ...]) -> bool:
+        return self.census.is_proved(self.value, given) and holds_every_leaf(self.value, given)
+
+    def _numbers_and_tokens(self, spec: TensorSpec, given: tuple[int, ...], stand_ins: StandIns) -> Array:
+        as_they_are = decode_numbers(spec, self.value, given)  # refuses what is no number or out of range
+        if not spec.dtype.is_floating:
+            return as_they_are
+        if not given:
+            doubles = np.array(self.value, np.float64)
+        else:
+            doubles = np.frombuffer(self.value.as_buffer(of_type="d"), np.float64).reshape(given)
+        with np.errstate(over="ignore"):
+            return stand_ins.replaced(doubles).astype(spec.dtype.numpy)

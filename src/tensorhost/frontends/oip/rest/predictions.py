@@ -1,0 +1,82 @@
+"""``POST /v2/models/…/infer``: a body to the shared inference and back."""
+
+from __future__ import annotations
+
+import asyncio
+
+from tensorhost.codecs.oip import InferRequest, InferResponse, read_http_request, write_http_response
+from tensorhost.core.errors import TensorhostError
+from tensorhost.frontends.http.exchange import JSON, OFF_LOOP_BYTES, OFF_LOOP_ELEMENTS, Exchange, Reply
+from tensorhost.frontends.oip.admitting import parse_version
+from tensorhost.frontends.oip.open_inference import OpenInference
+from tensorhost.frontends.oip.rest.targets import Target
+
+_HEADER_LENGTH = b"inference-header-content-length"
+_OCTETS = b"application/octet-stream"
+
+
+class Predictions:
+    """The route that asks a model.
+
+    Args:
+        offered: the protocol's calls.
+    """
+
+    def __init__(self, offered: OpenInference) -> None:
+        self._offered = offered
+        self._max_depth = offered.settings.max_json_depth
+
+    async def infer(self, exchange: Exchange, target: Target) -> Reply:
+        """Tensors as JSON or as binary tensor data, and the answer as the request wants it."""
+        try:
+            request = await self._read(exchange)
+            number = parse_version(target.version)
+        except TensorhostError as error:
+            # No model is known yet to count it for.
+            self._offered.engine.metrics.record_unattributed_error(error.code)
+            raise
+        response = await self._offered.inference.infer(request, target.name, number)
+        if _written_elements(response) > OFF_LOOP_ELEMENTS:
+            return await asyncio.to_thread(_reply, response)
+        return _reply(response)
+
+    async def _read(self, exchange: Exchange) -> InferRequest:
+        body = await exchange.body()
+        given = exchange.headers.get(_HEADER_LENGTH)
+        header_length = None if given is None else given.decode("latin-1")
+        if header_length is None and body and _is_octets(exchange):
+            # Nothing but the data of the model's only input.
+            header_length = "0"
+        if _json_bytes(header_length, body) > OFF_LOOP_BYTES:
+            return await asyncio.to_thread(read_http_request, body, header_length, max_depth=self._max_depth)
+        return read_http_request(body, header_length, max_depth=self._max_depth)
+
+
+def _is_octets(exchange: Exchange) -> bool:
+    content_type = exchange.headers.get(b"content-type", b"")
+    return content_type.partition(b";")[0].strip().lower() == _OCTETS
+
+
+def _json_bytes(header_length: str | None, body: bytes) -> int:
+    """How much JSON there is to read, at most."""
+    if header_length is not None and header_length.isascii() and header_length.isdecimal():
+        return min(int(header_length[:20]), len(body))
+    return len(body)
+
+
+def _written_elements(response: InferResponse) -> int:
+    """How many elements are to be written one by one."""
+    return sum(
+        output.array.size
+        for output in response.outputs
+        if output.array is not None and (not output.as_binary or output.array.dtype.hasobject)
+    )
+
+
+def _reply(response: InferResponse) -> Reply:
+    written = write_http_response(response)
+    body = b"".join(written.pieces)
+    if written.header_length is None:
+        return Reply(body, content_type=JSON)
+    headers = ((_HEADER_LENGTH, b"%d" % written.header_length),)
+    return Reply(body, content_type=_OCTETS, headers=headers)
