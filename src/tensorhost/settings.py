@@ -45,7 +45,7 @@ LIST_SEPARATORS = {
 }
 """What stands between the parts of a list that is given as text."""
 
-_ROUTE = r"^(/[A-Za-z0-9._~/-]*)?$"
+_ROUTE = r"^(/[A-Za-z0-9._~:/-]*)?$"
 
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 

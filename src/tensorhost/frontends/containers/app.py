@@ -37,8 +37,8 @@ _MODELS = re.compile(r"/models(?:/(?P<name>[^/]+)(?P<invoke>/invoke)?)?")
 _READY = "/readyz"
 _REDIRECT = b"x-vertex-ai-triton-redirect"
 _REDIRECTED = re.compile(r"v2(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)*", re.ASCII)
-_OTHERS = ("/v1/", "/v2/")
-"""Routes that Vertex AI may be told to use and that are there without this."""
+_OTHERS = ("/v1/models", "/v2/")
+"""How routes begin that Vertex AI may be told to use and that are there without this."""
 _OK = 200
 _LOAD_TIMED_OUT = 408
 _NOT_READY_SAGEMAKER, _NOT_READY_VERTEX = 502, 503
