@@ -45,6 +45,8 @@ LIST_SEPARATORS = {
 }
 """What stands between the parts of a list that is given as text."""
 
+_ROUTE = r"^(/[A-Za-z0-9._~:/-]*)?$"
+
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -213,7 +215,7 @@ class Settings(BaseSettings):
     )
     tfserving_metrics_path: str = Field(
         "",
-        pattern=r"^(/[A-Za-z0-9._~/-]*)?$",
+        pattern=_ROUTE,
         description="Path at which metrics are served under TensorFlow Serving's names, besides ours, such as "
         "/monitoring/prometheus/metrics; empty for none.",
     )
@@ -230,6 +232,29 @@ class Settings(BaseSettings):
     )
     oip_metrics: bool = Field(
         False, description="Serve Triton's nv_inference_* metrics besides ours, in the Prometheus text at /metrics."
+    )
+
+    sagemaker: bool = Field(
+        False, description="Serve SageMaker's routes /ping and /invocations; serve does where its variables are set."
+    )
+    sagemaker_multi_model: bool = Field(
+        False,
+        description="Serve SageMaker's calls below /models as well, by which it loads and unloads models. GET /models "
+        "and GET /models/NAME then answer as SageMaker wants them.",
+    )
+    vertex_health_route: str = Field(
+        "", pattern=_ROUTE, description="Path at which Vertex AI asks whether the server is ready; empty for none."
+    )
+    vertex_predict_route: str = Field(
+        "", pattern=_ROUTE, description="Path to which Vertex AI sends its requests; empty for none."
+    )
+    container_model: str | None = Field(
+        None, description="The model that these routes ask where a request names none; unset for the only one."
+    )
+    container_api: Literal["tfserving", "oip"] = Field(
+        "tfserving",
+        description="What JSON at these routes is: as TensorFlow Serving's REST API has it, or as the Open Inference "
+        "Protocol has it.",
     )
 
     admin_token: SecretStr | None = Field(
@@ -456,7 +481,7 @@ class Settings(BaseSettings):
                     data[field] = tuple(part.strip() for part in data[field].split(separator) if part.strip())
         return data
 
-    @field_validator("model_name")
+    @field_validator("model_name", "container_model")
     @classmethod
     def _is_a_name(cls, value: str | None) -> str | None:
         if value is not None and not is_valid_name(value):
@@ -515,6 +540,13 @@ class Settings(BaseSettings):
     def grpc_arguments(self) -> list[tuple[str, int | str]]:
         """``grpc_channel_arguments``, taken apart."""
         return channel_arguments(self.grpc_channel_arguments)
+
+    @property
+    def has_container_routes(self) -> bool:
+        """Whether routes of a cloud are served."""
+        return bool(
+            self.sagemaker or self.sagemaker_multi_model or self.vertex_health_route or self.vertex_predict_route
+        )
 
     @property
     def http_ports(self) -> list[int]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from tensorhost.cli.clouds import cloud_settings
 from tensorhost.cli.flags import takes_settings
 from tensorhost.cli.outcome import CommandError, ExitCode, reports_errors
 from tensorhost.settings import Settings, load_settings
@@ -32,11 +34,14 @@ def serve(
 ) -> None:
     """Serve models over HTTP and gRPC until SIGTERM or Ctrl-C.
 
-    Flags beat environment variables, which beat the settings file.
+    Flags beat environment variables, which beat the settings file, which beats what SageMaker and Vertex AI say by
+    variables of theirs.
     The token of the control routes has no flag: set TENSORHOST_ADMIN_TOKEN.
     """
-    settings = load_settings(config, model_path=model_path, **flags)
-    if settings.model_config_file is None and not settings.model_path.exists():
+    settings = load_settings(config, defaults=cloud_settings(os.environ), model_path=model_path, **flags)
+    # SageMaker's endpoints of many models are told of them later.
+    names_nothing = settings.model_config_file is None and not settings.sagemaker_multi_model
+    if names_nothing and not settings.model_path.exists():
         raise CommandError(
             f"There is nothing to serve: {settings.model_path} does not exist; name a model or a folder of models.",
             ExitCode.USAGE,

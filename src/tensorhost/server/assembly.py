@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from tensorhost.core.version import __version__
 from tensorhost.frontends import oip
+from tensorhost.frontends.containers import ContainerApp
 from tensorhost.frontends.dashboard import Dashboard
 from tensorhost.frontends.native import NativeApp
 from tensorhost.frontends.tfserving import RequestLog, RestApp
@@ -191,6 +192,9 @@ async def serve_models(settings: Settings, part: Part) -> int:
     served: ASGIApp = applications
     if spans is not None:
         served = wrap_tracing(served, spans.tracing, applications.traced_route)
+    if settings.has_container_routes:
+        # Around tracing, which then sees the request that is passed on.
+        served = ContainerApp(served, manager, settings, group)
     report = await serve(
         served,
         settings,

@@ -1,0 +1,87 @@
+"""SageMaker's calls for endpoints of many models: load, list, describe and unload. All of them are control routes."""
+
+from __future__ import annotations
+
+from tensorhost.codecs import JsonObject
+from tensorhost.core.errors import ModelNotFoundError, NotFoundError
+from tensorhost.core.ids import check_name
+from tensorhost.frontends.authorisation import authorise_http
+from tensorhost.frontends.http.exchange import Exchange, Reply, json_reply
+from tensorhost.frontends.native.fields import required_text
+from tensorhost.frontends.permitted_paths import permitted_path
+from tensorhost.frontends.tfserving.rest.replies import error_reply
+from tensorhost.inference import Group
+from tensorhost.models.manager import ModelManager
+from tensorhost.models.records import ModelRecord
+from tensorhost.settings import Settings
+
+_FIELDS = frozenset({"model_name", "url"})
+_CONFLICT = 409
+
+
+class MultiModel:
+    """Answers the calls.
+
+    Args:
+        manager: knows the models.
+        settings: who may call, and which paths may be named.
+        group: loads and unloads.
+    """
+
+    def __init__(self, manager: ModelManager, settings: Settings, group: Group) -> None:
+        self._manager = manager
+        self._settings = settings
+        self._group = group
+
+    async def load(self, exchange: Exchange) -> Reply:
+        """``POST /models``: answers when the model serves; 409 where it does already."""
+        self._authorise(exchange)
+        body = JsonObject.parse(await exchange.body(), max_depth=self._settings.max_json_depth)
+        fields = body.fields(_FIELDS, deferred=())
+        name, url = check_name(required_text(fields, "model_name")), required_text(fields, "url")
+        exchange.subject = name, None
+        if self.serves(name):
+            return error_reply(f"Model {name} is already loaded.", _CONFLICT, None)
+        path = permitted_path(self._settings, url, "url")
+        if not path.exists():
+            raise NotFoundError("There is nothing at 'url'.")
+        await self._group.load_model(name, path)
+        return json_reply(_described(self._manager.model(name)))
+
+    async def list(self, exchange: Exchange) -> Reply:
+        """``GET /models``: those that serve, all on one page."""
+        self._authorise(exchange)
+        models = self._manager.models()
+        return json_reply({"models": [_described(models[name]) for name in sorted(models) if self.serves(name)]})
+
+    async def describe(self, exchange: Exchange) -> Reply:
+        """``GET /models/NAME``."""
+        self._authorise(exchange)
+        return json_reply(_described(self._known(exchange)))
+
+    async def unload(self, exchange: Exchange) -> Reply:
+        """``DELETE /models/NAME``: answers when the memory is back."""
+        self._authorise(exchange)
+        await self._group.unload_model(self._known(exchange).name)
+        return json_reply({})
+
+    def serves(self, name: str) -> bool:
+        """Whether a version of the model answers requests."""
+        model = self._manager.models().get(name)
+        return model is not None and any(record.available for record in model.versions.values())
+
+    def _authorise(self, exchange: Exchange) -> None:
+        # The platform has no token to send. Whoever lets it in without one says so with the same setting as over gRPC.
+        if self._settings.admin_token is None and self._settings.open_control:
+            return
+        authorise_http(self._settings, exchange.headers)
+
+    def _known(self, exchange: Exchange) -> ModelRecord:
+        name = exchange.path_values["name"]
+        if not self.serves(name):
+            raise ModelNotFoundError(f"Model {name[:128]} is not loaded.")
+        return self._manager.model(name)
+
+
+def _described(model: ModelRecord) -> dict[str, str]:
+    return {"modelName": model.name, "modelUrl": str(model.folder)}
