@@ -94,7 +94,7 @@ def oip_repository(tf, tmp_path_factory) -> Path:
 def oip_server(oip_repository) -> Iterator[RunningServer]:
     """The server of ``oip_repository`` with all its versions, ready, and reached over gRPC, too."""
     options = ("--grpc-port", -1, "--version-policy", "all", "--poll-interval-s", 0, "--settle-s", 0)
-    with RunningServer(oip_repository, *options, "--inline-threshold-ms", 0) as running:
+    with RunningServer(oip_repository, *options, "--inline-threshold-ms", 0, "--oip-shared-memory") as running:
         running.wait_for("ready")
         yield running
         assert running.process.poll() is None, "the server died"

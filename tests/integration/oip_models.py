@@ -24,6 +24,9 @@ DATATYPES = {
 }
 """Every datatype of the protocol, with TensorFlow's name for it."""
 
+UNTYPED = ("FP16", "BF16")
+"""Those that have no field in typed contents."""
+
 BEYOND = 1000.0
 """``slow`` works for as many seconds as its largest input is beyond this; warm-up feeds nothing near it."""
 
@@ -60,14 +63,22 @@ def _simple(tf: Any, root: Path) -> None:
 
 
 def _datatypes(tf: Any, root: Path) -> None:
-    """``datatypes``: an input per name in DATATYPES, lower-case, [-1,2] → ``NAME_out``, the same values."""
-    specs = [tf.TensorSpec([None, 2], tf.dtypes.as_dtype(kind), name=name.lower()) for name, kind in DATATYPES.items()]
+    """``datatypes``: an input per name in DATATYPES, lower-case, [-1,2] → ``NAME_out``, the same values.
+
+    ``typed``: the same without those of UNTYPED.
+    """
+    _echo(tf, root / "datatypes" / "1", list(DATATYPES))
+    _echo(tf, root / "typed" / "1", [name for name in DATATYPES if name not in UNTYPED])
+
+
+def _echo(tf: Any, folder: Path, names: list[str]) -> None:
+    specs = [tf.TensorSpec([None, 2], tf.dtypes.as_dtype(DATATYPES[name]), name=name.lower()) for name in names]
 
     @tf.function(input_signature=specs)
     def echo(*inputs):
-        return {f"{name.lower()}_out": tf.identity(given) for name, given in zip(DATATYPES, inputs, strict=True)}
+        return {f"{name.lower()}_out": tf.identity(given) for name, given in zip(names, inputs, strict=True)}
 
-    tf.saved_model.save(tf.Module(), str(root / "datatypes" / "1"), signatures={"serving_default": echo})
+    tf.saved_model.save(tf.Module(), str(folder), signatures={"serving_default": echo})
 
 
 def _text(tf: Any, root: Path) -> None:

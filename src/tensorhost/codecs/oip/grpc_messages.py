@@ -15,7 +15,7 @@ from tensorhost.codecs.oip.datatypes import check_answerable, datatype_of
 from tensorhost.codecs.oip.raw import MAX_DIMENSIONS, encode_raw
 from tensorhost.codecs.oip.raw_fields import split_raw_inputs
 from tensorhost.codecs.oip.requests import (
-    MAX_TENSORS,
+    MAX_ITEMS,
     SHARED_MEMORY_REGION,
     InferRequest,
     InferResponse,
@@ -49,6 +49,9 @@ def read_grpc_request(data: bytes) -> InferRequest:
     """
     rest, raw = split_raw_inputs(data) if len(data) >= _WORTH_SPLITTING_BYTES else (data, [])
     wire = decode(_WireRequest, rest)
+    for what, count in (("inputs", len(wire.inputs)), ("outputs", len(wire.outputs))):
+        if count > MAX_ITEMS:
+            raise InvalidRequestError(f"The request has {count} {what}; at most {MAX_ITEMS} are allowed.")
     request = InferRequest(
         id=wire.id,
         parameters=_parameters(wire.parameters),
@@ -56,9 +59,9 @@ def read_grpc_request(data: bytes) -> InferRequest:
         model_name=wire.model_name,
         model_version=wire.model_version,
     )
-    if len(wire.inputs) > MAX_TENSORS:
-        raise InvalidRequestError(f"The request has {len(wire.inputs)} inputs; at most {MAX_TENSORS} are allowed.")
-    request.inputs = [_input(tensor) for tensor in wire.inputs]
+    for tensor in wire.inputs:
+        request.inputs.append(_input(tensor))
+        request.has_typed_contents = request.has_typed_contents or tensor.HasField("contents")
     _place_raw(request, raw or wire.raw_input_contents)
     return request
 
@@ -70,22 +73,23 @@ def _input(tensor: Any) -> InputTensor:
             f"Input '{tensor.name}' has {len(shape)} dimensions; at most {MAX_DIMENSIONS} are allowed.",
             details={"input": tensor.name, "expected": MAX_DIMENSIONS, "actual": len(shape)},
         )
-    elements = TypedElements(tensor.contents) if tensor.HasField("contents") else None
-    return InputTensor(tensor.name, tensor.datatype, tuple(shape), _parameters(tensor.parameters), elements)
+    parameters = _parameters(tensor.parameters)
+    elements = None if SHARED_MEMORY_REGION in parameters else TypedElements(tensor.contents)
+    if elements is None and tensor.HasField("contents"):
+        raise InvalidRequestError(
+            f"Input '{tensor.name}' has contents and the parameter '{SHARED_MEMORY_REGION}'; it must have one of them.",
+            details={"input": tensor.name},
+        )
+    return InputTensor(tensor.name, tensor.datatype, tuple(shape), parameters, elements)
 
 
 def _place_raw(request: InferRequest, raw: Sequence[Octets]) -> None:
     """Give each input its part of the raw contents; those in shared memory have none."""
-    typed = [tensor for tensor in request.inputs if tensor.elements is not None]
-    request.has_typed_contents = bool(typed)
-    if typed and len(raw):
-        raise InvalidRequestError(
-            f"Input '{typed[0].name}' has contents, which cannot be mixed with raw_input_contents in one request.",
-            details={"input": typed[0].name},
-        )
     if not len(raw):
         return
-    waiting = [tensor for tensor in request.inputs if SHARED_MEMORY_REGION not in tensor.parameters]
+    if request.has_typed_contents:
+        raise InvalidRequestError("The request has both contents of inputs and raw_input_contents; send one of them.")
+    waiting = [tensor for tensor in request.inputs if tensor.elements is not None]
     if len(waiting) != len(raw):
         raise InvalidRequestError(
             f"The request has {len(raw)} raw_input_contents, expected {len(waiting)}: one for each input that is "
@@ -99,6 +103,10 @@ def _place_raw(request: InferRequest, raw: Sequence[Octets]) -> None:
 def _parameters(given: Any) -> Parameters:
     if not len(given):
         return {}
+    if len(given) > MAX_ITEMS:
+        raise InvalidRequestError(
+            f"The request has {len(given)} parameters in one place; at most {MAX_ITEMS} are allowed."
+        )
     chosen = {name: (value, value.WhichOneof("parameter_choice")) for name, value in given.items()}
     return {name: getattr(value, choice) for name, (value, choice) in chosen.items() if choice is not None}
 

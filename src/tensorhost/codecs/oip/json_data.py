@@ -99,7 +99,7 @@ class JsonElements:
             InvalidRequestError: the shape is none, or lists are nested too deeply.
             InvalidInputShapeError: the data have neither this shape nor as many elements in one list.
             RaggedInputError: lists differ in length or depth.
-            InvalidInputTypeError: a value is not of the datatype; the message gives its place.
+            InvalidInputTypeError: the data are no list, or a value is not of the datatype, whose place is told then.
             PayloadTooLargeError: more than ``max_elements``.
         """
         shape = tuple(shape)
@@ -108,27 +108,22 @@ class JsonElements:
         given: tuple[int, ...] = ()
         if isinstance(self.value, JsonArray):
             given, _ = probe_shape(spec, self.value, max_depth=self.census.max_depth, max_elements=max_elements)
+        elif shape:
+            raise InvalidInputTypeError(
+                f"Input '{name}': 'data' must be a list, not {kind_of(self.value)}.", details={"input": name}
+            )
         if given not in (shape, (count,)):
-            raise self._shape_error(name, given, shape, count)
+            raise _shape_error(name, given, shape, count)
         array = self._strings(spec, given) if dtype.is_string else self._numbers(spec, given)
         return array.reshape(shape)
-
-    def _shape_error(
-        self, name: str, given: tuple[int, ...], shape: tuple[int, ...], count: int
-    ) -> InvalidInputShapeError:
-        what = f"of shape {format_shape(given)}" if given else f"that are {kind_of(self.value)}"
-        return InvalidInputShapeError(
-            f"Input '{name}' has data {what}, expected {format_shape(shape)} or {count} elements in one list.",
-            details={"input": name, "expected": list(shape), "actual": list(given)},
-        )
 
     def _strings(self, spec: TensorSpec, given: tuple[int, ...]) -> Array:
         values: list[bytes] = []
         for index, leaf in enumerate(uniform_leaves(spec.name, self.value, given)):
             if not isinstance(leaf, str):
+                where = f"the value at {place_of(index, given)}" if given else "the value"
                 raise InvalidInputTypeError(
-                    f"Input '{spec.name}' must be BYTES: the value at {place_of(index, given)} is {kind_of(leaf)}, "
-                    "expected a string.",
+                    f"Input '{spec.name}' must be BYTES: {where} is {kind_of(leaf)}, expected a string.",
                     details={"input": spec.name, "expected": "BYTES", "actual": kind_of(leaf)},
                 )
             values.append(leaf.encode())
@@ -165,3 +160,11 @@ class JsonElements:
             doubles = np.frombuffer(self.value.as_buffer(of_type="d"), np.float64).reshape(given)
         with np.errstate(over="ignore"):
             return stand_ins.replaced(doubles).astype(spec.dtype.numpy)
+
+
+def _shape_error(name: str, given: Sequence[int], shape: Sequence[int], count: int) -> InvalidInputShapeError:
+    return InvalidInputShapeError(
+        f"Input '{name}' has data of shape {format_shape(tuple(given))}, expected {format_shape(tuple(shape))} or "
+        f"{count} elements in one list.",
+        details={"input": name, "expected": list(shape), "actual": list(given)},
+    )

@@ -17,7 +17,7 @@ from tensorhost.codecs.json_document import JsonObject, kind_of, shorten
 from tensorhost.codecs.json_tokens import StandIns, may_have_tokens, replace_tokens, stand_ins_for
 from tensorhost.codecs.oip.json_data import JsonElements, ListCensus
 from tensorhost.codecs.oip.raw import MAX_DIMENSIONS
-from tensorhost.codecs.oip.requests import MAX_TENSORS, InferRequest, InputTensor, Parameters, RequestedOutput
+from tensorhost.codecs.oip.requests import MAX_ITEMS, InferRequest, InputTensor, Parameters, RequestedOutput
 from tensorhost.core.errors import InvalidRequestError
 
 _LARGEST_SIZE = 2**63 - 1
@@ -35,12 +35,13 @@ def read_json_request(text: bytes, *, max_depth: int) -> InferRequest:
     """
     members, stand_ins = _parse(text, max_depth)
     census = ListCensus(members, stand_ins)
-    request = InferRequest(id=_text(members, "id", default=""), parameters=_parameters(members))
+    request = InferRequest(id=_text(members, "id", default=""), parameters=_parameters(members, stand_ins))
     if "inputs" not in members.keys:
         raise InvalidRequestError("The body has no 'inputs'.", details={"field": "inputs"})
     request.inputs = [_input(item, census) for item in _items(members, "inputs", census)]
     request.outputs = [
-        RequestedOutput(_text(item, "name"), _parameters(item)) for item in _items(members, "outputs", census)
+        RequestedOutput(_text(item, "name"), _parameters(item, stand_ins))
+        for item in _items(members, "outputs", census)
     ]
     return request
 
@@ -51,11 +52,21 @@ def _parse(text: bytes, max_depth: int) -> tuple[JsonObject, StandIns | None]:
     except (ValueError, RuntimeError):
         if not may_have_tokens(text):
             return JsonObject.parse(text, max_depth=max_depth), None  # which says what is wrong, or mends it
-        stand_ins = stand_ins_for(text)
-        return JsonObject.parse(replace_tokens(text, stand_ins), max_depth=max_depth), stand_ins
+        return _parse_with_tokens(text, max_depth)
     if not isinstance(members, JsonMembers):
         raise InvalidRequestError(f"The body must be a JSON object, not {kind_of(members)}.")
     return JsonObject(members, text, max_depth=max_depth), None
+
+
+def _parse_with_tokens(text: bytes, max_depth: int) -> tuple[JsonObject, StandIns]:
+    stand_ins = stand_ins_for(text)
+    try:
+        return JsonObject.parse(replace_tokens(text, stand_ins), max_depth=max_depth), stand_ins
+    except InvalidRequestError as error:
+        if "line" not in error.details:
+            raise
+        # The place is that in the text with other numbers in it.
+        raise InvalidRequestError("The body is not valid JSON.") from None
 
 
 def _items(members: JsonObject, key: str, census: ListCensus) -> Iterator[JsonObject]:
@@ -65,10 +76,10 @@ def _items(members: JsonObject, key: str, census: ListCensus) -> Iterator[JsonOb
         return
     if not isinstance(value, JsonArray):
         raise _kind_error(members, key, value, "a list of objects")
-    if len(value) > MAX_TENSORS:
+    if len(value) > MAX_ITEMS:
         raise InvalidRequestError(
-            f"'{key}' has {len(value)} items; at most {MAX_TENSORS} are allowed.",
-            details={"field": key, "expected": MAX_TENSORS, "actual": len(value)},
+            f"'{key}' has {len(value)} items; at most {MAX_ITEMS} are allowed.",
+            details={"field": key, "expected": MAX_ITEMS, "actual": len(value)},
         )
     census.count_list()
     for index, item in enumerate(value):
@@ -80,7 +91,7 @@ def _items(members: JsonObject, key: str, census: ListCensus) -> Iterator[JsonOb
 
 def _input(item: JsonObject, census: ListCensus) -> InputTensor:
     name = _text(item, "name")
-    tensor = InputTensor(name, _text(item, "datatype"), _shape(item, name, census), _parameters(item))
+    tensor = InputTensor(name, _text(item, "datatype"), _shape(item, name, census), _parameters(item, census.stand_ins))
     data = item.element("data") if "data" in item.keys else None
     if data is not None:
         census.count_data(data)
@@ -109,7 +120,7 @@ def _shape(item: JsonObject, name: str, census: ListCensus) -> tuple[int, ...]:
     return tuple(shape)
 
 
-def _parameters(members: JsonObject) -> Parameters:
+def _parameters(members: JsonObject, stand_ins: StandIns | None) -> Parameters:
     if "parameters" not in members.keys:
         return {}
     given = members.plain("parameters")
@@ -124,6 +135,8 @@ def _parameters(members: JsonObject) -> Parameters:
                 f"{kind_of(value)}.",
                 details={"field": shorten(name)},
             )
+    if stand_ins is not None:
+        given = {name: stand_ins.value_of(value) if type(value) is float else value for name, value in given.items()}
     return {name: value for name, value in given.items() if value is not None}
 
 

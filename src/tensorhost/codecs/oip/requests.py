@@ -26,8 +26,8 @@ Parameters: TypeAlias = Mapping[str, Parameter]
 SHARED_MEMORY_REGION = "shared_memory_region"
 """The parameter of a tensor whose elements lie in shared memory: the name of the region."""
 
-MAX_TENSORS = 1000
-"""Most inputs, or requested outputs, of one request."""
+MAX_ITEMS = 1000
+"""Most inputs, requested outputs, or parameters in one place, of a request."""
 
 
 class Elements(Protocol):

@@ -15,6 +15,7 @@ from tensorhost.core.errors import (
 from tensorhost.frontends.oip import faults
 from tensorhost.frontends.versions import LARGEST, name_for, number_of
 from tensorhost.inference import Admission, InferenceEngine
+from tensorhost.models.manager import ModelManager
 from tensorhost.models.records import ModelRecord
 
 _NOT_SERVING = (ModelNotFoundError, VersionNotFoundError, ModelNotReadyError)
@@ -57,7 +58,7 @@ async def admit(engine: InferenceEngine, name: str, number: int | None, deadline
         ModelNotReadyError: it is about to serve, or failed to load.
         TensorhostError: as ``InferenceEngine.admit``.
     """
-    version = None if number is None else version_name(engine, name, number)
+    version = None if number is None else _known_version(engine, name, number)
     try:
         return engine.admit_at_once(name, version, deadline) or await engine.admit(name, version, deadline)
     except _NOT_SERVING as error:
@@ -66,31 +67,32 @@ async def admit(engine: InferenceEngine, name: str, number: int | None, deadline
 
 def admit_at_once(engine: InferenceEngine, name: str, number: int | None, deadline: float) -> Admission | None:
     """``admit`` without a coroutine, for whoever finds the model serving; None where it must be waited for."""
-    version = None if number is None else version_name(engine, name, number)
+    version = None if number is None else _known_version(engine, name, number)
     try:
         return engine.admit_at_once(name, version, deadline)
     except _NOT_SERVING as error:
         raise _explained(engine, name, number, error) from None
 
 
-def version_name(engine: InferenceEngine, name: str, number: int) -> str:
-    """What we call the version that a number means.
-
-    Raises ModelNotFoundError or VersionNotFoundError where there is none.
-    """
+def version_name(manager: ModelManager, name: str, number: int) -> str | None:
+    """What we call the version of a model that a number means; None where there is none."""
     plain = str(number)
-    servable = engine.manager.find(name, plain)
+    servable = manager.find(name, plain)
     # A label may look like a number, and labels are looked up with the versions.
     if servable is not None and servable.id.version == plain:
         return plain
-    model = engine.manager.models().get(name)
-    found = None if model is None else name_for(number, model.versions)
-    if found is None:
-        engine.metrics.record_unattributed_error(
-            ErrorCode.MODEL_NOT_FOUND if model is None else ErrorCode.VERSION_NOT_FOUND
-        )
-        raise faults.unknown_model(name) if model is None else faults.unknown_version(name, number)
-    return found
+    model = manager.models().get(name)
+    return None if model is None else name_for(number, model.versions)
+
+
+def _known_version(engine: InferenceEngine, name: str, number: int) -> str:
+    """``version_name``; where there is none, ModelNotFoundError or VersionNotFoundError, counted here."""
+    found = version_name(engine.manager, name, number)
+    if found is not None:
+        return found
+    is_unknown = name not in engine.manager.models()
+    engine.metrics.record_unattributed_error(ErrorCode.MODEL_NOT_FOUND if is_unknown else ErrorCode.VERSION_NOT_FOUND)
+    raise faults.unknown_model(name) if is_unknown else faults.unknown_version(name, number)
 
 
 def _explained(engine: InferenceEngine, name: str, number: int | None, error: TensorhostError) -> TensorhostError:

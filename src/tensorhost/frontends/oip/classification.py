@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -22,9 +23,9 @@ def classes(scores: Array, count: int, labels: Sequence[str], *, by_row: bool) -
         Object array of bytes, shape [rows, classes], or [classes] without rows. Of equal values the one of the lower
         index comes first; NaN comes last.
     """
-    rows_count = scores.shape[0] if by_row and scores.ndim else 1
-    rows = scores.reshape(rows_count, scores.size // max(rows_count, 1))
-    most = min(count, rows.shape[1])
+    width = math.prod(scores.shape[1:]) if by_row else scores.size
+    rows = scores.reshape(scores.shape[0] if by_row else 1, width)
+    most = min(count, width)
     found = np.empty((rows.shape[0], most), object)
     for row, values in enumerate(rows):
         for place, index in enumerate(_highest(values, most)):
@@ -36,12 +37,11 @@ def _highest(values: Array, count: int) -> Array:
     # Reversed, a stable sort puts the lower index first among equals once it is reversed again.
     flipped = values[::-1]
     if flipped.dtype.kind in "biu":
-        keys = flipped
+        order = np.argsort(flipped, kind="stable")
     else:
-        keys = flipped.astype(np.float64)
-        keys[np.isnan(keys)] = -np.inf
-    order = np.argsort(keys, kind="stable")[::-1][:count]
-    return len(values) - 1 - order
+        numbers = flipped.astype(np.float64)
+        order = np.lexsort((numbers, ~np.isnan(numbers)))
+    return len(values) - 1 - order[::-1][:count]
 
 
 def _text(value: np.generic, index: int, labels: Sequence[str]) -> bytes:

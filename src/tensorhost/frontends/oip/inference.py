@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import time
 from collections.abc import Mapping, Sequence
 
 from tensorhost.codecs.oip import InferRequest, InferResponse, InputTensor, OutputTensor, RawElements
@@ -29,6 +28,7 @@ from tensorhost.inference import Admission, Call, InferenceEngine
 _QUICK_ELEMENTS = 2**15
 """More elements are read, sorted or written as classes on a thread, unless they lie as they are in memory."""
 _QUICK_CLASSES = 1024
+_MICROSECONDS = 1e6
 
 
 class Inference:
@@ -104,7 +104,7 @@ class Inference:
             The earlier of the two; the server's default where there is neither.
         """
         if timeout_us:
-            return min(wire, time.monotonic() + timeout_us / 1e6)
+            return min(wire, self._engine.deadline(timeout_us / _MICROSECONDS))
         return wire if wire != math.inf else self._engine.deadline(None)
 
     async def admit(self, name: str, number: int | None, deadline: float) -> Admission:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from tensorhost.core.errors import TensorhostError
 from tensorhost.frontends.oip.admitting import version_name
 from tensorhost.frontends.oip.inference import Inference
 from tensorhost.frontends.oip.metadata import ModelMetadata, model_metadata
@@ -55,9 +54,8 @@ class OpenInference:
         model = manager.models().get(name)
         if model is None:
             return False
-        try:
-            version = None if number is None else version_name(self.engine, name, number)
-        except TensorhostError:
+        version = None if number is None else version_name(manager, name, number)
+        if version is None and number is not None:
             return False
         if manager.find(name, version) is not None:
             return True
