@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
+from pathlib import Path
+
 from tensorhost.codecs import JsonObject
 from tensorhost.core.errors import ModelNotFoundError, NotFoundError
-from tensorhost.core.ids import check_name
+from tensorhost.core.ids import check_name, version_key
 from tensorhost.frontends.authorisation import authorise_http
 from tensorhost.frontends.http.exchange import Exchange, Reply, json_reply
 from tensorhost.frontends.native.fields import required_text
@@ -17,6 +21,9 @@ from tensorhost.settings import Settings
 
 _FIELDS = frozenset({"model_name", "url"})
 _CONFLICT = 409
+_VERSION = re.compile(r"[0-9]{1,19}", re.ASCII)
+_DEEPEST = 3
+"""Levels of folders that are looked through for versions."""
 
 
 class MultiModel:
@@ -42,10 +49,11 @@ class MultiModel:
         exchange.subject = name, None
         if self.serves(name):
             return error_reply(f"Model {name} is already loaded.", _CONFLICT, None)
-        path = permitted_path(self._settings, url, "url")
-        if not path.exists():
+        found = await asyncio.to_thread(_find, permitted_path(self._settings, url, "url"))
+        if found is None:
             raise NotFoundError("There is nothing at 'url'.")
-        await self._group.load_model(name, path)
+        path, version = found
+        await self._group.load_model(name, path, version)
         return json_reply(_described(self._manager.model(name)))
 
     async def list(self, exchange: Exchange) -> Reply:
@@ -81,6 +89,26 @@ class MultiModel:
         if not self.serves(name):
             raise ModelNotFoundError(f"Model {name[:128]} is not loaded.")
         return self._manager.model(name)
+
+
+def _find(path: Path) -> tuple[Path, str | None] | None:
+    """Where the newest version below ``path`` lies, and its name where it has one; None where there is nothing.
+
+    SageMaker unpacks archives as they were made: with a model, its versions, or one more folder around those.
+    """
+    for _ in range(_DEEPEST):
+        if not path.is_dir():
+            break
+        # A link could lead out of where paths may lie.
+        folders = [child for child in path.iterdir() if child.is_dir() and not child.is_symlink()]
+        versions = [child for child in folders if _VERSION.fullmatch(child.name)]
+        if versions:
+            newest = max(versions, key=lambda child: version_key(child.name))
+            return newest, newest.name
+        if len(folders) != 1 or any(child.is_file() for child in path.iterdir()):
+            break
+        path = folders[0]
+    return (path, None) if path.exists() else None
 
 
 def _described(model: ModelRecord) -> dict[str, str]:

@@ -32,6 +32,7 @@ class Group(Alone):
 
     async def load_model(self, name, source=None, version=None):
         self.asked.append(("load", name, str(source)))
+        self.version = version
         if self.failure is not None:
             raise self.failure
 
@@ -283,6 +284,30 @@ async def test_many_models(tmp_path):
     assert (await cloud.ask("POST", "/models/m/unload"))[0] == 200
     assert b'"VERSION_NOT_FOUND"' in (await cloud.ask("GET", "/models/m/versions/9"))[1]
     assert (await cloud.ask("PUT", "/models"))[0] == 405
+
+
+@pytest.mark.parametrize(
+    ("files", "found"),
+    [
+        (["saved_model.pb"], ("", None)),
+        (["1/saved_model.pb", "10/saved_model.pb", "2/saved_model.pb", "notes.txt"], ("10", "10")),
+        (["inner/3/saved_model.pb"], ("inner/3", "3")),
+        (["inner/saved_model.pb"], ("inner", None)),
+        (["inner/3/saved_model.pb", "notes.txt"], ("", None)),
+        (["one/x", "two/x"], ("", None)),
+        (["a/b/c/d/1/x"], ("a/b/c", None)),
+    ],
+)
+async def test_archives_lie_as_they_were_packed(tmp_path, files, found):
+    root = tmp_path / "model"
+    for file in files:
+        (root / file).parent.mkdir(parents=True, exist_ok=True)
+        (root / file).write_bytes(b"")
+    cloud = several(allowed_roots=(tmp_path,))
+    cloud.group.failure = OutOfMemoryError("enough seen")
+    await cloud.ask("POST", "/models", json.dumps({"model_name": "a", "url": str(root)}).encode())
+    assert cloud.group.asked == [("load", "a", str(root / found[0]))]
+    assert cloud.group.version == found[1]
 
 
 CALLS = [("POST", "/models"), ("GET", "/models"), ("GET", "/models/m"), ("DELETE", "/models/m")]

@@ -1,0 +1,116 @@
+"""A server in a container of SageMaker and Vertex AI, told so by their variables, that has no model at first."""
+
+import json
+
+import numpy as np
+import pytest
+from native_server import RunningServer
+
+SAGEMAKER = {"Content-Type": "application/json"}
+INSTANCES = {"instances": [[1.0, 2.0, 3.0, 4.0]]}
+
+
+@pytest.fixture(scope="module")
+def clouds(oip_repository, tmp_path_factory):
+    """Reached from this machine only, whatever the clouds' variables say, so that the tests may control it."""
+    environment = {
+        "SAGEMAKER_MULTI_MODEL": "true",
+        "SAGEMAKER_BIND_TO_PORT": "8080",
+        "AIP_HTTP_PORT": "8080",
+        "AIP_HEALTH_ROUTE": "/v1/endpoints/1/deployedModels/2",
+        "AIP_PREDICT_ROUTE": "/v1/endpoints/1/deployedModels/2:predict",
+        "HOST": "127.0.0.1",
+        "MODEL_PATH": str(tmp_path_factory.mktemp("clouds") / "absent"),
+        "TENSORHOST_CONTAINER_MODEL": "identity",
+        "TENSORHOST_OIP_METRICS": "true",
+    }
+    options = ("--allowed-roots", oip_repository, "--poll-interval-s", 0, "--settle-s", 0)
+    with RunningServer(*options, **environment) as running:
+        running.wait_for("ready")
+        yield running
+        assert running.process.poll() is None, "the server died"
+        assert running.stop() == 0
+
+
+@pytest.fixture(scope="module")
+def loaded(clouds, oip_repository):
+    """The same with the model ``identity``, loaded as SageMaker loads it."""
+    assert clouds.get("/ping").status == 200
+    assert clouds.get("/models").json == {"models": []}
+    assert clouds.request("POST", "/models/identity/invoke", INSTANCES).status == 404
+    url = str(oip_repository / "identity")
+    answer = clouds.request("POST", "/models", {"model_name": "identity", "url": url})
+    assert answer.status == 200, answer.body
+    assert answer.json == {"modelName": "identity", "modelUrl": url}
+    assert clouds.request("POST", "/models", {"model_name": "identity", "url": url}).status == 409
+    return clouds
+
+
+def test_sagemaker_asks_models(loaded):
+    for path in ("/invocations", "/models/identity/invoke"):
+        for content_type, body in (
+            ("application/json", json.dumps(INSTANCES).encode()),
+            ("text/csv", b"1.0,2.0,3.0,4.0\n"),
+            ("application/jsonlines", b"[1.0,2.0,3.0,4.0]\n"),
+        ):
+            answer = loaded.request("POST", path, body, Content_Type=content_type)
+            assert (answer.status, answer.json) == (200, {"predictions": [[2.0, 4.0, 6.0, 8.0]]})
+    refused = loaded.request("POST", "/invocations", b"x", Content_Type="text/plain")
+    assert (refused.status, set(refused.json)) == (415, {"error"})
+    [described] = loaded.get("/models").json["models"]
+    assert described == loaded.get("/models/identity").json
+
+
+def test_vertex_asks_models(loaded):
+    assert loaded.get("/v1/endpoints/1/deployedModels/2").status == 200
+    path = "/v1/endpoints/1/deployedModels/2:predict"
+    answer = loaded.request("POST", path, INSTANCES | {"parameters": {}}, Content_Type="application/json")
+    assert (answer.status, answer.json) == (200, {"predictions": [[2.0, 4.0, 6.0, 8.0]]})
+    head = {
+        "inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 4], "parameters": {"binary_data_size": 16}}],
+        "parameters": {"binary_data_output": True},
+    }
+    raw = json.dumps(head).encode()
+    kind = "application/vnd.vertex-ai-triton.binary+json;json-header-size="
+    body = raw + np.float32([1, 2, 3, 4]).tobytes()
+    answer = loaded.request("POST", path, body, Content_Type=f"{kind}{len(raw)}")
+    size = int(answer.headers["content-type"].removeprefix(kind))
+    assert np.frombuffer(answer.body[size:], np.float32).tolist() == [2.0, 4.0, 6.0, 8.0]
+    redirected = loaded.request("POST", path, X_Vertex_Ai_Triton_Redirect="v2/models/identity/infer", body=b"{")
+    assert (redirected.status, set(redirected.json)) == (400, {"error"})
+
+
+def test_statistics_and_metrics_say_the_same(loaded):
+    wrong = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 3], "data": [1, 2, 3]}]}
+    assert loaded.request("POST", "/v2/models/identity/infer", wrong).status == 400
+    assert loaded.request("POST", "/invocations", INSTANCES, Content_Type="application/json").status == 200
+    [stats] = loaded.get("/v2/models/identity/stats").json["model_stats"]
+    lines = loaded.get("/metrics", Accept="text/plain").body.decode().splitlines()
+    counted = {
+        name: float(line.rsplit(" ", 1)[1])
+        for line in lines
+        for name in [line.partition("{")[0]]
+        if name.startswith("nv_") and 'model="identity"' in line and "reason" not in line
+    }
+    timed = stats["inference_stats"]
+    assert counted["nv_inference_request_success"] == timed["success"]["count"] > 0
+    assert counted["nv_inference_count"] == stats["inference_count"]
+    assert counted["nv_inference_exec_count"] == stats["execution_count"]
+    for name, part in (("request", "success"), ("queue", "queue"), ("compute_infer", "compute_infer")):
+        assert counted[f"nv_inference_{name}_duration_us"] == pytest.approx(timed[part]["ns"] / 1000, abs=1)
+    failed = sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith("nv_inference_request_failure{"))
+    assert failed == timed["fail"]["count"] > 0
+    assert sum(each["compute_infer"]["count"] for each in stats["batch_stats"]) == stats["execution_count"]
+
+
+def test_a_model_goes_when_sagemaker_wants_it_to(loaded, oip_repository):
+    url = str(oip_repository / "simple")
+    assert loaded.request("POST", "/models", {"model_name": "other", "url": url}).status == 200
+    assert loaded.request("DELETE", "/models/other").status == 200
+    assert loaded.request("DELETE", "/models/other").status == 404
+    assert loaded.get("/models/other").status == 404
+    assert [each["modelName"] for each in loaded.get("/models").json["models"]] == ["identity"]
+    assert loaded.request("POST", "/models", {"model_name": "other", "url": url}).status == 200
+    assert loaded.request("DELETE", "/models/other").status == 200
+    for wrong, status in (({"url": "/etc"}, 403), ({"url": f"{url}-absent"}, 404), ({"model_name": "a/b"}, 400)):
+        assert loaded.request("POST", "/models", {"model_name": "x", "url": url} | wrong).status == status
