@@ -112,7 +112,9 @@ class JsonElements:
             raise InvalidInputTypeError(
                 f"Input '{name}': 'data' must be a list, not {kind_of(self.value)}.", details={"input": name}
             )
-        if given not in (shape, (count,)):
+        # Lists without elements do not show the dimensions within them.
+        is_nested = given == (shape[: len(given)] if count == 0 and 0 in given else shape)
+        if not is_nested and given != (count,):
             raise _shape_error(name, given, shape, count)
         array = self._strings(spec, given) if dtype.is_string else self._numbers(spec, given)
         return array.reshape(shape)
