@@ -92,9 +92,9 @@ def _items(members: JsonObject, key: str, census: ListCensus) -> Iterator[JsonOb
 def _input(item: JsonObject, census: ListCensus) -> InputTensor:
     name = _text(item, "name")
     tensor = InputTensor(name, _text(item, "datatype"), _shape(item, name, census), _parameters(item, census.stand_ins))
+    census.count_input(item)
     data = item.element("data") if "data" in item.keys else None
     if data is not None:
-        census.count_data(data)
         tensor.elements = JsonElements(data, census)
     return tensor
 

@@ -323,3 +323,19 @@ def test_outputs_that_cannot_be_written(binary):
     else:
         with pytest.raises(UnsupportedTypeError, match=r"Output 'y' holds bytes that are no UTF-8.*binary data"):
             write_http_response(text)
+
+
+@given(st.data())
+def test_a_body_that_was_tampered_with_is_read_or_refused(data):
+    body, length = written_by_client(EXAMPLES["FP32"], binary=data.draw(st.booleans()), request_id="NaN[", priority=1)
+    changed = bytearray(body)
+    for _ in range(data.draw(st.integers(1, 3))):
+        changed[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.sampled_from(b'[]{}",:0-9eN\\\0\xff'))
+    cut = data.draw(st.integers(0, len(body)))
+    for form in (bytes(changed), bytes(changed[:cut]), body[:cut] + bytes(changed)):
+        try:
+            arrays = decoded(form, length)
+        except TensorhostError as error:
+            assert len(error.message) < 500
+        else:
+            assert all(array.size <= LIMIT for array in arrays)
