@@ -317,8 +317,9 @@ def test_an_output_without_dimensions_and_an_empty_one():
 
 def test_numbers_that_json_does_not_have_are_answered_with_null():
     array = np.array([np.nan, np.inf, -np.inf, 1], np.float32)
-    text = write_http_response(InferResponse("m", "1", [OutputTensor("y", array)])).pieces[0]
-    assert json.loads(text)["outputs"][0]["data"] == [None, None, None, 1]
+    response = InferResponse("m", "1", [OutputTensor("y", array)])
+    assert json.loads(write_http_response(response).pieces[0])["outputs"][0]["data"] == [None, None, None, 1]
+    np.testing.assert_array_equal(read_by_client(response).as_numpy("y"), np.float32([np.nan, np.nan, np.nan, 1]))
 
 
 @BOTH
