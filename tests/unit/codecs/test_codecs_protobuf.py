@@ -140,6 +140,9 @@ def test_classes_are_made_once():
         ("ExchangeLog", "tensorflow.serving.MultiInferenceLog"),
         ("ExchangeLog", "tensorflow.serving.SessionRunLog"),
         ("PredictionLog", "tensorflow.serving.PredictionLog"),
+        ("InferTensorContents", "inference.InferTensorContents"),
+        ("InferInputTensor", "inference.ModelInferRequest.InferInputTensor"),
+        ("ModelInferRequest", "inference.ModelInferRequest"),
     ],
 )
 def test_a_wire_view_has_the_fields_of_the_whole_message(view, whole):

@@ -1,4 +1,4 @@
-"""Our messages are TensorFlow's and TensorFlow Serving's: compared with theirs, message by message."""
+"""Our messages are those of TensorFlow, TensorFlow Serving and Triton: compared with theirs, message by message."""
 
 from __future__ import annotations
 
@@ -51,12 +51,13 @@ def ours() -> dict[str, FileDescriptorProto]:
 
 @cache
 def theirs() -> dict[str, Any]:
-    """Messages, enums and services of TensorFlow, TensorFlow Serving and gRPC, by full name."""
+    """Messages, enums and services of TensorFlow, TensorFlow Serving, Triton's client and gRPC, by full name."""
     import tensorflow_serving.apis
     import tensorflow_serving.config
 
     modules = ["grpc_health.v1.health_pb2", "tensorflow.tsl.profiler.protobuf.xplane_pb2"]
     modules.append("tensorflow.tsl.profiler.protobuf.profiler_options_pb2")
+    modules.append("tritonclient.grpc.service_pb2")
     for package in (tensorflow_serving.apis, tensorflow_serving.config):
         names = [module.name for module in pkgutil.iter_modules(package.__path__, package.__name__ + ".")]
         modules += [name for name in names if name.endswith("_pb2")]
@@ -128,8 +129,9 @@ def test_a_message_is_what_it_is_upstream(upstream, name):
     assert facts(own, name) == facts(upstream[name], name)
 
 
-def test_all_of_tensorflow_serving_is_there(upstream):
-    wanted = {name for name in upstream if name.startswith(("tensorflow.serving.", "grpc.health."))}
+def test_all_of_tensorflow_serving_and_of_the_inference_protocol_is_there(upstream):
+    wanted = {name for name in upstream if name.startswith(("tensorflow.serving.", "grpc.health.", "inference."))}
+    assert len([name for name in wanted if name.startswith("inference.")]) > 60
     assert wanted - set(compared()) == set()
 
 
@@ -204,4 +206,32 @@ assert type(mine) is not theirs
 @pytest.mark.parametrize("order", [("us", "them"), ("them", "us")])
 def test_ours_and_theirs_live_in_one_process(order):
     done = subprocess.run([sys.executable, "-c", TOGETHER, *order], capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+
+
+BESIDE_TRITON = """
+import sys
+def us():
+    from tensorhost.codecs.oip import read_grpc_request
+    global read
+    read = read_grpc_request
+def them():
+    from tritonclient.grpc import service_pb2
+    global theirs
+    theirs = service_pb2
+for part in sys.argv[1:]:
+    globals()[part]()
+request = theirs.ModelInferRequest(model_name="m", id="q", raw_input_contents=[b"abc"])
+request.inputs.add(name="x", datatype="UINT8", shape=[3])
+ours = read(request.SerializeToString())
+assert (ours.model_name, ours.id) == ("m", "q")
+assert ours.inputs[0].decode(max_elements=3).tolist() == list(b"abc")
+from tensorhost.codecs.protobuf import message_class
+assert message_class("inference.ModelInferRequest") is not theirs.ModelInferRequest
+"""
+
+
+@pytest.mark.parametrize("order", [("us", "them"), ("them", "us")])
+def test_ours_and_those_of_tritons_client_live_in_one_process(order):
+    done = subprocess.run([sys.executable, "-c", BESIDE_TRITON, *order], capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stderr

@@ -49,7 +49,7 @@ _WIDE: Mapping[str, type[np.generic]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class TypedElements:
     """Elements as a ``tensorhost.wire.InferTensorContents``."""
 

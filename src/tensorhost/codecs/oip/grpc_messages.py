@@ -1,4 +1,4 @@
-"""ModelInferRequest and ModelInferResponse, over their wire view.
+"""ModelInferRequest, read over its wire view, and ModelInferResponse, put together from pieces.
 
 What must stay true: the elements of a large request are not copied on their way to the arrays, those of an answer
 once, into the bytes that are sent.

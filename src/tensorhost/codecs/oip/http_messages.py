@@ -31,7 +31,7 @@ BINARY_SIZE = "binary_data_size"
 _LONGEST_LENGTH = 20
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class HttpBody:
     """An answer's body in pieces, and how many bytes of it are JSON: None where all of it is."""
 

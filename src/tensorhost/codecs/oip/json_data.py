@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import prod
 from typing import Any
 
@@ -31,6 +32,9 @@ from tensorhost.codecs.oip.raw import checked_count, object_array
 from tensorhost.core.dtypes import DType
 from tensorhost.core.errors import InvalidInputShapeError, InvalidInputTypeError, TensorhostError
 from tensorhost.core.tensors import Array, TensorSpec, format_shape
+
+_ANY_SPEC = TensorSpec("", DType.FLOAT32, None)
+_LONGEST_KEPT_NAME = 64
 
 
 class ListCensus:
@@ -67,16 +71,20 @@ class ListCensus:
         return self._proves
 
     def _count(self) -> bool:
-        anything = TensorSpec("", DType.FLOAT32, None)
+        found: list[tuple[Any, tuple[int, ...]]] = []
+        lists = self._known
         try:
-            # An element takes a byte of text at least.
-            limits = {"max_depth": self.max_depth, "max_elements": len(self._text)}
-            shapes = [probe_shape(anything, value, **limits)[0] for value in self._data]
+            for value in self._data:
+                # An element takes a byte of text at least.
+                limit = len(self._text)
+                shape, _ = probe_shape(_ANY_SPEC, value, max_depth=self.max_depth, max_elements=limit)
+                found.append((value, shape))
+                lists += count_lists(shape)
         except TensorhostError:
             return False
-        if self._text.count(b"[") != self._known + sum(map(count_lists, shapes)):
+        if self._text.count(b"[") != lists:
             return False
-        return all(not shape or is_made_of_lists(value, shape) for value, shape in zip(self._data, shapes, strict=True))
+        return all(not shape or is_made_of_lists(value, shape) for value, shape in found)
 
     def is_proved(self, value: Any, shape: Sequence[int]) -> bool:
         """Whether ``value`` alone is nested lists of ``shape``. Slow: every number is written anew."""
@@ -85,7 +93,7 @@ class ListCensus:
         return structure_of(minified(value)) == structure_of_shape(shape)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class JsonElements:
     """Elements as ``data``; ``value`` is what the parser has there."""
 
@@ -104,7 +112,7 @@ class JsonElements:
         """
         shape = tuple(shape)
         count = checked_count(shape, name, max_elements=max_elements)
-        spec = TensorSpec(name, dtype, None)
+        spec = _known_spec(name, dtype) if len(name) <= _LONGEST_KEPT_NAME else _spec(name, dtype)
         given: tuple[int, ...] = ()
         if isinstance(self.value, JsonArray):
             given, _ = probe_shape(spec, self.value, max_depth=self.census.max_depth, max_elements=max_elements)
@@ -112,7 +120,9 @@ class JsonElements:
             raise InvalidInputTypeError(
                 f"Input '{name}': 'data' must be a list, not {kind_of(self.value)}.", details={"input": name}
             )
-        if given not in (shape, (count,)):
+        # Lists without elements do not show the dimensions within them.
+        is_nested = given == (shape[: len(given)] if count == 0 and 0 in given else shape)
+        if not is_nested and given != (count,):
             raise _shape_error(name, given, shape, count)
         array = self._strings(spec, given) if dtype.is_string else self._numbers(spec, given)
         return array.reshape(shape)
@@ -160,6 +170,13 @@ class JsonElements:
             doubles = np.frombuffer(self.value.as_buffer(of_type="d"), np.float64).reshape(given)
         with np.errstate(over="ignore"):
             return stand_ins.replaced(doubles).astype(spec.dtype.numpy)
+
+
+def _spec(name: str, dtype: DType) -> TensorSpec:
+    return TensorSpec(name, dtype, None)
+
+
+_known_spec = lru_cache(maxsize=256)(_spec)  # most requests name the inputs of others
 
 
 def _shape_error(name: str, given: Sequence[int], shape: Sequence[int], count: int) -> InvalidInputShapeError:

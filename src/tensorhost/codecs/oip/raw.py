@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +24,7 @@ MAX_DIMENSIONS = 64
 
 _LENGTH = struct.Struct("<I")
 _QUICKER_COPIED_BYTES = 4096
+_ONLY_BYTES = frozenset((bytes,))
 
 
 def checked_count(shape: Sequence[int], name: str, *, max_elements: int) -> int:
@@ -105,7 +107,10 @@ def strings_of(array: Array) -> list[bytes]:
     """The elements of an array of strings, in order, as bytes."""
     if array.dtype.kind == "U":
         array = np.strings.encode(array, "utf-8")
-    return [value.encode() if isinstance(value, str) else value for value in array.reshape(-1).tolist()]
+    values: list[Any] = array.reshape(-1).tolist()
+    if set(map(type, values)) <= _ONLY_BYTES:
+        return values
+    return [value.encode() if isinstance(value, str) else value for value in values]
 
 
 def _strings(data: Octets, count: int, name: str) -> Array:
@@ -115,15 +120,21 @@ def _strings(data: Octets, count: int, name: str) -> Array:
     values: list[bytes] = []
     position, end = 0, len(raw)
     unpack = _LENGTH.unpack_from
-    for index in range(count):
-        start = position + _LENGTH.size
-        position = start + unpack(raw, position)[0] if start <= end else start
-        if position > end:
-            raise InvalidRequestError(
-                f"Input '{name}': its bytes end inside element {index} of {count}.",
-                details={"input": name, "actual": end},
-            )
-        values.append(raw[start:position])
+    cut: int | None = None
+    try:
+        for _ in range(count):
+            start = position + _LENGTH.size
+            position = start + unpack(raw, position)[0]
+            values.append(raw[start:position])
+    except struct.error:
+        cut = len(values)
+    if position > end:
+        cut = len(values) - 1
+    if cut is not None:
+        raise InvalidRequestError(
+            f"Input '{name}': its bytes end inside element {cut} of {count}.",
+            details={"input": name, "actual": end},
+        )
     if position != end:
         raise InvalidRequestError(
             f"Input '{name}' has {end - position} bytes behind its {count} elements.",
@@ -133,11 +144,8 @@ def _strings(data: Octets, count: int, name: str) -> Array:
 
 
 def _encode_strings(array: Array) -> bytes:
-    pieces: list[bytes] = []
-    for value in strings_of(array):
-        pieces.append(_LENGTH.pack(len(value)))
-        pieces.append(value)
-    return b"".join(pieces)
+    pack = _LENGTH.pack
+    return b"".join([pack(len(value)) + value for value in strings_of(array)])
 
 
 def _size_error(name: str, expected: int, actual: int, bound: str = "") -> InvalidRequestError:

@@ -37,7 +37,7 @@ class Elements(Protocol):
         """The array of this dtype and shape; raises TensorhostError, which names the input, where they make none."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RawElements:
     """Elements as raw bytes: binary tensor data, ``raw_input_contents``, or what lies in shared memory."""
 

@@ -42,19 +42,12 @@ class Predictions:
 
     async def _read(self, exchange: Exchange) -> InferRequest:
         body = await exchange.body()
+        # The content type says nothing: aiohttp sends JSON that it was given as bytes for an octet stream.
         given = exchange.headers.get(_HEADER_LENGTH)
         header_length = None if given is None else given.decode("latin-1")
-        if header_length is None and body and _is_octets(exchange):
-            # Nothing but the data of the model's only input.
-            header_length = "0"
         if _json_bytes(header_length, body) > OFF_LOOP_BYTES:
             return await asyncio.to_thread(read_http_request, body, header_length, max_depth=self._max_depth)
         return read_http_request(body, header_length, max_depth=self._max_depth)
-
-
-def _is_octets(exchange: Exchange) -> bool:
-    content_type = exchange.headers.get(b"content-type", b"")
-    return content_type.partition(b";")[0].strip().lower() == _OCTETS
 
 
 def _json_bytes(header_length: str | None, body: bytes) -> int:

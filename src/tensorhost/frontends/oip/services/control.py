@@ -6,7 +6,7 @@ that brings settings is authorised when it is read.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -114,9 +114,7 @@ class Control:
 
     async def trace_setting(self, request: Any, context: RpcContext) -> Any:
         """The trace settings, once those in the request are in force. Raises as ``ServerSettings.update_trace``."""
-        wanted: dict[str, TraceSetting | None] = {
-            name: list(setting.value) or None for name, setting in request.settings.items()
-        }
+        wanted = {name: _trace_setting(setting.value) for name, setting in request.settings.items()}
         response = _TRACE_SETTING()
         for name, value in self._traced(wanted, context).items():
             response.settings[name].value.extend([value] if isinstance(value, str) else value)
@@ -141,6 +139,11 @@ class Control:
             return self._server_settings.logging()
         self._authorise(context)
         return self._server_settings.update_logging(wanted)
+
+
+def _trace_setting(values: Sequence[str]) -> TraceSetting | None:
+    """What a client wants: one text or several; None, the server's own, where it gives none."""
+    return values[0] if len(values) == 1 else list(values) or None
 
 
 def _log_setting(message: Any) -> LogSetting | None:
