@@ -23,6 +23,7 @@ SOURCES = {
 PATHS = {
     *("predict", "batch-predict", "health", "models", "metrics", "load", "unload", "labels", "dashboard", "openapi"),
     *("docs", "nowhere", "srv", "cache", "tmp", "v1", "v2", "healthz", "readyz", "monitoring", "versions", "region"),
+    *("dev", "ping", "invocations", "opt", "invoke"),
 }
 """First segments of absolute paths: routes of the API, the place example models lie at, folders of a container."""
 INSTALLED = {"apis", "etc", "ml", "opt", "spec", "target", "usr", "var"}
