@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -78,7 +79,7 @@ def printed(url, tmp_path_factory):
     """What each program printed. One process runs them all, since importing TensorFlow takes seconds."""
     folder = tmp_path_factory.mktemp("examples")
     (folder / "models").symlink_to(DEMO_MODELS)
-    programs = {program.place: program.code.replace(WRITTEN_URL, url) for program in PROGRAMS}
+    programs = {program.place: _reaching(program.code, url) for program in PROGRAMS}
     ended = subprocess.run(
         [sys.executable, "-c", _RUN_PROGRAMS],
         input=json.dumps(programs),
@@ -89,6 +90,11 @@ def printed(url, tmp_path_factory):
     )
     assert ended.returncode == 0, ended.stderr
     return json.loads(ended.stdout)
+
+
+def _reaching(code: str, url: str) -> str:
+    """``code`` with the address of the server in the place of the one that the pages write, some without its scheme."""
+    return code.replace(WRITTEN_URL, url).replace(urlsplit(WRITTEN_URL).netloc, urlsplit(url).netloc)
 
 
 @pytest.mark.parametrize("example", SHELL, ids=lambda example: example.place)

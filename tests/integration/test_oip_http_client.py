@@ -135,14 +135,14 @@ def test_classes(client):
 
 @pytest.mark.parametrize("algorithm", ["gzip", "deflate"])
 def test_compressed_both_ways(client, algorithm):
-    rows = np.tile(X, (16, 1))
+    texts = np.array([b"x" * 1000] * 32, object)
     result = client.infer(
-        "identity",
-        [tensor("x", rows, "FP32")],
+        "text",
+        [tensor("text", texts, "BYTES")],
         request_compression_algorithm=algorithm,
         response_compression_algorithm=algorithm,
     )
-    np.testing.assert_array_equal(result.as_numpy("y"), 2 * rows)
+    assert result.as_numpy("said").tolist() == [b"hello " + text for text in texts]
 
 
 def test_many_requests_at_once(client):

@@ -179,7 +179,7 @@ def test_json_comes_back_as_json(oip_server):
 def test_compressed_bodies_are_read_and_written(oip_server):
     body = gzip.compress(json.dumps({"inputs": [ROW]}).encode())
     assert infer(oip_server, body, Content_Encoding="gzip") == ANSWER
-    long = "i" * 10_000
+    long = "i" * 20_000
     answer = ask(oip_server, "POST", INFER, {"id": long, "inputs": [ROW]}, Accept_Encoding="gzip")
     assert answer.headers["content-encoding"] == "gzip"
     assert json.loads(gzip.decompress(answer.body)) == {"id": long} | ANSWER

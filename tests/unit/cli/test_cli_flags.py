@@ -56,6 +56,11 @@ def example(setting):
         "grpc_channel_arguments": "grpc.keepalive_time_ms=1000",
         "model_name": "m",
         "tfserving_metrics_path": "/monitoring",
+        "oip_shared_memory_prefix": "mine_",
+        "vertex_health_route": "/alive",
+        "vertex_predict_route": "/predict",
+        "container_model": "m",
+        "container_api": "oip",
     }
     if setting.field in special:
         text = special[setting.field]

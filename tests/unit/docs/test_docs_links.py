@@ -22,10 +22,11 @@ SOURCES = {
 """Where the comparison with other servers may point besides: what is said about them needs a source."""
 PATHS = {
     *("predict", "batch-predict", "health", "models", "metrics", "load", "unload", "labels", "dashboard", "openapi"),
-    *("docs", "nowhere", "srv", "cache", "tmp", "v1", "healthz", "readyz", "monitoring", "versions"),
+    *("docs", "nowhere", "srv", "cache", "tmp", "v1", "v2", "healthz", "readyz", "monitoring", "versions", "region"),
+    *("dev", "ping", "invocations", "opt", "invoke"),
 }
 """First segments of absolute paths: routes of the API, the place example models lie at, folders of a container."""
-INSTALLED = {"apis", "etc", "ml", "opt", "spec", "target", "usr", "v2", "var"}
+INSTALLED = {"apis", "etc", "ml", "opt", "spec", "target", "usr", "var"}
 """The same for the pages on ``deploy/``: where its files belong, mounts and patches of a pod, others' routes."""
 DEPLOYMENT = {
     *("behind-a-proxy.md", "container.md", "kubernetes.md", "migrating-from-tensorflow-serving.md", "systemd.md")

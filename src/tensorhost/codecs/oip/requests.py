@@ -30,6 +30,18 @@ MAX_ITEMS = 1000
 """Most inputs, requested outputs, or parameters in one place, of a request."""
 
 
+_LONGEST_NAME = 1000
+
+
+def check_name(name: str) -> str:
+    """``name``, of an input or output as a client wrote it. Errors repeat it: InvalidRequestError if it is too long."""
+    if len(name) > _LONGEST_NAME:
+        raise InvalidRequestError(
+            f"The request has a tensor whose name has {len(name)} characters; at most {_LONGEST_NAME} are allowed."
+        )
+    return name
+
+
 class Elements(Protocol):
     """The elements of one input, in the form in which they came."""
 

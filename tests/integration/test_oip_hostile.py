@@ -1,0 +1,230 @@
+"""Requests of the Open Inference Protocol over HTTP that are made to hurt: each is refused in a sentence that says what
+is wrong, none is taken for something else, and the server goes on answering."""
+
+import gzip
+import json
+import random
+import re
+import struct
+
+import numpy as np
+import pytest
+
+INFER = "/v2/models/identity/infer"
+X = {"name": "x", "datatype": "FP32", "shape": [1, 4]}
+RAW = np.float32([1, 2, 3, 4]).tobytes()
+
+
+def asked(*inputs, **more):
+    return json.dumps({"inputs": list(inputs)} | more).encode()
+
+
+def with_data(data, **more):
+    return asked(X | {"data": data} | more)
+
+
+def binary(size=16, raw=RAW, length=None, **more):
+    """A body of JSON and a tensor, and the header that says where the JSON ends."""
+    head = asked(X | {"parameters": {"binary_data_size": size}} | more)
+    return head + raw, {"Inference-Header-Content-Length": str(len(head) if length is None else length)}
+
+
+def answers_well(server):
+    answer = server.request("POST", INFER, with_data([1, 2, 3, 4]))
+    assert (answer.status, answer.json["outputs"][0]["data"]) == (200, [2, 4, 6, 8])
+
+
+def refused(server, body, status=400, path=INFER, **headers):
+    answer = server.request("POST", path, body, **headers)
+    assert answer.status == status, (answer.status, answer.body[:500])
+    assert set(answer.json) == {"error"}
+    assert "Traceback" not in answer.json["error"]
+    return answer.json["error"]
+
+
+def short(value):
+    return repr(value)[:60]
+
+
+DEEP = b"[" * 100_000 + b"]" * 100_000
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"", "empty"),
+        (b"{", "JSON"),
+        (b"nothing", "JSON"),
+        (b"[]", "object"),
+        (b"\xff\xfe\x00", "JSON|UTF"),
+        (b'{"inputs": ' + DEEP + b"}", "deep|nest"),
+        (b"{}", "inputs"),
+        (b'{"inputs": null}', "inputs"),
+        (b'{"inputs": {}}', "inputs"),
+        (asked(), "x"),
+        (asked(None), "input"),
+        (asked(X), "x"),
+        (asked(X | {"data": [1, 2, 3, 4]}, X | {"data": [1, 2, 3, 4]}), "x"),
+        (asked(X | {"data": [1, 2, 3, 4]}, X | {"name": "z", "data": [1, 2, 3, 4]}), "z"),
+        (asked({"name": "z" * 10_000, "datatype": "FP32", "shape": [1, 4], "data": [1, 2, 3, 4]}), "z"),
+        (with_data([1, 2, 3]), "x"),
+        (with_data([1, 2, 3, 4, 5]), "x"),
+        (with_data([[1, 2], [3, 4]]), "x"),
+        (with_data([[1, 2, 3, 4], [1]]), "x"),
+        (with_data([1, 2, 3, "4"]), "x"),
+        (with_data([1, 2, 3, None]), "x"),
+        (with_data([1, 2, 3, {}]), "x"),
+        (with_data(["1", "2", "3", "4"]), "x"),
+        (with_data([1, 2, 3, True]), "x"),
+        (with_data(1), "x"),
+        (with_data({"a": 1}), "x"),
+        (with_data([1, 2, 3, 4], name=7), "name"),
+        (with_data([1, 2, 3, 4], datatype="FP99"), "FP99"),
+        (with_data([1, 2, 3, 4], datatype="INT64"), "INT64"),
+        (with_data([1, 2, 3, 4], datatype=None), "datatype"),
+        (with_data([1, 2, 3, 4], shape=None), "shape"),
+        (with_data([1, 2, 3, 4], shape="1,4"), "shape"),
+        (with_data([1, 2, 3, 4], shape=[-1, 4]), "shape|negative|x"),
+        (with_data([1, 2, 3, 4], shape=[1.5, 4]), "shape"),
+        (with_data([1, 2, 3, 4], shape=[True, 4]), "shape"),
+        (with_data([1, 2, 3, 4], shape=[2**70, 4]), "shape|x"),
+        (with_data([1, 2, 3, 4], shape=[2**62, 4]), "shape|x"),
+        (with_data([1, 2, 3, 4], shape=[4]), "x"),
+        (with_data([1, 2, 3, 4], shape=[1] * 10_000), "x|shape"),
+        (with_data([], shape=[0, 2**40]), "x"),
+        (with_data([1, 2, 3, 4], parameters=[]), "parameters"),
+        (with_data([1, 2, 3, 4], parameters={"binary_data_size": 16}), "x"),
+        (asked(X | {"data": [1, 2, 3, 4]}, id=7), "id"),
+        (asked(X | {"data": [1, 2, 3, 4]}, parameters=7), "parameters"),
+        (asked(X | {"data": [1, 2, 3, 4]}, parameters={"timeout": "soon"}), "timeout"),
+        (asked(X | {"data": [1, 2, 3, 4]}, parameters={"priority": -1}), "priority"),
+        (asked(X | {"data": [1, 2, 3, 4]}, outputs={}), "outputs"),
+        (asked(X | {"data": [1, 2, 3, 4]}, outputs=[7]), "output"),
+        (asked(X | {"data": [1, 2, 3, 4]}, outputs=[{"name": "q"}]), "q"),
+        (asked(X | {"data": [1, 2, 3, 4]}, outputs=[{"name": "y"}, {"name": "y"}]), "y"),
+        (asked(X | {"data": [1, 2, 3, 4]}, outputs=[{"name": "y", "parameters": {"classification": -1}}]), "class"),
+    ],
+    ids=short,
+)  # fmt: skip
+def test_json_that_asks_for_nothing_sensible(oip_server, body, said):
+    assert re.search(said, refused(oip_server, body), re.IGNORECASE)
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        (binary(raw=RAW[:12]), "x"),
+        (binary(raw=RAW + b"\0"), "1 bytes behind"),
+        (binary(raw=b""), "x"),
+        (binary(size=12, raw=RAW[:12]), "x"),
+        (binary(size=-16), "binary_data_size"),
+        (binary(size=2**63), "x"),
+        (binary(size=2**80), "x|binary_data_size"),
+        (binary(size="16"), "binary_data_size"),
+        (binary(size=16.0), "binary_data_size"),
+        (binary(size=True), "binary_data_size"),
+        (binary(data=[1, 2, 3, 4]), "x"),
+        (binary(length=10**9), "header"),
+        (binary(length=-1), "header"),
+        (binary(length="garbage"), "header"),
+        (binary(length="9" * 5000), "header"),
+        (binary(length=10), "JSON"),
+        (binary(length=0), "x|input"),
+        (binary(datatype="BYTES"), "BYTES"),
+        (binary(shape=[2**31, 2**31]), "x"),
+    ],
+    ids=short,
+)  # fmt: skip
+def test_binary_bodies_whose_sizes_disagree(oip_server, made, said):
+    body, headers = made
+    assert re.search(said, refused(oip_server, body, **headers), re.IGNORECASE)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        struct.pack("<I", 5) + b"abc",
+        struct.pack("<I", 2**32 - 1),
+        b"\0\0\0",
+        struct.pack("<I", 1) + b"a" + struct.pack("<I", 1) + b"b",
+        struct.pack("<I", 1) + b"a" + b"\0",
+    ],
+)
+def test_strings_whose_lengths_lie(oip_server, raw):
+    given = {"name": "text", "datatype": "BYTES", "shape": [1], "parameters": {"binary_data_size": len(raw)}}
+    head = asked(given)
+    length = {"Inference-Header-Content-Length": str(len(head))}
+    assert "text" in refused(oip_server, head + raw, path="/v2/models/text/infer", **length)
+
+
+def test_bodies_that_are_not_what_their_encoding_says(oip_server):
+    body = with_data([1, 2, 3, 4])
+    for encoding, sent, status in (
+        ("gzip", body, 400),
+        ("gzip", gzip.compress(body)[:-6], 400),
+        ("br", body, 415),
+        ("gzip", gzip.compress(bytes(64 * 2**20)), 413),
+    ):
+        refused(oip_server, sent, status, Content_Encoding=encoding)
+    answer = oip_server.request("POST", INFER, gzip.compress(body), Content_Encoding="gzip")
+    assert answer.status == 200
+
+
+def test_paths_that_lead_nowhere(oip_server):
+    for path, status in (
+        ("/v2/", 404),
+        ("/v2/nope", 404),
+        ("/v2/models/identity/versions/abc/infer", 404),
+        ("/v2/models/identity/versions/99/infer", 404),
+        ("/v2/models/identity/versions/" + "9" * 4000 + "/infer", 400),
+        ("/v2/models/..%2f..%2fetc/infer", 404),
+        ("/v2/models/%00/infer", 404),
+        ("/v2/models/" + "m" * 5000 + "/infer", 404),
+        ("/v2/health/live", 405),
+    ):
+        refused(oip_server, with_data([1, 2, 3, 4]), status, path)
+    answers_well(oip_server)
+
+
+def test_control_bodies_that_are_none(oip_server):
+    for path, body in (
+        ("/v2/repository/models/identity/load", b"["),
+        ("/v2/repository/models/identity/load", b'{"parameters": 7}'),
+        ("/v2/repository/models/identity/load", b'{"parameters": {"file:../../x": "AA=="}}'),
+        ("/v2/repository/index", b'{"ready": "yes"}'),
+        ("/v2/logging", b'{"log_file": "/etc/passwd"}'),
+        ("/v2/logging", b'{"log_verbose_level": "x"}'),
+        ("/v2/trace/setting", b'{"trace_file": "/etc/passwd"}'),
+        ("/v2/systemsharedmemory/region/r/register", b"{}"),
+        ("/v2/systemsharedmemory/region/r/register", b'{"key": "a", "byte_size": "x"}'),
+        ("/v2/systemsharedmemory/region/r/register", b'{"key": "../x", "byte_size": 8}'),
+    ):
+        answer = oip_server.request("POST", path, body)
+        assert answer.status in (400, 403, 501), (path, body, answer.status, answer.body[:300])
+        assert set(answer.json) == {"error"}
+    assert oip_server.request("POST", "/v2/repository/models/nope/load", b"{}").status in (400, 404, 500)
+
+
+def test_bodies_damaged_anywhere_are_refused_or_answered(oip_server):
+    """A few hundred bodies with bytes changed, cut out or doubled; none is a fault of the server."""
+    chance = random.Random(7)
+    body, headers = binary()
+    connection = oip_server.connect()
+    for _ in range(400):
+        damaged = bytearray(body)
+        at = chance.randrange(len(damaged))
+        match chance.randrange(3):
+            case 0:
+                damaged[at] = chance.randrange(256)
+            case 1:
+                del damaged[at : at + chance.randrange(1, 9)]
+            case _:
+                damaged[at:at] = damaged[at : at + chance.randrange(1, 9)]
+        connection.request("POST", INFER, bytes(damaged), headers)
+        response = connection.getresponse()
+        answer = response.read()
+        assert response.status in (200, 400, 404, 501), (response.status, bytes(damaged), answer)
+        if response.status != 200:
+            assert set(json.loads(answer)) == {"error"}
+    connection.close()
+    answers_well(oip_server)
