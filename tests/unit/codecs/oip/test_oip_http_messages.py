@@ -315,6 +315,13 @@ def test_an_output_without_dimensions_and_an_empty_one():
     assert [(output["shape"], output["data"]) for output in written] == [([], [1.5]), ([0, 2], [])]
 
 
+def test_numbers_that_json_does_not_have_are_read_as_tritons_client_writes_them():
+    array = np.float32([np.nan, np.inf, -np.inf, 1])
+    body, length = written_by_client(array, binary=False)
+    assert b"NaN" in body
+    np.testing.assert_array_equal(decoded(body, length)[0], array)
+
+
 def test_numbers_that_json_does_not_have_are_answered_with_null():
     array = np.array([np.nan, np.inf, -np.inf, 1], np.float32)
     response = InferResponse("m", "1", [OutputTensor("y", array)])
