@@ -17,10 +17,17 @@ def oip_codec_section(saved: dict[str, Any]) -> list[str]:
     """The table of a saved run: a line per form of the request and tensor."""
     machine, versions = saved["machine"], saved["versions"]
     libraries = ", ".join(f"{name} {versions[name]}" for name in ("numpy", "orjson", "protobuf", "pysimdjson"))
-    where = f"{machine['cpu']}, {machine['cores']} cores with a load of {machine['load']}, Python {versions['python']}, {libraries}"
+    where = f"{machine['cpu']}, {machine['cores']} cores with a load of {machine['load']}"
     lines = [
         f"| {one['form']} | {one['array']} | {one['microseconds']['tensorhost']:,.1f} "
         f"| {one['microseconds']['plain']:,.1f} ({one['ratio']:.2f}×) |"
         for one in saved["results"]
     ]
-    return [_CODECS, f"{where}.\n", "| form | tensor | tensorhost | plain |", "|---|---|--:|--:|", *lines, ""]
+    return [
+        _CODECS,
+        f"{where}, Python {versions['python']}, {libraries}.\n",
+        "| form | tensor | tensorhost | plain |",
+        "|---|---|--:|--:|",
+        *lines,
+        "",
+    ]

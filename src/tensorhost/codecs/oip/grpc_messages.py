@@ -38,6 +38,7 @@ _ResponseHead: Any = message_class("inference.ModelInferResponse")
 
 _RESPONSE_OUTPUTS, _RESPONSE_RAW, _TENSOR_CONTENTS = field_key(5), field_key(6), field_key(5)
 _WORTH_SPLITTING_BYTES = 2**16
+_MAX_PARAMETERS = 10_000
 _LARGEST_INT64 = 2**63 - 1
 
 
@@ -105,9 +106,9 @@ def _place_raw(request: InferRequest, raw: Sequence[Octets]) -> None:
 def _parameters(given: Any) -> Parameters:
     if not len(given):
         return {}
-    if len(given) > MAX_ITEMS:
+    if len(given) > _MAX_PARAMETERS:
         raise InvalidRequestError(
-            f"The request has {len(given)} parameters in one place; at most {MAX_ITEMS} are allowed."
+            f"The request has {len(given)} parameters in one place; at most {_MAX_PARAMETERS} are allowed."
         )
     chosen = {name: (value, value.WhichOneof("parameter_choice")) for name, value in given.items()}
     return {name: getattr(value, choice) for name, (value, choice) in chosen.items() if choice is not None}

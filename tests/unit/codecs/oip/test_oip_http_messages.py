@@ -254,7 +254,7 @@ def test_a_field_of_a_wrong_kind_is_named(body, message):
 def test_a_name_is_not_too_long_to_be_repeated(field):
     body = {"inputs": [X], "outputs": [{"name": "y"}]}
     body[field][0] = {**body[field][0], "name": "n" * 1001}
-    assert refused(body) == "The request has a tensor whose name has 1001 characters; at most 1000 are allowed."
+    assert refused(body) == f"The name '{'n' * 32}…' of a tensor has 1001 characters; at most 1000 are allowed."
 
 
 @pytest.mark.parametrize(
@@ -313,6 +313,13 @@ def test_an_output_without_dimensions_and_an_empty_one():
     outputs = [OutputTensor("s", np.array(1.5, np.float32)), OutputTensor("e", np.empty((0, 2), np.float32))]
     written = json.loads(write_http_response(InferResponse("m", "1", outputs)).pieces[0])["outputs"]
     assert [(output["shape"], output["data"]) for output in written] == [([], [1.5]), ([0, 2], [])]
+
+
+def test_numbers_that_json_does_not_have_are_read_as_tritons_client_writes_them():
+    array = np.float32([np.nan, np.inf, -np.inf, 1])
+    body, length = written_by_client(array, binary=False)
+    assert b"NaN" in body
+    np.testing.assert_array_equal(decoded(body, length)[0], array)
 
 
 def test_numbers_that_json_does_not_have_are_answered_with_null():
