@@ -154,7 +154,8 @@ def main() -> None:
             columns = "  ".join(f"{way} {taken:>10.1f} us" for way, taken in micros.items())
             print(f"{form:<13} {name:<20} {columns}  ({ratio:.2f}x)")
     if "--save" in sys.argv[1:]:
-        machine = {"cpu": cpu_name(), "cores": os.cpu_count(), "system": platform.system()}
+        load = round(os.getloadavg()[0], 1)
+        machine = {"cpu": cpu_name(), "cores": os.cpu_count(), "load": load, "system": platform.system()}
         packages = {name: version(name) for name in ("numpy", "orjson", "protobuf", "pysimdjson", "tritonclient")}
         versions = {"python": platform.python_version(), **packages}
         what = "microseconds to read a request and write an answer; ratio: the plain way's over tensorhost's"

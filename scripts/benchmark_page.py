@@ -11,6 +11,7 @@ from comparison_page import CHARTS, comparison_charts, comparison_section
 from growth_page import growth_sections, soak_section
 from grpc_page import grpc_section
 from latency_goal_page import latency_goal_section
+from oip_page import oip_codec_section
 from runtime_page import knobs_section, race_section, startup_section
 from workers_page import workers_section
 
@@ -100,7 +101,9 @@ def render() -> str:
     parts += grpc_section(over_grpc, _machine(over_grpc))
     parts += latency_goal_section(_read("latency_goal"), _machine)
     parts += [*growth_sections(_read("growth"), _machine), *soak_section(_read("soak"), _machine)]
-    parts += [*codecs_section(_read("codecs")), *threads_section(_read("threads"))]
+    parts += codecs_section(_read("codecs"))
+    parts += oip_codec_section(_read("oip_codec"))
+    parts += threads_section(_read("threads"))
     return "\n".join([*parts, *call_paths_section(_read("call_paths"))]).rstrip() + "\n"
 
 

@@ -24,6 +24,7 @@ from tensorhost.codecs.oip.requests import (
     Parameters,
     RawElements,
     RequestedOutput,
+    check_name,
 )
 from tensorhost.codecs.protobuf import decode, message_class
 from tensorhost.codecs.protobuf.framing import field_key, varint
@@ -37,6 +38,7 @@ _ResponseHead: Any = message_class("inference.ModelInferResponse")
 
 _RESPONSE_OUTPUTS, _RESPONSE_RAW, _TENSOR_CONTENTS = field_key(5), field_key(6), field_key(5)
 _WORTH_SPLITTING_BYTES = 2**16
+_MAX_PARAMETERS = 10_000
 _LARGEST_INT64 = 2**63 - 1
 
 
@@ -55,7 +57,7 @@ def read_grpc_request(data: bytes) -> InferRequest:
     request = InferRequest(
         id=wire.id,
         parameters=_parameters(wire.parameters),
-        outputs=[RequestedOutput(output.name, _parameters(output.parameters)) for output in wire.outputs],
+        outputs=[RequestedOutput(check_name(output.name), _parameters(output.parameters)) for output in wire.outputs],
         model_name=wire.model_name,
         model_version=wire.model_version,
     )
@@ -67,20 +69,21 @@ def read_grpc_request(data: bytes) -> InferRequest:
 
 
 def _input(tensor: Any) -> InputTensor:
+    name = check_name(tensor.name)
     shape = tensor.shape
     if len(shape) > MAX_DIMENSIONS:
         raise InvalidRequestError(
-            f"Input '{tensor.name}' has {len(shape)} dimensions; at most {MAX_DIMENSIONS} are allowed.",
-            details={"input": tensor.name, "expected": MAX_DIMENSIONS, "actual": len(shape)},
+            f"Input '{name}' has {len(shape)} dimensions; at most {MAX_DIMENSIONS} are allowed.",
+            details={"input": name, "expected": MAX_DIMENSIONS, "actual": len(shape)},
         )
     parameters = _parameters(tensor.parameters)
     elements = None if SHARED_MEMORY_REGION in parameters else TypedElements(tensor.contents)
     if elements is None and tensor.HasField("contents"):
         raise InvalidRequestError(
-            f"Input '{tensor.name}' has contents and the parameter '{SHARED_MEMORY_REGION}'; it must have one of them.",
-            details={"input": tensor.name},
+            f"Input '{name}' has contents and the parameter '{SHARED_MEMORY_REGION}'; it must have one of them.",
+            details={"input": name},
         )
-    return InputTensor(tensor.name, tensor.datatype, tuple(shape), parameters, elements)
+    return InputTensor(name, tensor.datatype, tuple(shape), parameters, elements)
 
 
 def _place_raw(request: InferRequest, raw: Sequence[Octets]) -> None:
@@ -103,9 +106,9 @@ def _place_raw(request: InferRequest, raw: Sequence[Octets]) -> None:
 def _parameters(given: Any) -> Parameters:
     if not len(given):
         return {}
-    if len(given) > MAX_ITEMS:
+    if len(given) > _MAX_PARAMETERS:
         raise InvalidRequestError(
-            f"The request has {len(given)} parameters in one place; at most {MAX_ITEMS} are allowed."
+            f"The request has {len(given)} parameters in one place; at most {_MAX_PARAMETERS} are allowed."
         )
     chosen = {name: (value, value.WhichOneof("parameter_choice")) for name, value in given.items()}
     return {name: getattr(value, choice) for name, (value, choice) in chosen.items() if choice is not None}

@@ -38,10 +38,11 @@ _LONGEST_KEPT_NAME = 64
 
 
 class ListCensus:
-    """How many lists a request has, and how many its fields account for.
+    """Which lists a request has, and whether its fields account for them all. The parser flattens what it hands out.
 
-    Where they are as many, and each is where the data's shapes want one, no list hides among the numbers of any: one
-    search for a byte proves it of the whole request. The parser itself flattens what it hands out.
+    Where there are as many lists as the fields have, and each is where the data's shapes want one, none hides among the
+    numbers of any: one search for a byte proves it of the whole request. Where there are too many to look at each, the
+    structure of the whole text is compared with that which the shapes imply.
 
     Args:
         members: the request.
@@ -49,46 +50,66 @@ class ListCensus:
     """
 
     def __init__(self, members: JsonObject, stand_ins: StandIns | None) -> None:
-        self._text = members.text
-        self._known = 0
-        self._data: list[Any] = []
+        self._members = members
+        self._lists = 0
+        self._inputs: list[JsonObject] = []
         self._proves: bool | None = None
-        self.max_depth = members.max_depth
         self.stand_ins = stand_ins
+
+    @property
+    def max_depth(self) -> int:
+        """Deepest nesting of an input's data."""
+        return self._members.max_depth
 
     def count_list(self) -> None:
         """Account for a list that holds no data."""
-        self._known += 1
+        self._lists += 1
 
-    def count_data(self, value: Any) -> None:
-        """Account for the lists of an input's data."""
-        self._data.append(value)
+    def count_input(self, item: JsonObject) -> None:
+        """Account for the lists of an input's data, if it has such; inputs come in their order."""
+        self._inputs.append(item)
 
     def proves_lists(self) -> bool:
-        """Whether all data are made of lists as their first elements promise; False proves nothing."""
+        """Whether the lists of all data are nested as their first elements promise; False proves nothing.
+
+        True leaves open which of the innermost lists have one element and which none.
+        """
         if self._proves is None:
-            self._proves = self._count()
+            try:
+                self._proves = self._prove()
+            except TensorhostError:
+                self._proves = False  # whoever decodes what is wrong will say so
         return self._proves
 
-    def _count(self) -> bool:
-        found: list[tuple[Any, tuple[int, ...]]] = []
-        lists = self._known
-        try:
-            for value in self._data:
-                # An element takes a byte of text at least.
-                limit = len(self._text)
-                shape, _ = probe_shape(_ANY_SPEC, value, max_depth=self.max_depth, max_elements=limit)
-                found.append((value, shape))
-                lists += count_lists(shape)
-        except TensorhostError:
+    def _prove(self) -> bool:
+        shapes = [self._probe(item.element("data")) if "data" in item.keys else () for item in self._inputs]
+        lists = self._lists + sum(map(count_lists, shapes))
+        if not self._members.has_few_lists(lists):
+            return self._has_structure(shapes)
+        return all(
+            not shape or is_made_of_lists(item.element("data"), shape)
+            for item, shape in zip(self._inputs, shapes, strict=True)
+        )
+
+    def _probe(self, value: Any) -> tuple[int, ...]:
+        # An element takes a byte of text at least.
+        limit = len(self._members.text)
+        return probe_shape(_ANY_SPEC, value, max_depth=self.max_depth, max_elements=limit)[0]
+
+    def _has_structure(self, shapes: Sequence[tuple[int, ...]]) -> bool:
+        # What has more elements than the text has bytes is not spelled out to compare it.
+        if sum(prod(shape) or prod(shape[:-1]) for shape in shapes) > len(self._members.text):
             return False
-        if self._text.count(b"[") != lists:
-            return False
-        return all(not shape or is_made_of_lists(value, shape) for value, shape in found)
+        items = [
+            item.expected_structure({"data": structure_of_shape(shape)})
+            for item, shape in zip(self._inputs, shapes, strict=True)
+        ]
+        expected = self._members.expected_structure({"inputs": b"[" + b",".join(items) + b"]"})
+        return expected == self._members.structure
 
     def is_proved(self, value: Any, shape: Sequence[int]) -> bool:
-        """Whether ``value`` alone is nested lists of ``shape``. Slow: every number is written anew."""
-        if (prod(shape) or prod(shape[:-1])) > len(self._text):
+        """``proves_lists`` of ``value`` alone, whose shape is to be ``shape``. Slow: every number is written anew."""
+        if (prod(shape) or prod(shape[:-1])) > len(self._members.text):
             return False
         return structure_of(minified(value)) == structure_of_shape(shape)
 
@@ -140,7 +161,7 @@ class JsonElements:
         return object_array(values)
 
     def _numbers(self, spec: TensorSpec, given: tuple[int, ...]) -> Array:
-        if given and not self.census.proves_lists() and not self._is_proved(given):
+        if given and not self._is_proved(given):
             fault = find_ragged(spec.name, self.value, given)
             if fault is not None:
                 raise fault
@@ -158,7 +179,8 @@ class JsonElements:
             raise InvalidInputTypeError(stand_ins.restored(error.message), details=details) from None
 
     def _is_proved(self, given: tuple[int, ...]) -> bool:
-        return self.census.is_proved(self.value, given) and holds_every_leaf(self.value, given)
+        has_lists = self.census.proves_lists() or self.census.is_proved(self.value, given)
+        return has_lists and holds_every_leaf(self.value, given)
 
     def _numbers_and_tokens(self, spec: TensorSpec, given: tuple[int, ...], stand_ins: StandIns) -> Array:
         as_they_are = decode_numbers(spec, self.value, given)  # refuses what is no number or out of range

@@ -17,7 +17,14 @@ from tensorhost.codecs.json_document import JsonObject, kind_of, shorten
 from tensorhost.codecs.json_tokens import StandIns, may_have_tokens, replace_tokens, stand_ins_for
 from tensorhost.codecs.oip.json_data import JsonElements, ListCensus
 from tensorhost.codecs.oip.raw import MAX_DIMENSIONS
-from tensorhost.codecs.oip.requests import MAX_ITEMS, InferRequest, InputTensor, Parameters, RequestedOutput
+from tensorhost.codecs.oip.requests import (
+    MAX_ITEMS,
+    InferRequest,
+    InputTensor,
+    Parameters,
+    RequestedOutput,
+    check_name,
+)
 from tensorhost.core.errors import InvalidRequestError
 
 _LARGEST_SIZE = 2**63 - 1
@@ -40,7 +47,7 @@ def read_json_request(text: bytes, *, max_depth: int) -> InferRequest:
         raise InvalidRequestError("The body has no 'inputs'.", details={"field": "inputs"})
     request.inputs = [_input(item, census) for item in _items(members, "inputs", census)]
     request.outputs = [
-        RequestedOutput(_text(item, "name"), _parameters(item, stand_ins))
+        RequestedOutput(check_name(_text(item, "name")), _parameters(item, stand_ins))
         for item in _items(members, "outputs", census)
     ]
     return request
@@ -90,11 +97,11 @@ def _items(members: JsonObject, key: str, census: ListCensus) -> Iterator[JsonOb
 
 
 def _input(item: JsonObject, census: ListCensus) -> InputTensor:
-    name = _text(item, "name")
+    name = check_name(_text(item, "name"))
     tensor = InputTensor(name, _text(item, "datatype"), _shape(item, name, census), _parameters(item, census.stand_ins))
+    census.count_input(item)
     data = item.element("data") if "data" in item.keys else None
     if data is not None:
-        census.count_data(data)
         tensor.elements = JsonElements(data, census)
     return tensor
 

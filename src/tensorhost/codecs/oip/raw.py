@@ -79,6 +79,7 @@ def decode_raw(dtype: DType, shape: Sequence[int], data: Octets, name: str, *, m
     array = np.frombuffer(data, dtype.numpy) if expected else np.empty(0, dtype.numpy)
     if dtype is DType.BOOL and expected and array.view(np.uint8).max() > 1:
         raise InvalidRequestError(f"Input '{name}' has a bool that is neither 0 nor 1.", details={"input": name})
+    array.setflags(write=False)  # shared memory, unlike a body, could be written to through it
     return array.reshape(shape)
 
 

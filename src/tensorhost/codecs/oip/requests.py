@@ -27,7 +27,21 @@ SHARED_MEMORY_REGION = "shared_memory_region"
 """The parameter of a tensor whose elements lie in shared memory: the name of the region."""
 
 MAX_ITEMS = 1000
-"""Most inputs, requested outputs, or parameters in one place, of a request."""
+"""Most inputs, or requested outputs, of one request."""
+
+
+_LONGEST_NAME = 1000
+_LONGEST_SHOWN = 32
+
+
+def check_name(name: str) -> str:
+    """``name``, of an input or output as a client wrote it. Errors repeat it: InvalidRequestError if it is too long."""
+    if len(name) > _LONGEST_NAME:
+        raise InvalidRequestError(
+            f"The name '{name[:_LONGEST_SHOWN]}…' of a tensor has {len(name)} characters; at most {_LONGEST_NAME} are "
+            "allowed."
+        )
+    return name
 
 
 class Elements(Protocol):

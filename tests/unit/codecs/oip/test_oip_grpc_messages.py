@@ -1,5 +1,6 @@
 """ModelInferRequest and ModelInferResponse, against protobuf and the client of Triton."""
 
+import contextlib
 from typing import Any
 
 import numpy as np
@@ -130,11 +131,17 @@ def test_there_are_not_too_many_tensors(field):
         read(message)
 
 
+@pytest.mark.parametrize("field", ["inputs", "outputs"])
+def test_a_name_is_not_too_long_to_be_repeated(field):
+    with pytest.raises(InvalidRequestError, match="of a tensor has 1001 characters"):
+        read(Request(**{field: [{"name": "n" * 1001}]}))
+
+
 def test_there_are_not_too_many_parameters_nor_dimensions():
     message = Request()
-    for index in range(1001):
+    for index in range(10_001):
         message.parameters[str(index)].bool_param = True
-    with pytest.raises(InvalidRequestError, match="1001 parameters"):
+    with pytest.raises(InvalidRequestError, match="10001 parameters"):
         read(message)
     with pytest.raises(InvalidRequestError, match="Input 'x' has 65 dimensions"):
         read(Request(inputs=[{"name": "x", "shape": [1] * 65}]))
@@ -250,3 +257,19 @@ def test_an_output_in_shared_memory_keeps_the_place_of_its_contents(typed):
 def test_a_type_that_the_protocol_does_not_have_is_refused(typed):
     with pytest.raises(UnsupportedTypeError, match="Output 'y' is complex64"):
         write_grpc_response(InferResponse("m", "1", outputs_of(y=np.zeros(1, np.complex64))), typed_contents=typed)
+
+
+@given(st.data())
+def test_a_message_that_was_tampered_with_is_read_or_refused(data):
+    message = request_of(data.draw(st.sampled_from([SMALL, LARGE])), id="abc")
+    message.parameters["a"].int64_param = 1
+    message.inputs[0].parameters["b"].string_param = "c"
+    if data.draw(st.booleans()):
+        del message.raw_input_contents[:]
+        message.inputs[0].contents.fp32_contents.extend([1, 2, 3, 4])
+    changed = bytearray(message.SerializeToString())
+    for _ in range(data.draw(st.integers(1, 4))):
+        changed[data.draw(st.integers(0, min(len(changed), 100) - 1))] = data.draw(st.integers(0, 255))
+    with contextlib.suppress(TensorhostError):
+        arrays = [tensor.decode(max_elements=LIMIT) for tensor in read(bytes(changed)).inputs]
+        assert all(array.size <= LIMIT for array in arrays)

@@ -1,5 +1,6 @@
 """Bodies of infer requests and answers over HTTP, against those that Triton's client writes and reads."""
 
+import contextlib
 import json
 import math
 
@@ -249,6 +250,13 @@ def test_a_field_of_a_wrong_kind_is_named(body, message):
     assert refused(body) == message
 
 
+@pytest.mark.parametrize("field", ["inputs", "outputs"])
+def test_a_name_is_not_too_long_to_be_repeated(field):
+    body = {"inputs": [X], "outputs": [{"name": "y"}]}
+    body[field][0] = {**body[field][0], "name": "n" * 1001}
+    assert refused(body) == f"The name '{'n' * 32}…' of a tensor has 1001 characters; at most 1000 are allowed."
+
+
 @pytest.mark.parametrize(
     "text",
     [b"", b" ", b"{", b'{"inputs":', b"\xff", b'{"inputs":[]}x', b'{"inputs":[],"inputs":[]}', b"[" * 100_000],
@@ -307,10 +315,18 @@ def test_an_output_without_dimensions_and_an_empty_one():
     assert [(output["shape"], output["data"]) for output in written] == [([], [1.5]), ([0, 2], [])]
 
 
+def test_numbers_that_json_does_not_have_are_read_as_tritons_client_writes_them():
+    array = np.float32([np.nan, np.inf, -np.inf, 1])
+    body, length = written_by_client(array, binary=False)
+    assert b"NaN" in body
+    np.testing.assert_array_equal(decoded(body, length)[0], array)
+
+
 def test_numbers_that_json_does_not_have_are_answered_with_null():
     array = np.array([np.nan, np.inf, -np.inf, 1], np.float32)
-    text = write_http_response(InferResponse("m", "1", [OutputTensor("y", array)])).pieces[0]
-    assert json.loads(text)["outputs"][0]["data"] == [None, None, None, 1]
+    response = InferResponse("m", "1", [OutputTensor("y", array)])
+    assert json.loads(write_http_response(response).pieces[0])["outputs"][0]["data"] == [None, None, None, 1]
+    np.testing.assert_array_equal(read_by_client(response).as_numpy("y"), np.float32([np.nan, np.nan, np.nan, 1]))
 
 
 @BOTH
@@ -323,3 +339,15 @@ def test_outputs_that_cannot_be_written(binary):
     else:
         with pytest.raises(UnsupportedTypeError, match=r"Output 'y' holds bytes that are no UTF-8.*binary data"):
             write_http_response(text)
+
+
+@given(st.data())
+def test_a_body_that_was_tampered_with_is_read_or_refused(data):
+    body, length = written_by_client(EXAMPLES["FP32"], binary=data.draw(st.booleans()), request_id="NaN[", priority=1)
+    changed = bytearray(body)
+    for _ in range(data.draw(st.integers(1, 3))):
+        changed[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.sampled_from(b'[]{}",:0-9eN\\\0\xff'))
+    cut = data.draw(st.integers(0, len(body)))
+    for form in (bytes(changed), bytes(changed[:cut]), body[:cut] + bytes(changed)):
+        with contextlib.suppress(TensorhostError):
+            assert all(array.size <= LIMIT for array in decoded(form, length))
