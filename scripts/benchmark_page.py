@@ -9,7 +9,7 @@ from typing import Any
 
 from comparison_page import CHARTS, comparison_charts, comparison_section
 from growth_page import growth_sections, soak_section
-from grpc_page import grpc_section
+from grpc_page import grpc_section, open_inference_section
 from latency_goal_page import latency_goal_section
 from oip_page import oip_codec_section
 from runtime_page import knobs_section, race_section, startup_section
@@ -99,6 +99,8 @@ def render() -> str:
     parts += workers_section(workers, _machine(workers))
     over_grpc = _read("grpc_predict")
     parts += grpc_section(over_grpc, _machine(over_grpc))
+    open_inference = _read("oip_grpc")
+    parts += open_inference_section(open_inference, _machine(open_inference))
     parts += latency_goal_section(_read("latency_goal"), _machine)
     parts += [*growth_sections(_read("growth"), _machine), *soak_section(_read("soak"), _machine)]
     parts += codecs_section(_read("codecs"))

@@ -1,4 +1,4 @@
-"""The section of docs/benchmarks.md about gRPC, from ``grpc_predict.json``."""
+"""The sections of docs/benchmarks.md about gRPC, from ``grpc_predict.json`` and ``oip_grpc.json``."""
 
 from __future__ import annotations
 
@@ -10,6 +10,13 @@ _TEXT = """\
 TensorFlow Serving's Predict of the model of three numbers, one row a request: tensorhost as it comes, with TensorFlow,
 against a servicer written by hand with grpc.aio that calls the same function once per request. *Times rate* and *times
 processor* are taken round by round, as for several workers.
+"""
+
+_OPEN_INFERENCE_TEXT = """\
+## gRPC: the Open Inference Protocol
+
+ModelInfer of the same model, one row a request as raw contents: tensorhost as it comes, with TensorFlow, against MLServer
+{version} with its adaptive batching.
 """
 
 _ALONE = """\
@@ -34,7 +41,22 @@ def grpc_section(saved: dict[str, Any], machine: str) -> list[str]:
         saved: the run.
         machine: where and when it was made, in words.
     """
-    parts = [_TEXT, f"{machine}; {saved['how']['connections']} connections, {saved['how']['rounds']} rounds.\n"]
+    parts = [_TEXT, *_under_load(saved, machine, "the servicer")]
+    medians, added = saved["alone"]["medians"], saved["alone"]["overhead"]
+    parts += ["", _ALONE.format(**medians), "| | µs | added |", "|---|--:|--:|"]
+    parts += [f"| {way} | {medians[name]:,.0f} | {added[name]:,.0f} |" for way, name in _WAYS]
+    return [*parts, ""]
+
+
+def open_inference_section(saved: dict[str, Any], machine: str) -> list[str]:
+    """The table; arguments as of ``grpc_section``."""
+    version = saved["peers"]["mlserver"]["mlserver"]
+    return [_OPEN_INFERENCE_TEXT.format(version=version), *_under_load(saved, machine, "MLServer"), ""]
+
+
+def _under_load(saved: dict[str, Any], machine: str, other: str) -> list[str]:
+    how = saved["how"]
+    parts = [f"{machine}; {how['connections']} connections, {how['rounds']} rounds.\n"]
     parts += ["| in flight | | requests/s | p50 ms | p99 ms | others busy | times rate | times processor |"]
     parts += ["|--:|---|--:|--:|--:|--:|--:|--:|"]
     for case in saved["load"]:
@@ -42,14 +64,11 @@ def grpc_section(saved: dict[str, Any], machine: str) -> list[str]:
             ours = name == "tensorhost"
             ratios = [_ratio(case["ratios"][what]) if ours else "" for what in ("requests_s", "cpu")]
             parts.append(
-                f"| {case['in_flight']} | {'tensorhost' if ours else 'the servicer'} | {figures['requests_s']:,.0f} |"
+                f"| {case['in_flight']} | {'tensorhost' if ours else other} | {figures['requests_s']:,.0f} |"
                 f" {figures['p50_ms']:,.2f} | {figures['p99_ms']:,.2f} | {figures['other_cores']:.1f} |"
                 f" {' | '.join(ratios)} |"
             )
-    medians, added = saved["alone"]["medians"], saved["alone"]["overhead"]
-    parts += ["", _ALONE.format(**medians), "| | µs | added |", "|---|--:|--:|"]
-    parts += [f"| {way} | {medians[name]:,.0f} | {added[name]:,.0f} |" for way, name in _WAYS]
-    return [*parts, ""]
+    return parts
 
 
 def _ratio(spread: dict[str, float]) -> str:

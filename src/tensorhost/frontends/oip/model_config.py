@@ -8,6 +8,7 @@ from tensorhost.codecs.oip import config_type_of
 from tensorhost.core.tensors import TensorSpec
 from tensorhost.frontends.oip.inputs import max_batch_size
 from tensorhost.frontends.oip.metadata import platform_of
+from tensorhost.frontends.versions import number_of
 from tensorhost.inference import Call
 from tensorhost.models.manager import ModelManager
 from tensorhost.models.policy import VersionPolicy
@@ -58,18 +59,16 @@ def _describe(spec: TensorSpec, rows: int) -> dict[str, Any]:
     shape = (None,) if spec.shape is None else spec.shape
     # The dimension of rows is not written where there is a largest batch.
     dims = shape[1:] if rows and spec.shape is not None else shape
-    described: dict[str, Any] = {
+    return {
         "name": spec.name,
         "data_type": config_type_of(spec.dtype),
+        # Empty for rows that are single values, for which Triton would have [1], and be sent [N, 1].
         "dims": [-1 if size is None else size for size in dims],
     }
-    if not dims:
-        # A row that is a single value; Triton has no tensors without dimensions.
-        described |= {"dims": [1], "reshape": {"shape": []}}
-    return described
 
 
 def _policy(policy: VersionPolicy) -> dict[str, Any]:
     if policy.specific is not None:
-        return {"specific": {"versions": [version for version in sorted(policy.specific) if version.isdecimal()]}}
+        numbers = {number for version in policy.specific if (number := number_of(version)) is not None}
+        return {"specific": {"versions": sorted(numbers)}}
     return {"all": {}} if policy.latest is None else {"latest": {"num_versions": policy.latest}}

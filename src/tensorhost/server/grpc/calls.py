@@ -47,6 +47,8 @@ class Calls:
         self._owed_bytes = 0
         self._closed = asyncio.Event()
         self._log_access = settings.access_log
+        self.unread_timeout_s = settings.body_timeout_s
+        """How long a client may leave an answer of a stream unread."""
 
     def close(self) -> None:
         """Refuse every call that has not begun, and end the streams, which could go on for ever."""

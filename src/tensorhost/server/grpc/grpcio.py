@@ -10,7 +10,7 @@ import contextlib
 import math
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import grpc.aio
@@ -100,20 +100,26 @@ class GrpcioTransport:
 
         return answer
 
-    def _note(self) -> None:
-        """Remember the call that runs: gRPC's task, which ends when the answer has left."""
-        task = asyncio.current_task()
-        if task is not None:
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+    def _note(self) -> Callable[[], object]:
+        """Remember the call that runs: gRPC's task, which ends when the answer has left; what cuts it off."""
+        # gRPC runs each call in a task.
+        task = cast("asyncio.Task[Any]", asyncio.current_task())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task.cancel
 
     def _stream_handler(self, rpc: StreamRpc) -> grpc.RpcMethodHandler[Any, Any]:
         async def responses(requests: AsyncIterator[bytes], context: _ServicerContext) -> AsyncIterator[bytes]:
-            self._note()
+            give_up = self._note()
             async with contextlib.aclosing(self._calls.stream(rpc, requests, self._context(context))) as stream:
                 try:
                     async for response in stream:
-                        yield response
+                        # A transport in front keeps to itself that a client is gone while both directions are stopped.
+                        unread = asyncio.get_running_loop().call_later(self._calls.unread_timeout_s, give_up)
+                        try:
+                            yield response
+                        finally:
+                            unread.cancel()
                 except RpcError as error:
                     await context.abort(_STATUS[error.status], error.message, tuple(error.trailers))
 

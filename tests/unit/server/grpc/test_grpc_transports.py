@@ -341,3 +341,26 @@ async def test_requests_of_streams_count_as_owed_until_they_are_answered(transpo
         assert raised.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         # What was owed to a stream that ended is owed no more.
         assert await asyncio.to_thread(list, ask(iter([b"wait" * 100] * 2), timeout=30)) == []
+
+
+async def test_a_stream_whose_answers_nobody_reads_is_cut_off(transport):
+    ended = asyncio.Event()
+
+    async def echo_all(requests, _context):
+        try:
+            async for request in requests:
+                yield request
+        finally:
+            ended.set()
+
+    rpcs = [StreamRpc("/test.Echo/All", echo_all, finishes=True)]
+    async with (
+        serving(rpcs, grpc_transport=transport, body_timeout_s=0.5) as server,
+        asking(server) as client,
+    ):
+        # More than all buffers on the way hold: both directions come to a stop, and that the client leaves is not seen.
+        call = client.channel.stream_stream("/test.Echo/All")(iter([bytes(2**20)] * 200), timeout=30)
+        async with asyncio.timeout(20):
+            await ended.wait()
+        call.cancel()
+        assert await server.close(asyncio.get_running_loop().time() + 10) == 0

@@ -102,7 +102,9 @@ class Management:
             raise faults.unknown_model(target.name)
 
     async def _parameters(self, exchange: Exchange) -> dict[str, Any]:
-        parameters = (await self._fields(exchange, "parameters")).get("parameters") or {}
+        parameters = (await self._fields(exchange, "parameters")).get("parameters")
+        if parameters is None:
+            return {}
         if not isinstance(parameters, dict):
             raise faults.invalid_parameter("parameters", "an object")
         return parameters
