@@ -1,4 +1,5 @@
 import asyncio
+import dataclasses
 import math
 
 import numpy as np
@@ -121,6 +122,26 @@ async def test_tasks_that_cannot_be_asked(bench, tasks, status, text):
     assert refused.value.status is status
     assert text in refused.value.message
     bench.check_idle()
+
+
+async def test_method_names_are_checked_by_every_method_where_that_is_asked_for(bench, monkeypatch):
+    from tests.unit.inference import engine_bench
+
+    swapped = {"method_name": "tensorflow/serving/predict"}
+    monkeypatch.setattr(engine_bench, "ONE", dataclasses.replace(SCORES, **swapped))
+    monkeypatch.setattr(engine_bench, "TWO", dataclasses.replace(VALUES, **swapped))
+    relaxed, strict = bench(), bench(tfserving_method_names=True)
+    asked = (
+        lambda inference: inference.classify(M, [b"a"], math.inf),
+        lambda inference: inference.regress(ModelSpec("m", signature="values"), [b"a"], math.inf),
+        lambda inference: inference.multi_inference(BOTH, [b"a"], math.inf),
+    )
+    for ask in asked:
+        await ask(relaxed.inference)
+        with pytest.raises(ServingError, match="signature method_name to be tensorflow/serving/") as refused:
+            await ask(strict.inference)
+        assert refused.value.status is RpcStatus.INVALID_ARGUMENT
+    strict.check_idle()
 
 
 async def test_faults_inside_are_counted_under_their_codes(bench):
