@@ -7,8 +7,10 @@ from tests.unit.inference.engine_bench import EngineBench
 from tensorhost.codecs.protobuf import message_class
 from tensorhost.core.errors import DeadlineExceededError, InvalidRequestError, PayloadTooLargeError
 from tensorhost.frontends.rpc import Role, RpcContext
+from tensorhost.frontends.tfserving.faults import ServingError
 from tensorhost.frontends.tfserving.inference import Inference
 from tensorhost.frontends.tfserving.request_log import RequestLog
+from tensorhost.frontends.tfserving.services import tensors
 from tensorhost.frontends.tfserving.services.prediction_service import PredictionService
 from tensorhost.frontends.tfserving.serving_metrics import ServingMetrics
 
@@ -79,6 +81,18 @@ async def test_a_tensor_over_the_limit_is_refused_before_it_is_made():
     served = Served(max_tensor_elements=3)
     with pytest.raises(PayloadTooLargeError):
         await served.predict(request(1.0, 2.0, 3.0, 4.0))
+    served.bench.check_idle()
+
+
+async def test_inputs_that_the_signature_does_not_have_are_not_decoded(monkeypatch):
+    served, hostile = Served(), request(1.0, 2.0)
+    for number in range(1000):
+        tensor = hostile.inputs[str(number)]
+        tensor.dtype = DT_FLOAT
+        tensor.tensor_shape.dim.add(size=2**15)
+    monkeypatch.setattr(tensors, "decode_tensor", lambda *_args, **_options: pytest.fail("it was decoded"))
+    with pytest.raises(ServingError, match="1001!=1"):
+        await served.predict(hostile)
     served.bench.check_idle()
 
 

@@ -15,6 +15,7 @@ from tensorhost.codecs.protobuf import decode, message_class
 from tensorhost.frontends.rpc import Rpc, RpcContext
 from tensorhost.frontends.tfserving import faults
 from tensorhost.frontends.tfserving.inference import Classification, Inference, Regression, Task
+from tensorhost.frontends.tfserving.inputs import check_names
 from tensorhost.frontends.tfserving.metadata import SIGNATURE_DEF, signature_defs
 from tensorhost.frontends.tfserving.model_spec import AnsweredBy
 from tensorhost.frontends.tfserving.request_log import LoggedMethod, RequestLog
@@ -81,6 +82,8 @@ class PredictionService:
             wanted = request.output_filter
             with inference.admit_at_once(spec, deadline) or await inference.admit(spec, deadline) as admission:
                 call = inference.prediction_call(admission, spec.signature, tuple(wanted) if wanted else ())
+                # A few bytes may claim a large tensor; a request of many such that nobody asked for must not be made.
+                check_names(admission.servable, call, set(request.inputs))
                 inputs = await read_inputs(request.inputs, len(data), self._max_elements)
                 del request
                 prediction = await inference.run(admission, call, inputs)
