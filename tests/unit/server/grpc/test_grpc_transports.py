@@ -129,6 +129,17 @@ async def test_a_long_error_text_is_cut(transport):
         assert (await client.refusal(ECHO)).details() == "x" * 1024 + "...TRUNCATED"
 
 
+@pytest.mark.parametrize(
+    ("text", "received"),
+    [("x" + "\U0001f600" * 1024, "x" + "\U0001f600" * 255 + "...TRUNCATED"), ("no \udcff file", "no ? file")],
+)
+async def test_an_error_text_of_any_characters_arrives_under_its_code(transport, text, received):
+    error = RpcError(RpcStatus.NOT_FOUND, text)
+    async with serving([failing(error)], grpc_transport=transport) as server, asking(server) as client:
+        refusal = await client.refusal(ECHO, timeout=5)
+    assert (refusal.code(), refusal.details()) == (grpc.StatusCode.NOT_FOUND, received)
+
+
 async def test_a_deadline_ends_the_call_and_its_handler(transport):
     held = Held()
     async with serving([rpc(held)], grpc_transport=transport) as server, asking(server) as client:
