@@ -137,7 +137,8 @@ async def _until(closed: asyncio.Event, responses: AsyncGenerator[bytes, None]) 
             except StopAsyncIteration:
                 return
     finally:
-        left = [future for future in (closing, following) if future is not None and not future.done()]
+        # Also one that is done: a client that leaves ends its requests, and so perhaps the responses, at that moment.
+        left = [future for future in (closing, following) if future is not None]
         for future in left:
             future.cancel()
         await asyncio.gather(*left, return_exceptions=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import math
+import threading
 import time
 
 import grpc
@@ -302,3 +304,32 @@ async def test_a_stream_that_fails_says_so(transport):
         with pytest.raises(grpc.RpcError) as raised:
             await asyncio.to_thread(next, stream)
         assert (raised.value.code(), raised.value.details()) == (grpc.StatusCode.ABORTED, "no more")
+
+
+async def test_a_client_that_leaves_its_stream_is_no_error(transport):
+    said, ended = [], asyncio.Event()
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: said.append(context["message"]))
+
+    async def repeat(requests, _context):
+        try:
+            async for request in requests:
+                yield request
+        finally:
+            ended.set()
+
+    streams = [StreamRpc("/test.Echo/Repeat", repeat)]
+    async with serving(streams, grpc_transport=transport) as server, asking(server) as client:
+        never_done = threading.Event()
+        stream = client.channel.stream_stream("/test.Echo/Repeat")(one_and_wait(never_done), timeout=30)
+        assert await asyncio.to_thread(next, stream) == b"first"
+        stream.cancel()
+        async with asyncio.timeout(10):
+            await ended.wait()
+        never_done.set()
+    gc.collect()
+    assert said == []
+
+
+def one_and_wait(never_done):
+    yield b"first"
+    never_done.wait()
