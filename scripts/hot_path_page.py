@@ -15,7 +15,7 @@ MEANINGS = {
     "HTTP: parse, limits, scope": "`server/connections.py`: httptools reads the head and calls back for each header;"
     " framing and sizes are checked, the ASGI scope is made",
     "start of the application's task": "a turn of the event loop",
-    "route, headers, body": "`frontends/native/app.py`, `http/exchange.py`: one dictionary read for the inference routes",
+    "route, headers, body": "`frontends/native/app.py`, `http/exchange.py`: one dictionary read for inference routes",
     "JSON: parse and fields": "`codecs/json_document.py`: simdjson reads the whole body; the small fields are taken",
     "admission and lease": "`inference/engine.py`: the limit of requests, two dictionary reads for the model, a count",
     "JSON: shape proof and numbers": "`codecs/json_tensors.py`: proof that no list is ragged, numbers to the dtype",

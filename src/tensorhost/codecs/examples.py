@@ -5,7 +5,6 @@ An example stays bytes: whoever reads its features is the model.
 
 from __future__ import annotations
 
-import binascii
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ from simdjson import Array as JsonArray
 from simdjson import Object as JsonMembers
 
 from tensorhost.codecs.protobuf import message_class
+from tensorhost.codecs.serving_json import decode_base64
 from tensorhost.core.errors import InvalidRequestError, PayloadTooLargeError
 
 MOST_CONTEXT_BYTES = 256 * 2**20
@@ -108,8 +108,7 @@ def _text_or_base64(value: Any) -> bytes:
     if isinstance(value, str):
         return value.encode()
     try:
-        text = "".join(_b64_of(value).split()).rstrip("=")
-        return binascii.a2b_base64(text + "=" * (-len(text) % 4), strict_mode=True)
+        return decode_base64(_b64_of(value))
     except ValueError:
         raise InvalidRequestError("Unable to base64 decode") from None
 

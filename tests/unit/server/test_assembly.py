@@ -8,7 +8,7 @@ from tensorhost.settings import Settings
 
 @pytest.mark.parametrize(
     ("given", "connections"),
-    [({"grpc_port": 0}, 100), ({"grpc_port": 8500}, 200), ({"grpc_port": 0, "grpc_socket_path": "/tmp/g"}, 200)],  # noqa: S108
+    [({"grpc_port": 0}, 100), ({"grpc_port": 8500}, 200), ({"grpc_port": 0, "grpc_socket_path": "/tmp/g"}, 200)],
 )
 def test_connections_of_one_protocol_do_not_take_the_open_files_of_the_other(monkeypatch, given, connections):
     asked = []

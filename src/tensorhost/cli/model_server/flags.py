@@ -100,7 +100,8 @@ THEIRS = (
         "enable_batching",
         Kind.BOOL,
         False,
-        "Whether requests may share model calls. Decided for each signature by a proof at warm-up.",
+        "Batching with TensorFlow Serving's parameters. Not given: tensorhost's own, for signatures that pass "
+        "the proof at warm-up. false: none.",
     ),
     Flag(
         "allow_version_labels_for_unavailable_models",
@@ -208,7 +209,12 @@ THEIRS = (
         "Threads that move what goes over gRPC. Models do not run on them, so few are enough.",
         default_text="1, or 2 from eight cores on",
     ),
-    Flag("enable_model_warmup", Kind.BOOL, True, "Whether a version's warm-up records are run before it serves."),
+    Flag(
+        "enable_model_warmup",
+        Kind.BOOL,
+        True,
+        "Whether a version's warm-up records are run before it serves. Runs with made-up inputs are WARMUP_ITERATIONS.",
+    ),
     Flag("num_request_iterations_for_warmup", Kind.INT32, 0, "How often each of them is run; 0 for once."),
     Flag("version", Kind.BOOL, False, "Print the versions, and end."),
     Flag(

@@ -3,11 +3,13 @@
 from tensorhost.codecs.serving_json.answers import encode_classifications, encode_predictions, encode_regressions
 from tensorhost.codecs.serving_json.document import ServingDocument, parse_document
 from tensorhost.codecs.serving_json.examples import read_examples
+from tensorhost.codecs.serving_json.strings import decode_base64
 from tensorhost.codecs.serving_json.tensors import Layout, decode_predict, signature_name
 
 __all__ = [
     "Layout",
     "ServingDocument",
+    "decode_base64",
     "decode_predict",
     "encode_classifications",
     "encode_predictions",

@@ -19,8 +19,6 @@ CLASSES = "classes"
 SCORES = "scores"
 OUTPUTS = "outputs"
 
-_TYPE_NAMES = {DType.FLOAT32: "DT_FLOAT", DType.FLOAT64: "DT_DOUBLE", DType.FLOAT16: "DT_HALF"}
-
 
 def check_classifies(signature: Signature) -> None:
     """Raise ServingError unless there is one input, ``inputs``, and ``classes``, ``scores`` or both come out."""
@@ -94,4 +92,4 @@ def _shape(array: Array) -> str:
 
 
 def _type(dtype: DType) -> str:
-    return _TYPE_NAMES.get(dtype, f"DT_{dtype.value.upper()}")
+    return f"DT_{dtype.tensorflow_name.upper()}"

@@ -16,17 +16,6 @@ from tensorhost.frontends.tfserving import faults
 from tensorhost.inference import Call
 from tensorhost.models.servable import Servable
 
-_NAMES = {
-    DType.FLOAT16: "half",
-    DType.FLOAT32: "float",
-    DType.FLOAT64: "double",
-}
-
-
-def dtype_name(dtype: DType) -> str:
-    """What TensorFlow's messages call a dtype: ``float`` for float32, ``half`` for float16."""
-    return _NAMES.get(dtype, dtype.value)
-
 
 def check_inputs(servable: Servable, call: Call, inputs: Mapping[str, Array]) -> None:
     """Raise ServingError where an input is missing and has no default value, is unknown, or of another dtype.
@@ -45,7 +34,7 @@ def check_inputs(servable: Servable, call: Call, inputs: Mapping[str, Array]) ->
         # The model's owner may have it take encoded images.
         if not (given.hasobject and call.preprocessing.options.decode):
             position = list(specs).index(name)
-            raise faults.wrong_dtype(position, dtype_name(specs[name].dtype), dtype_name(DType.of(array)))
+            raise faults.wrong_dtype(position, specs[name].dtype.tensorflow_name, DType.of(array).tensorflow_name)
 
 
 def check_names(servable: Servable, call: Call, names: AbstractSet[str]) -> None:

@@ -9,7 +9,7 @@ from tensorhost.core.signatures import Signature
 from tensorhost.core.tensors import TensorSpec
 from tensorhost.frontends.rpc import RpcStatus
 from tensorhost.frontends.tfserving.faults import ServingError
-from tensorhost.frontends.tfserving.inputs import check_inputs, dtype_name, feed_name
+from tensorhost.frontends.tfserving.inputs import check_inputs, feed_name
 from tensorhost.models.servable import Call
 from tensorhost.pipelines import (
     PostprocessingOptions,
@@ -92,6 +92,6 @@ def test_what_the_graph_calls_an_input():
 
 
 def test_dtypes_have_tensorflows_names():
-    names = {dtype_name(dtype) for dtype in DType}
+    names = {dtype.tensorflow_name for dtype in DType}
     assert {"float", "double", "half", "bfloat16", "string", "bool", "int64", "complex64"} <= names
     assert not names & {"float32", "float64", "float16"}

@@ -95,6 +95,15 @@ async def test_an_unforeseen_fault_is_no_business_of_the_client():
     assert b"secret" not in body
 
 
+async def test_words_that_json_cannot_carry_are_mended_and_long_ones_cut():
+    rest = Rest(failure=InvalidRequestError("half \ud800 a character"))
+    status, _, body = await rest.ask(body=b'{"instances": [[-1, 1]]}')
+    assert (status, json.loads(body)) == (400, {"error": "half ? a character"})
+    rest = Rest(failure=InvalidRequestError("x" * 5000))
+    _, _, body = await rest.ask(body=b'{"instances": [[-1, 1]]}')
+    assert json.loads(body) == {"error": "x" * 1024 + "...TRUNCATED"}
+
+
 async def test_overload_says_when_to_come_again():
     rest = Rest(max_in_flight=1)
     rest.bench.engine._in_flight.count = 1

@@ -40,7 +40,7 @@ _LONGEST_SHOWN = 128
 _NO_TARGET = Target(Api.LIST)
 """Of a request that names no target, or a wrong one."""
 _ELSEWHERE = Target(Api.LIST)
-"""Of a request that is none of this API, on its own port; not counted as one."""
+"""Of a request for the metrics, or on the API's own port for something else; not counted as a call."""
 
 log = get_logger(__name__)
 access = get_logger("tensorhost.access")
@@ -87,8 +87,8 @@ class RestApp:
             if exchange.method == "OPTIONS":
                 reply = _preflight(exchange)
             elif exchange.path == self._metrics_path:
-                await exchange.send(await self._exposition(exchange))
-                return
+                target = _ELSEWHERE
+                reply = await self._exposition(exchange)
             elif not self.answers(exchange.path):
                 target = _ELSEWHERE
                 raise NotFoundError(f"There is no route {exchange.path[:_LONGEST_SHOWN]}.")

@@ -52,7 +52,9 @@ def error_reply(message: str, status: int, retry_after_s: float | None) -> Reply
     headers: tuple[tuple[bytes, bytes], ...] = ()
     if status == _UNAVAILABLE:
         headers = ((b"retry-after", b"%d" % max(round(retry_after_s or 0), _LEAST_RETRY_AFTER_S)),)
-    return Reply(b'{"error": %b}' % orjson.dumps(message), status, headers=headers)
+    # A model's words may hold halves of characters, which JSON cannot carry.
+    text = message.encode(errors="replace").decode()
+    return Reply(b'{"error": %b}' % orjson.dumps(text), status, headers=headers)
 
 
 def description_reply(value: Any) -> Reply:
