@@ -26,7 +26,7 @@ from tensorhost.frontends.tfserving.services.responses import (
     regression_response,
 )
 from tensorhost.frontends.tfserving.services.specs import encoded_spec, read_spec, write_spec
-from tensorhost.frontends.tfserving.services.tensors import read_inputs, write_response
+from tensorhost.frontends.tfserving.services.tensors import Claim, UnsentMemory, read_inputs, write_response
 from tensorhost.frontends.tfserving.serving_metrics import ServingMetrics
 from tensorhost.frontends.tfserving.versions import number_of
 from tensorhost.settings import Settings
@@ -61,6 +61,7 @@ class PredictionService:
         self._request_log = request_log
         self._max_elements = settings.max_tensor_elements
         self._as_content = settings.tfserving_tensor_content
+        self._unsent = UnsentMemory(settings.max_buffered_body_bytes)
 
     def rpcs(self) -> list[Rpc]:
         """What a transport needs to know."""
@@ -76,7 +77,7 @@ class PredictionService:
         """``PredictRequest`` to ``PredictResponse``. Raises TensorhostError, in TensorFlow Serving's words."""
         request = decode(_PREDICT_REQUEST, data)
         inference = self._inference
-        with Counted(self._metrics, request.model_spec.name, "Predict"):
+        with Counted(self._metrics, request.model_spec.name, "Predict"), Claim(self._unsent) as claim:
             spec = read_spec(request)
             deadline = inference.deadline(context.deadline)
             wanted = request.output_filter
@@ -84,7 +85,7 @@ class PredictionService:
                 call = inference.prediction_call(admission, spec.signature, tuple(wanted) if wanted else ())
                 # A few bytes may claim a large tensor; a request of many such that nobody asked for must not be made.
                 check_names(admission.servable, call, set(request.inputs))
-                inputs = await read_inputs(request.inputs, len(data), self._max_elements)
+                inputs = await read_inputs(request.inputs, len(data), self._max_elements, claim)
                 del request
                 prediction = await inference.run(admission, call, inputs)
             spec_bytes = encoded_spec(prediction.answered_by)
