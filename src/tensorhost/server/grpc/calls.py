@@ -67,6 +67,9 @@ class Calls:
             self._admit(rpc.role, size, context)
             response = await rpc.handler(request, context)
             status = RpcStatus.OK
+        except asyncio.CancelledError:
+            status = context.given_up()
+            raise
         except Exception as error:
             failure = _as_rpc_error(error, rpc.path)
             status = failure.status

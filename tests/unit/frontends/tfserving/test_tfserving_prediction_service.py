@@ -1,4 +1,6 @@
 import asyncio
+import math
+import time
 
 import numpy as np
 import pytest
@@ -74,6 +76,20 @@ async def test_a_deadline_that_has_passed():
     served = Served()
     with pytest.raises(DeadlineExceededError):
         await served.predict(request(1.0, 2.0), deadline=asyncio.get_running_loop().time())
+    served.bench.check_idle()
+
+
+@pytest.mark.parametrize(
+    ("timeout_s", "status"), [(math.inf, "CANCELLED"), (100.0, "CANCELLED"), (0.01, "DEADLINE_EXCEEDED")]
+)
+async def test_a_call_that_its_transport_gives_up_is_counted_by_the_reason(timeout_s, status):
+    served = Served(batch_timeout_s=2.0)
+    asked = asyncio.ensure_future(served.predict(request(1.0, 2.0), deadline=time.monotonic() + timeout_s))
+    await asyncio.sleep(0)
+    asked.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asked
+    assert served.bench.manager.metrics.serving_calls.requests == {("m", status): 1}
     served.bench.check_idle()
 
 

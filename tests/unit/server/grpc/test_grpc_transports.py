@@ -14,6 +14,7 @@ from grpc_serving import asking, serving
 
 from tensorhost.core.errors import ModelNotFoundError
 from tensorhost.frontends.rpc import Role, Rpc, RpcError, RpcStatus, StreamRpc
+from tensorhost.server.grpc import calls
 
 ECHO = "/test.Echo/Say"
 
@@ -149,6 +150,23 @@ async def test_a_deadline_ends_the_call_and_its_handler(transport):
         assert refusal.code() is grpc.StatusCode.DEADLINE_EXCEEDED
         async with asyncio.timeout(10):
             await held.cancelled.wait()
+
+
+async def test_the_log_of_calls_says_why_one_was_given_up(transport, monkeypatch):
+    said, held = [], Held()
+    monkeypatch.setattr(calls.access, "info", lambda _event, **fields: said.append(fields["status"]))
+    async with serving([rpc(held)], grpc_transport=transport, access_log=True) as server, asking(server) as client:
+        await client.refusal(ECHO, timeout=0.2)
+        async with asyncio.timeout(10):
+            await held.cancelled.wait()
+        held.begun.clear()
+        held.cancelled.clear()
+        call = client.future(ECHO, timeout=30)
+        async with asyncio.timeout(10):
+            await held.begun.wait()
+            call.cancel()
+            await held.cancelled.wait()
+    assert said == ["DEADLINE_EXCEEDED", "CANCELLED"]
 
 
 async def test_a_client_that_cancels_ends_the_handler(transport):

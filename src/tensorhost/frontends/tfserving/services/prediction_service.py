@@ -77,7 +77,7 @@ class PredictionService:
         """``PredictRequest`` to ``PredictResponse``. Raises TensorhostError, in TensorFlow Serving's words."""
         request = decode(_PREDICT_REQUEST, data)
         inference = self._inference
-        with Counted(self._metrics, request.model_spec.name, "Predict"), Claim(self._unsent) as claim:
+        with Counted(self._metrics, request.model_spec.name, "Predict", context), Claim(self._unsent) as claim:
             spec = read_spec(request)
             deadline = inference.deadline(context.deadline)
             wanted = request.output_filter
@@ -96,7 +96,7 @@ class PredictionService:
     async def classify(self, data: bytes, context: RpcContext) -> bytes:
         """``ClassificationRequest`` to ``ClassificationResponse``."""
         request = decode(_EXAMPLES_REQUEST, data)
-        with Counted(self._metrics, request.model_spec.name, "Classify"):
+        with Counted(self._metrics, request.model_spec.name, "Classify", context):
             spec, examples = read_spec(request), input_examples(request.input)
             answer = await self._inference.classify(spec, examples, self._inference.deadline(context.deadline))
             response = await _written(classification_response, answer)
@@ -106,7 +106,7 @@ class PredictionService:
     async def regress(self, data: bytes, context: RpcContext) -> bytes:
         """``RegressionRequest`` to ``RegressionResponse``."""
         request = decode(_EXAMPLES_REQUEST, data)
-        with Counted(self._metrics, request.model_spec.name, "Regress"):
+        with Counted(self._metrics, request.model_spec.name, "Regress", context):
             spec, examples = read_spec(request), input_examples(request.input)
             answer = await self._inference.regress(spec, examples, self._inference.deadline(context.deadline))
             response = await _written(regression_response, answer)
@@ -117,7 +117,7 @@ class PredictionService:
         """``MultiInferenceRequest`` to ``MultiInferenceResponse``."""
         request = decode(_MULTI_INFERENCE_REQUEST, data)
         name = request.tasks[0].model_spec.name if request.tasks else ""
-        with Counted(self._metrics, name, "MultiInference"):
+        with Counted(self._metrics, name, "MultiInference", context):
             tasks = [Task(read_spec(task), task.method_name) for task in request.tasks]
             examples = input_examples(request.input)
             deadline = self._inference.deadline(context.deadline)
