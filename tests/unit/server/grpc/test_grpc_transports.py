@@ -152,6 +152,26 @@ async def test_a_deadline_ends_the_call_and_its_handler(transport):
             await held.cancelled.wait()
 
 
+async def test_a_client_that_calls_again_at_the_end_is_told_to_go_elsewhere(transport):
+    held = Held()
+    async with serving([rpc(held)], grpc_transport=transport) as server, asking(server) as client:
+
+        def call_twice():
+            client.channel.unary_unary(ECHO)(b"", timeout=30)
+            with pytest.raises(grpc.RpcError) as raised:
+                client.channel.unary_unary(ECHO)(b"", timeout=30)
+            return raised.value.code()
+
+        calling = asyncio.create_task(asyncio.to_thread(call_twice))
+        async with asyncio.timeout(10):
+            await held.begun.wait()
+        closing = asyncio.create_task(server.close(asyncio.get_running_loop().time() + 30))
+        await asyncio.sleep(0)
+        held.let_go.set()
+        assert await calling is grpc.StatusCode.UNAVAILABLE
+        assert await closing == 0
+
+
 async def test_the_log_of_calls_says_why_one_was_given_up(transport, monkeypatch):
     said, held = [], Held()
     monkeypatch.setattr(calls.access, "info", lambda _event, **fields: said.append(fields["status"]))
