@@ -537,6 +537,11 @@ def load_settings(
         merged |= {key: value for key, value in flags.items() if value is not None}
         return Settings(**merged)
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+        problems = "; ".join(": ".join(filter(None, (_place(item["loc"]), item["msg"]))) for item in error.errors())
         wrong = [str(item["loc"][0]) for item in error.errors() if item["loc"]]
         raise InvalidRequestError(f"Invalid settings: {problems}", details={"settings": wrong}) from error
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    """Which setting, and which part of it; empty where several settings do not go together."""
+    return ".".join(map(str, location))

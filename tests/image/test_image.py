@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 
 import pytest
-from containers import Container, call, configuration, confined, health_check
+from containers import Container, call, configuration, confined, free_port, health_check
 
 import tensorhost
 
@@ -63,6 +63,24 @@ def test_its_health_check_passes(server, image):
     assert (ended.returncode, ended.stdout) == (0, "")
 
 
+def test_it_takes_the_place_of_tensorflow_servings_image(image):
+    port = free_port()
+    flags = ("--port=0", f"--rest_api_port={port}")
+    with Container(image, *confined(), "--tmpfs=/tmp", MODELS, command=flags, MODEL_NAME="digits") as container:
+        container.port = port
+        container.wait_until_ready()
+        status, answer = container.ask("POST", "/v1/models/digits:predict", {"instances": DIGITS["inputs"]})
+        assert (status, len(answer["predictions"][0])) == (200, 10), answer
+        _, *check = health_check(image)
+        ended = container.run(*check)
+        assert (ended.returncode, ended.stdout) == (0, "")
+        assert container.run("/usr/bin/tensorflow_model_server", "--version").stdout.startswith(
+            "TensorFlow ModelServer:"
+        )
+        container.signal("TERM")
+        assert container.wait() == 0, container.log
+
+
 def test_it_is_nobody_special(server):
     assert server.python("import os; print(os.getuid(), os.getgid())") == "10001 10001"
     status = dict(line.split(":\t") for line in server.python("print(open('/proc/1/status').read())").splitlines())
@@ -81,7 +99,9 @@ def test_it_keeps_what_it_found_out_where_that_is_possible(server):
 
 
 def test_init_is_the_first_process_and_reaps_what_nobody_waits_for(server):
-    assert "1 tini -- tensorhost serve" in server.python(PROCESSES).replace("/opt/tensorhost/bin/", "")
+    processes = server.python(PROCESSES).replace("/opt/tensorhost/bin/", "").splitlines()
+    assert processes[0].strip() == "1 tini -- entrypoint"
+    assert processes[1].strip().endswith(" tensorhost serve")
     orphan = """
 import os, time
 from_orphan, to_parent = os.pipe()

@@ -161,18 +161,6 @@ def test_the_config_file_is_followed_and_a_bad_one_changes_nothing(files, listed
     assert traffic.answered > 0
 
 
-def test_the_config_may_be_replaced_by_a_call(serving_repository):
-    """Openly, as in TensorFlow Serving; with the admin token of tensorhost only by who has it."""
-    two = serving_repository / "half_plus_two_tf2"
-    with ModelServer("--model_name=m", f"--model_base_path={two}") as server, server.stubs() as stubs:
-        server.wait_for("ready")
-        stubs.reload({"m": two, "n": serving_repository / "half_plus_three"})
-        assert (stubs.values("m", [[1.0]]), stubs.values("n", [[1.0]])) == ([2.5], [3.5])
-        stubs.reload({"n": serving_repository / "half_plus_three"})
-        with pytest.raises(grpc.RpcError, match="Servable not found for request: Latest"):
-            stubs.values("m", [[1.0]])
-
-
 @pytest.fixture
 def growing(serving_repository, tmp_path):
     """A base path with version 1 of two, which may be given more."""
@@ -220,8 +208,8 @@ def test_a_port_that_is_taken_ends_the_start(listed, serving_repository):
     assert str(listed.grpc_port) in ended.stderr
 
 
-def test_batching_is_off_unless_it_is_asked_for(serving_repository, tmp_path):
-    """And a base path that is missing keeps the other model from nothing."""
+def test_without_more_flags_batching_is_off_and_anyone_may_replace_the_list(serving_repository, tmp_path):
+    """As in TensorFlow Serving; and a base path that is missing keeps the other model from nothing."""
     file = tmp_path / "models.config"
     configs = [
         f"config {{ name: '{name}' base_path: '{path}' model_platform: 'tensorflow' }}"
@@ -233,3 +221,7 @@ def test_batching_is_off_unless_it_is_asked_for(serving_repository, tmp_path):
         assert stubs.values("two", [[1.0]] * 40) == [2.5] * 40
         batching = server.get("/models/two/versions/1").json["signatures"]["serving_default"]["batching"]
         assert (batching["batched"], batching["reason"]) == (False, "Batching is switched off for this model.")
+        stubs.reload({"three": serving_repository / "half_plus_three"})
+        assert stubs.values("three", [[1.0]]) == [3.5]
+        with pytest.raises(grpc.RpcError, match=r"Servable not found for request: Latest\(two\)"):
+            stubs.values("two", [[1.0]])

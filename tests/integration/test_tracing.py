@@ -9,11 +9,13 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import grpc
 import pytest
 from native_server import COMMAND, TIMEOUT_S, RunningServer
 from otlp_receiver import Receiver, receiving
 
 import tensorhost
+from tensorhost.codecs.protobuf import message_class
 
 WINE = Path(tensorhost.__file__).parent / "demo" / "models" / "wine"
 STAGES = {"preprocessing", "queue", "inference", "postprocessing"}
@@ -40,6 +42,7 @@ def receiver() -> Iterator[Receiver]:
 def traced(receiver) -> Iterator[RunningServer]:
     """A server whose calls take exactly three rows, so that who shares one is no matter of time."""
     flags = ("--tracing", "--access-log", "--max-batch-size", 3, "--batch-timeout-ms", 60_000, "--no-probe")
+    flags += ("--grpc-port", -1)
     environment = QUICK | {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint, "OTEL_SERVICE_NAME": "wine-cellar"}
     with RunningServer(WINE, *flags, **environment) as running:
         running.wait_for("ready")
@@ -72,6 +75,26 @@ def test_a_request_arrives_as_a_tree(traced, receiver):
     assert batch.attributes["tensorhost.batch.close_reason"] == "full"
     assert server.began <= batch.began <= batch.ended <= server.ended
     assert (spans["inference"].began, spans["inference"].ended) == (batch.began, batch.ended)
+
+
+def test_a_grpc_call_arrives_as_a_tree_too(traced, receiver):
+    request = message_class("tensorflow.serving.PredictRequest")()
+    request.model_spec.name = "wine"
+    (spec,) = traced.get("/models/wine").json["versions"][0]["signatures"]["serving_default"]["inputs"]
+    name = spec["name"]
+    request.inputs[name].dtype = 1
+    for size in (3, 13):
+        request.inputs[name].tensor_shape.dim.add(size=size)
+    request.inputs[name].float_val.extend(ROW * 3)
+    with grpc.insecure_channel(traced.wait_for("listening")["grpc"]) as channel:
+        ask = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
+        ask(request.SerializeToString(), metadata=list(parent(trace_id(40)).items()), timeout=TIMEOUT_S)
+    spans = receiver.trace(trace_id(40), 5)
+    server = spans.pop("tensorflow.serving.PredictionService/Predict")
+    assert server.parent == PARENT
+    assert set(spans) == STAGES
+    assert server.attributes["rpc.grpc.status_code"] == 0
+    assert (server.attributes["tensorhost.model.name"], server.attributes["tensorhost.rows"]) == ("wine", 3)
 
 
 def test_the_trace_id_is_in_the_log_records_of_the_request(traced):

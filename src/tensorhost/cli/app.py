@@ -47,7 +47,7 @@ def _bench() -> Callable[..., None]:
 
 
 _NEED_SETTINGS = {
-    "serve": (_serve, "Serve models over HTTP until SIGTERM or Ctrl-C."),
+    "serve": (_serve, "Serve models over HTTP and gRPC until SIGTERM or Ctrl-C."),
     "demo": (_demo, "Serve the demo models that come with tensorhost, and print requests to try."),
     "inspect": (_inspect, "Show what lies at a path: versions, signatures, operations, findings and problems."),
     "convert": (
@@ -80,7 +80,7 @@ def _stand_in() -> None:
 app = typer.Typer(
     name="tensorhost",
     cls=SettingsOnDemand,
-    help="Serve trained TensorFlow-family models over HTTP.",
+    help="Serve trained TensorFlow-family models over HTTP and gRPC.",
     epilog=EXIT_CODES_HELP,
     no_args_is_help=True,
     pretty_exceptions_enable=False,

@@ -30,7 +30,7 @@ def serve(
     ] = None,
     **flags: Any,
 ) -> None:
-    """Serve models over HTTP until SIGTERM or Ctrl-C.
+    """Serve models over HTTP and gRPC until SIGTERM or Ctrl-C.
 
     Flags beat environment variables, which beat the settings file.
     The token of the control routes has no flag: set TENSORHOST_ADMIN_TOKEN.

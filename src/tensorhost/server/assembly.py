@@ -149,7 +149,7 @@ async def serve_models(settings: Settings, part: Part) -> int:
     group = part.group or Alone(manager, history)
     dashboard = Dashboard(manager, settings, group) if settings.dashboard else None
     request_log = RequestLog(manager, settings)
-    methods = Methods(engine, settings, group, request_log)
+    methods = Methods(engine, settings, group, request_log, None if spans is None else spans.tracing)
     app = NativeApp(engine, settings, group, dashboard.routes() if dashboard else ())
     tasks: set[asyncio.Task[None]] = set()
 

@@ -82,15 +82,14 @@ def listen_together(host: str, ports: Sequence[int], count: int) -> list[list[so
     return groups
 
 
-def reserve(host: str, port: int) -> list[socket.socket]:
+def reserve(host: str, port: int, *, shared: bool = False) -> list[socket.socket]:
     """Sockets that hold a port on every address of ``host`` without listening; the gRPC libraries open their own.
-
-    While they are open, sockets of this user that share ports may join them, and no others can have the port. Sharing
-    is Linux only; elsewhere they must be closed before the port can be used.
 
     Args:
         host: as for ``listen``.
         port: 0 for any free one.
+        shared: let sockets of this user that share ports join while these are open; Linux only. Without it they must
+            be closed before the port can be used.
 
     Raises:
         CannotStartError: the host is unknown, or the port is taken or not allowed.
@@ -102,8 +101,9 @@ def reserve(host: str, port: int) -> list[socket.socket]:
             holder = _new_listener(family, dual_stack=address == "::")
             sockets.append(holder)
             holder.bind((address, bound_port))
-            # Only now, as in ``_listen_on``.
-            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            if shared:
+                # Only now, as in ``_listen_on``.
+                holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     except OSError as error:
         for opened in sockets:
             opened.close()

@@ -53,18 +53,30 @@ def test_flags_become_settings_and_the_servers_exit_code_is_the_commands(server,
     assert (settings.http, settings.port, settings.grpc_port) == (True, 8501, 8500)
     assert (settings.host, settings.model_name, str(settings.model_path)) == ("0.0.0.0", "m", "/models/m")
     assert (settings.batching, settings.open_control, settings.grpc_max_message_bytes) == (False, True, 0)
-    assert capsys.readouterr() == (
-        "",
-        "Running gRPC ModelServer at 0.0.0.0:8500 ...\nExporting HTTP/REST API at:localhost:8501 ...\n",
-    )
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "the gRPC port is open for control" in err.splitlines()[0]
+    assert err.splitlines()[1:] == [
+        "Running gRPC ModelServer at 0.0.0.0:8500 ...",
+        "Exporting HTTP/REST API at:localhost:8501 ...",
+    ]
     server.run = lambda settings, *, banner=None: 1
     assert run([MODEL], "server") == 1
 
 
 def test_logs_for_machines_have_no_lines_between_them(server, monkeypatch, capsys):
     monkeypatch.setenv("TENSORHOST_LOG_FORMAT", "json")
+    monkeypatch.setenv("HOST", "127.0.0.1")
     assert run([MODEL, "--rest_api_port=8501"], "server") == 0
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("closed", [{"HOST": "127.0.0.1"}, {"TENSORHOST_ADMIN_TOKEN": "secret"}])
+def test_nothing_is_said_of_openness_where_there_is_none(server, monkeypatch, capsys, closed):
+    for name, value in closed.items():
+        monkeypatch.setenv(name, value)
+    assert run([MODEL], "server") == 0
+    assert "open for control" not in capsys.readouterr().err
 
 
 def test_what_is_given_beats_the_environment_which_beats_what_is_not(server, monkeypatch):
@@ -97,7 +109,7 @@ def test_flags_without_effect_are_one_line_each(server, capsys):
     assert [line for line in lines if "without effect" in line and "flush_filesystem_caches" in line]
     assert [line for line in lines if "without effect" in line and "num_tflite_pools" in line]
     assert [line for line in lines if "same as --port" in line]
-    assert len(lines) == 4
+    assert len(lines) == 5
     assert server.started[0].http is False
 
 
@@ -129,7 +141,14 @@ def test_a_flag_that_is_none_is_refused_with_the_near_one(server, capsys):
         ([], "INVALID_ARGUMENT: Both --model_base_path and --model_config_file are empty: there is nothing to serve."),
         ([MODEL, "--port=70000"], r"INVALID_ARGUMENT: Invalid settings: grpc_port: .* \(from --port\)"),
         ([MODEL, "--rest_api_port=-5"], r"INVALID_ARGUMENT: Invalid settings: port: .* \(from --rest_api_port\)"),
-        ([MODEL, "--model_name=a/b"], r"INVALID_ARGUMENT: Invalid settings: model_name: .* \(from .*--model_name.*\)"),
+        (
+            [MODEL, "--grpc_channel_arguments=x"],
+            "INVALID_ARGUMENT: Invalid settings: Value error, grpc_channel_arguments: .*",
+        ),
+        (
+            [MODEL, "--model_name=a/b"],
+            r"INVALID_ARGUMENT: Invalid settings: model_name: .* \(from --model_name, --model_base_path\)",
+        ),
         (
             [MODEL, "--enable_batching", "--batching_parameters_file=/none"],
             "INVALID_ARGUMENT: --batching_parameters_file: cannot read /none: No such file or directory.",
@@ -153,7 +172,7 @@ def test_what_keeps_it_from_starting_is_said(server, capsys, arguments, said):
         (b"#" * (2**20 + 1), "--batching_parameters_file: .* is larger than 1048576 bytes."),
         (
             b"max_batch_size { value: -1 }",
-            r"Invalid settings: max_batch_size: .* \(from .*--batching_parameters_file.*\)",
+            r"Invalid settings: max_batch_size: .* \(from --enable_batching, --batching_parameters_file\)",
         ),
     ],
 )

@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
-from typing import Annotated
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tensorhost.cli.model_server.parsing import HELP_FLAGS, FlagError, FlagValues, parse, usage
 from tensorhost.cli.outcome import ends_in_a_sentence, printable
+
+if TYPE_CHECKING:
+    from tensorhost.cli.model_server.translation import Translation
+    from tensorhost.settings import Settings
 
 PROGRAM = "tensorflow_model_server"
 CANNOT_START = 255
@@ -28,9 +33,7 @@ def main() -> None:
 def model_server(
     flags: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="[--NAME=VALUE]...", help="TensorFlow Serving's; --help lists them.", show_default=False
-        ),
+        typer.Argument(metavar="--NAME=VALUE", help="TensorFlow Serving's; --help lists them.", show_default=False),
     ] = None,
 ) -> None:
     """Serve with the flags, files and environment of TensorFlow Serving's tensorflow_model_server.
@@ -68,35 +71,41 @@ def run(arguments: Sequence[str], program: str) -> int:
 def _serve(values: FlagValues) -> int:
     from tensorhost.cli.model_server.start import settings_and_notes
     from tensorhost.core.errors import TensorhostError
-    from tensorhost.settings import Settings
-    from tensorhost.telemetry import configure_logging, get_logger
-
-    def announce(settings: Settings) -> Callable[[str], None]:
-        def say(_places: str) -> None:
-            # Programs that start TensorFlow Serving wait for these lines.
-            if settings.grpc_port > 0:
-                sys.stderr.write(f"Running gRPC ModelServer at {settings.host}:{settings.grpc_port} ...\n")
-            if settings.http:
-                sys.stderr.write(f"Exporting HTTP/REST API at:localhost:{settings.port} ...\n")
-
-        return say
+    from tensorhost.telemetry import configure_logging
 
     try:
         settings, translation = settings_and_notes(values, os.environ)
         configure_logging(settings.log_level, settings.log_format)
-        log = get_logger(__name__)
-        for name, here in translation.notes.items():
-            log.warning("flag without effect", flag=f"--{name}", here=here)
-        if translation.problem:
-            log.error("flags contradict each other", reason=translation.problem)
+        _tell(settings, translation)
         from tensorhost.server import run as run_server  # takes longer than reading flags and files
 
-        return run_server(settings, banner=None if settings.log_format == "json" else announce(settings))
+        return run_server(settings, banner=None if settings.log_format == "json" else partial(_announce, settings))
     except TensorhostError as error:
         # Not made printable as a whole: what a file's parser says may have several lines.
         message = "\n".join(printable(line) for line in error.message.splitlines())
         sys.stderr.write(f"Failed to start server. Error: {error.canonical}: {message}\n")
         return CANNOT_START
+
+
+def _tell(settings: Settings, translation: Translation) -> None:
+    """What an operator should know of this command line, in the log."""
+    from tensorhost.telemetry import get_logger
+
+    log = get_logger(__name__)
+    for name, here in translation.notes.items():
+        log.warning("flag without effect", flag=f"--{name}", here=here)
+    if translation.problem:
+        log.error("flags contradict each other", reason=translation.problem)
+    if settings.open_control and settings.admin_token is None and not settings.bound_to_loopback:
+        log.warning("the gRPC port is open for control", closed_by="TENSORHOST_ADMIN_TOKEN")
+
+
+def _announce(settings: Settings, _places: str) -> None:
+    """The lines that programs which start TensorFlow Serving wait for."""
+    if settings.grpc_port > 0:
+        sys.stderr.write(f"Running gRPC ModelServer at {settings.host}:{settings.grpc_port} ...\n")
+    if settings.http:
+        sys.stderr.write(f"Exporting HTTP/REST API at:localhost:{settings.port} ...\n")
 
 
 def _versions() -> str:

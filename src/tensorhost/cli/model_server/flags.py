@@ -208,7 +208,12 @@ THEIRS = (
         "Threads that move what goes over gRPC. Models do not run on them, so few are enough.",
         default_text="1, or 2 from eight cores on",
     ),
-    Flag("enable_model_warmup", Kind.BOOL, True, "Whether a version's warm-up records are run before it serves."),
+    Flag(
+        "enable_model_warmup",
+        Kind.BOOL,
+        True,
+        "Whether a version's warm-up records are run before it serves. Runs with made-up inputs are WARMUP_ITERATIONS.",
+    ),
     Flag("num_request_iterations_for_warmup", Kind.INT32, 0, "How often each of them is run; 0 for once."),
     Flag("version", Kind.BOOL, False, "Print the versions, and end."),
     Flag(

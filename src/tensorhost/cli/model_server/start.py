@@ -27,7 +27,12 @@ def settings_and_notes(values: FlagValues, environment: Mapping[str, str]) -> tu
     try:
         return load_settings(defaults=translation.defaults, **translation.chosen), translation
     except InvalidRequestError as error:
-        wrong = error.details.get("settings")
-        named = dict.fromkeys(flag for one in wrong for flag in flags_of(str(one))) if isinstance(wrong, list) else {}
-        origin = f" (from {', '.join(f'--{flag}' for flag in named)})" if named else ""
-        raise InvalidRequestError(error.message + origin, details=error.details) from error
+        raise InvalidRequestError(error.message + _origin(error, values), details=error.details) from error
+
+
+def _origin(error: InvalidRequestError, values: FlagValues) -> str:
+    """Which of the flags that were given have to do with the settings that are wrong."""
+    wrong = error.details.get("settings")
+    behind = dict.fromkeys(flag for one in wrong for flag in flags_of(str(one))) if isinstance(wrong, list) else {}
+    given = [f"--{flag}" for flag in behind if values.is_given(flag)]
+    return f" (from {', '.join(given)})" if given else ""

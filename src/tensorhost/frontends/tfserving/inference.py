@@ -154,7 +154,7 @@ class Inference:
         """
         with await self.admit(spec, deadline) as admission:
             call = self._example_call(admission, spec.signature)
-            example_results.check_classifies(call.signature)
+            self._check_classifies(call)
             self._check_examples(spec.name, examples)
             return await self._classify(admission, call, examples)
 
@@ -162,7 +162,7 @@ class Inference:
         """A value for each of serialized Examples; raises as ``classify``."""
         with await self.admit(spec, deadline) as admission:
             call = self._example_call(admission, spec.signature)
-            example_results.check_regresses(call.signature)
+            self._check_regresses(call)
             self._check_examples(spec.name, examples)
             return await self._regress(admission, call, examples)
 

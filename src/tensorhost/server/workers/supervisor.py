@@ -144,7 +144,7 @@ class Supervisor:
             self._log_fields["url"] = base_url(settings, self._listeners[0][0].getsockname()[1])
             self._places.append(self._log_fields["url"])
         if settings.grpc_port != 0:
-            self._grpc_holders = reserve(settings.host, max(settings.grpc_port, 0))
+            self._grpc_holders = reserve(settings.host, max(settings.grpc_port, 0), shared=True)
             port = self._grpc_holders[0].getsockname()[1]
             self._of_worker = self._of_worker.model_copy(update={"grpc_port": port})
         addresses = grpc_addresses(self._of_worker)

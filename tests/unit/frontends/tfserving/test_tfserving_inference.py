@@ -1,5 +1,6 @@
 import asyncio
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -154,3 +155,36 @@ async def test_a_request_without_a_deadline_gets_the_servers(bench):
     bench = bench(request_timeout_s=3.0)
     assert bench.inference.deadline(math.inf) == pytest.approx(asyncio.get_running_loop().time() + 3.0)
     assert bench.inference.deadline(1.5) == 1.5
+
+
+async def ask_everything(inference):
+    """What each method says of a signature that was recorded as another's; None where it answers."""
+    asked = [
+        lambda: inference.classify(M, [b"a"], math.inf),
+        lambda: inference.regress(ModelSpec("m", signature="values"), [b"a"], math.inf),
+        lambda: inference.multi_inference(BOTH[:1], [b"a"], math.inf),
+        lambda: inference.multi_inference(BOTH[1:], [b"a"], math.inf),
+        lambda: inference.predict(M, {"inputs": np.array([b"a"], object)}, (), math.inf),
+    ]
+    said = []
+    for ask in asked:
+        try:
+            await ask()
+            said.append(None)
+        except ServingError as error:
+            said.append(error.message)
+    return said
+
+
+async def test_method_names_are_checked_by_every_method_where_that_is_asked_for(bench, monkeypatch):
+    from tests.unit.inference import engine_bench
+
+    made = bench(tfserving_method_names=True)
+    assert await ask_everything(made.inference) == [None] * 5
+    for name in ("ONE", "TWO"):
+        monkeypatch.setattr(engine_bench, name, replace(getattr(engine_bench, name), method_name="mine"))
+    assert await ask_everything(bench().inference) == [None] * 5
+    said = await ask_everything(bench(tfserving_method_names=True).inference)
+    kinds = ["classification", "regression", "classification", "regression", "prediction"]
+    assert [text.split()[1] for text in said] == kinds
+    assert all(text.endswith("Was: mine") for text in said)

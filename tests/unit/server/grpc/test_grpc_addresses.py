@@ -123,7 +123,7 @@ async def test_a_port_in_use_by_one_that_shares_its_own_is_not_joined(transport)
 async def test_processes_share_a_port_that_is_held_for_them(transport):
     if sys.platform != "linux":
         return
-    (holder,) = reserve("127.0.0.1", 0)
+    (holder,) = reserve("127.0.0.1", 0, shared=True)
     with holder:
         settings = Settings(grpc_port=holder.getsockname()[1], grpc_transport=transport)
         servers = [GrpcServer([Rpc(ECHO, echo)], settings, lambda _context: None, shared=True) for _ in range(2)]
