@@ -1,7 +1,8 @@
-"""How long tensors take between bytes of TensorFlow Serving's messages and numpy, against TensorFlow's own ways in Python.
+"""How long tensors take between bytes of TensorFlow Serving's messages and numpy, against TensorFlow's own Python.
 
-Run: ``python -m benchmarks.tensors [--save]``. Takes under a minute. ``--save`` writes ``benchmarks/results/tensors.json``:
-machine, versions, microseconds and ratios. Every figure is the best of several rounds, the ways taken in turn.
+Run: ``python -m benchmarks.tensors [--save]``. Takes under a minute. ``--save`` writes
+``benchmarks/results/tensors.json``: machine, versions, microseconds and ratios. Every figure is the
+best of several rounds, the ways taken in turn.
 """
 
 from __future__ import annotations

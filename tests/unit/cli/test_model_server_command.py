@@ -52,7 +52,7 @@ def test_flags_become_settings_and_the_servers_exit_code_is_the_commands(server,
     [settings] = server.started
     assert (settings.http, settings.port, settings.grpc_port) == (True, 8501, 8500)
     assert (settings.host, settings.model_name, str(settings.model_path)) == ("0.0.0.0", "m", "/models/m")
-    assert (settings.batching, settings.open_control, settings.grpc_max_message_bytes) == (False, True, 0)
+    assert (settings.batching, settings.open_control, settings.grpc_max_message_bytes) == (True, True, 0)
     out, err = capsys.readouterr()
     assert out == ""
     assert "the gRPC port is open for control" in err.splitlines()[0]
@@ -82,12 +82,12 @@ def test_nothing_is_said_of_openness_where_there_is_none(server, monkeypatch, ca
 def test_what_is_given_beats_the_environment_which_beats_what_is_not(server, monkeypatch):
     monkeypatch.setenv("TENSORHOST_POLL_INTERVAL_S", "7")
     monkeypatch.setenv("HOST", "127.0.0.1")
-    monkeypatch.setenv("TENSORHOST_BATCHING", "true")
+    monkeypatch.setenv("TENSORHOST_BATCHING", "false")
     run([MODEL], "server")
-    run([MODEL, "--file_system_poll_wait_seconds=3", "--enable_batching=false"], "server")
+    run([MODEL, "--file_system_poll_wait_seconds=3", "--enable_batching"], "server")
     first, second = server.started
-    assert (first.poll_interval_s, first.host, first.batching) == (7, "127.0.0.1", True)
-    assert (second.poll_interval_s, second.host, second.batching) == (3, "127.0.0.1", False)
+    assert (first.poll_interval_s, first.host, first.batching) == (7, "127.0.0.1", False)
+    assert (second.poll_interval_s, second.host, second.batching) == (3, "127.0.0.1", True)
 
 
 def test_settings_without_a_flag_come_from_the_environment(server, monkeypatch):

@@ -21,7 +21,6 @@ DEFAULTS = {
     "http": False,
     "tfserving_timeout_ms": 30000,
     "tfserving_cors": False,
-    "batching": False,
     "labels_may_wait": False,
     "model_config_poll_s": 0,
     "load_attempts": 6,

@@ -100,7 +100,8 @@ THEIRS = (
         "enable_batching",
         Kind.BOOL,
         False,
-        "Whether requests may share model calls. Decided for each signature by a proof at warm-up.",
+        "Batching with TensorFlow Serving's parameters. Not given: tensorhost's own, for signatures that pass "
+        "the proof at warm-up. false: none.",
     ),
     Flag(
         "allow_version_labels_for_unavailable_models",

@@ -158,7 +158,8 @@ def _models(values: FlagValues, _messages: Messages) -> dict[str, Any]:
 
 def _batching(values: FlagValues, messages: Messages) -> dict[str, Any]:
     if not values.flag("enable_batching"):
-        return {"batching": False}
+        # Their default is off since their batching is not safe for every model. Ours is proved, or left out.
+        return {"batching": False} if values.is_given("enable_batching") else {}
     only_with_file = values.flag("enable_per_model_batching_parameters")
     parameters = batching_parameters.batching_settings(messages.get("batching_parameters_file"))
     return {"batching": True, "per_version_batching": only_with_file, **parameters}
