@@ -136,7 +136,8 @@ def _encode_numbers(array: Array, dtype: DType) -> bytes:
     text = orjson.dumps(writable_numbers(array, dtype), option=orjson.OPT_SERIALIZE_NUMPY)
     if _NOT_A_NUMBER not in text:
         return text
-    flat = np.asarray(array, np.float64).reshape(-1)
+    with np.errstate(invalid="ignore"):  # a signalling NaN is one like any other
+        flat = np.asarray(array, np.float64).reshape(-1)
     names = [_name_of(value) for value in flat[~np.isfinite(flat)].tolist()]
     pieces = text.split(_NOT_A_NUMBER)
     return b"".join(piece for pair in zip(pieces, [*names, b""], strict=True) for piece in pair)

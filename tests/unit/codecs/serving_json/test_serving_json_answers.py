@@ -112,3 +112,9 @@ def test_regressed_values() -> None:
     assert encode_regressions(np.array([1, 2.5, math.inf], np.float32)) == b'{"results": [1.0,2.5,Infinity]}'
     with pytest.raises(InvalidRequestError, match="empty RegressionResults"):
         encode_regressions(np.zeros(0, np.float32))
+
+
+def test_a_signalling_nan_is_one_like_any_other():
+    assert encode_predictions({"y": np.array([0x7F800001], np.uint32).view(np.float32)}, Layout.COLUMNS) == (
+        b'{"outputs": [NaN]}'
+    )
