@@ -26,6 +26,7 @@ _BYTES_SUFFIX = "_bytes"
 _BEGINNINGS = {layout: b'{"%b": ' % layout.value.encode() for layout in Layout}
 _NOT_A_NUMBER = b"null"
 """What the writer makes of NaN and infinities; it writes it for nothing else."""
+_ROWS_AT_ONCE = 4096
 
 
 def encode_predictions(outputs: Mapping[str, Array], layout: Layout) -> bytes:
@@ -97,6 +98,19 @@ def _check_rows(outputs: Mapping[str, Array]) -> None:
 
 
 def _named_rows(outputs: Mapping[str, Array]) -> bytes:
+    """Rows as objects; made a few at a time, since an object for each of millions takes gigabytes."""
+    rows = len(next(iter(outputs.values())))
+    if rows <= _ROWS_AT_ONCE:
+        return _few_named_rows(outputs)
+    starts = range(0, rows, _ROWS_AT_ONCE)
+    lists = (
+        _few_named_rows({name: array[start : start + _ROWS_AT_ONCE] for name, array in outputs.items()})
+        for start in starts
+    )
+    return b"[" + b",".join([each[1:-1] for each in lists]) + b"]"
+
+
+def _few_named_rows(outputs: Mapping[str, Array]) -> bytes:
     columns = [_column(name, array) for name, array in outputs.items()]
     names = list(outputs)
     rows = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
