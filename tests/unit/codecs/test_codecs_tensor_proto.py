@@ -64,7 +64,8 @@ def with_one_nan(array: Array, dtype: DType) -> Array:
     parts = array.reshape(-1)
     if dtype.is_complex:
         parts = parts.view(np.float32 if dtype is DType.COMPLEX64 else np.float64)
-    parts[np.isnan(parts)] = np.nan
+    with np.errstate(invalid="ignore"):  # a signalling one makes numpy warn
+        parts[np.isnan(parts)] = np.nan
     return array
 
 
