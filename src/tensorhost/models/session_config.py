@@ -7,6 +7,7 @@ from tensorhost.core.errors import InvalidRequestError
 from tensorhost.settings import Settings
 
 _MESSAGE = "tensorflow.ConfigProto"
+_MOST_BYTES = 2**20
 
 
 def read_session_config(settings: Settings) -> str:
@@ -19,10 +20,14 @@ def read_session_config(settings: Settings) -> str:
     if file is None:
         return ""
     try:
-        text = file.read_text(encoding="utf-8")
+        with file.open("rb") as opened:
+            data = opened.read(_MOST_BYTES + 1)
+        text = data.decode()
     except OSError as error:
         raise InvalidRequestError(f"Cannot read the session config file {file}: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise InvalidRequestError(f"The session config file {file} is not UTF-8 text.") from error
+    if len(data) > _MOST_BYTES:
+        raise InvalidRequestError(f"The session config file {file} is larger than {_MOST_BYTES} bytes.")
     parse_text(_MESSAGE, text, str(file))
     return text

@@ -47,6 +47,8 @@ _TOKENS = {
 _NUMBERS = re.compile(r"-?[0-9][0-9.eE+-]*")
 _NAMES: Mapping[str, float] = {"NaN": nan, "Infinity": inf, "-Infinity": -inf}
 _PROXIES = (JsonMembers, JsonArray)
+_REFUSALS = (ValueError, RuntimeError)
+"""What the fast parser raises."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +113,22 @@ def parse_document(body: bytes, *, max_depth: int) -> ServingDocument:
     stand_ins: StandIns | None = None
     try:
         members = Parser().parse(body)
-    except (ValueError, RuntimeError) as error:
+    except _REFUSALS as error:
         body, members, stand_ins = _read_again(body, str(error))
+    return _document(body, members, stand_ins, max_depth)
+
+
+def parse_at_once(body: bytes, *, max_depth: int) -> ServingDocument | None:
+    """``parse_document``, but None for a body that takes a second look: half a millisecond for each kilobyte."""
+    body = body.removeprefix(_BYTE_ORDER_MARK)
+    try:
+        members = Parser().parse(body)
+    except _REFUSALS:
+        return None
+    return _document(body, members, None, max_depth)
+
+
+def _document(body: bytes, members: Any, stand_ins: StandIns | None, max_depth: int) -> ServingDocument:
     if not isinstance(members, JsonMembers):
         shown = body[:MAX_EXCERPT].decode("utf-8", "ignore")
         if stand_ins is not None:
@@ -128,7 +144,7 @@ def _read_again(body: bytes, parser_message: str) -> tuple[bytes, Any, StandIns 
     if b"NaN" in body or b"Inf" in body:
         stand_ins = _stand_ins(body)
         readable = _replace_tokens(body, stand_ins)
-        with contextlib.suppress(ValueError, RuntimeError):
+        with contextlib.suppress(*_REFUSALS):
             return readable, Parser().parse(readable), stand_ins
     widened = widen_integers(readable)
     if widened is None:
