@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from tensorhost.codecs.protobuf import parse_text
-from tensorhost.core.errors import InvalidRequestError
+from tensorhost.models.text_files import read_text_file
 from tensorhost.settings import Settings
 
 _MESSAGE = "tensorflow.ConfigProto"
-_MOST_BYTES = 2**20
 
 
 def read_session_config(settings: Settings) -> str:
@@ -19,15 +18,6 @@ def read_session_config(settings: Settings) -> str:
     file = settings.session_config_file
     if file is None:
         return ""
-    try:
-        with file.open("rb") as opened:
-            data = opened.read(_MOST_BYTES + 1)
-        text = data.decode()
-    except OSError as error:
-        raise InvalidRequestError(f"Cannot read the session config file {file}: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise InvalidRequestError(f"The session config file {file} is not UTF-8 text.") from error
-    if len(data) > _MOST_BYTES:
-        raise InvalidRequestError(f"The session config file {file} is larger than {_MOST_BYTES} bytes.")
+    text = read_text_file(file, f"the session config file {file}")
     parse_text(_MESSAGE, text, str(file))
     return text
