@@ -208,8 +208,8 @@ def test_a_port_that_is_taken_ends_the_start(listed, serving_repository):
     assert str(listed.grpc_port) in ended.stderr
 
 
-def test_without_more_flags_batching_is_off_and_anyone_may_replace_the_list(serving_repository, tmp_path):
-    """As in TensorFlow Serving; and a base path that is missing keeps the other model from nothing."""
+def test_without_more_flags_batching_is_ours_and_anyone_may_replace_the_list(serving_repository, tmp_path):
+    """And a base path that is missing keeps the other model from nothing."""
     file = tmp_path / "models.config"
     configs = [
         f"config {{ name: '{name}' base_path: '{path}' model_platform: 'tensorflow' }}"
@@ -220,7 +220,7 @@ def test_without_more_flags_batching_is_off_and_anyone_may_replace_the_list(serv
         server.wait_for("available", model="two/1")
         assert stubs.values("two", [[1.0]] * 40) == [2.5] * 40
         batching = server.get("/models/two/versions/1").json["signatures"]["serving_default"]["batching"]
-        assert (batching["batched"], batching["reason"]) == (False, "Batching is switched off for this model.")
+        assert (batching["batched"], batching["maxBatchSize"]) == (True, 32)
         stubs.reload({"three": serving_repository / "half_plus_three"})
         assert stubs.values("three", [[1.0]]) == [3.5]
         with pytest.raises(grpc.RpcError, match=r"Servable not found for request: Latest\(two\)"):

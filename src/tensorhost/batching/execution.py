@@ -8,7 +8,7 @@ between requests.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +17,7 @@ import numpy as np
 
 from tensorhost.batching.entries import Batch, Slice
 from tensorhost.batching.padding import Padding
-from tensorhost.batching.ragged import common_shape, fill_up
+from tensorhost.batching.ragged import common_shape, fill_up, is_mostly_filling
 from tensorhost.batching.rows import Outcome, check_rows, split
 from tensorhost.core.errors import ModelFailedError, OutOfMemoryError, TensorhostError
 from tensorhost.core.requests import Timings
@@ -73,8 +73,13 @@ class Execution:
         self._buffers.clear()
 
     def run(self, batch: Batch[Waiter]) -> list[Outcome]:
-        """Make the call; the outcome of each slice. A call that fails is repeated request by request."""
+        """Make the call; the outcome of each slice. A call that fails is repeated request by request.
+
+        So is, from the start, one that one large row among many small ones would make much larger than all of them.
+        """
         slices = batch.slices
+        if self._pads_inputs and len(slices) > 1 and _is_mostly_filling(slices):
+            return [outcome for part in slices for outcome in self.run(Batch([part], part.stop - part.start))]
         rows = self.rows_of(batch)
         if len(slices) > 1 or rows != batch.rows:
             # Border of batch execution: whatever failed, find out who is guilty.
@@ -136,3 +141,9 @@ class Execution:
             size = min(self._max_batch_rows, max(rows, 2 * len(buffer) if buffer is not None else rows))
             buffer = self._buffers[name] = aligned_empty((max(size, rows), *row), dtype)
         return buffer[:rows]
+
+
+def _is_mostly_filling(slices: Sequence[Slice[Waiter]]) -> bool:
+    return is_mostly_filling(
+        [part.entry.payload.inputs for part in slices], [part.stop - part.start for part in slices]
+    )

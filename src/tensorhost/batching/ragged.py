@@ -12,6 +12,10 @@ import numpy as np
 
 from tensorhost.core.tensors import Array, Tensors, element_count
 
+_FEW_ELEMENTS = 2**20
+_MOST_GROWTH = 8
+"""Times what was sent that a call of more than ``_FEW_ELEMENTS`` may have."""
+
 
 def common_shape(parts: Sequence[Array]) -> tuple[int, ...]:
     """The smallest shape of a row that every row of ``parts``, all of one rank, fits in."""
@@ -21,6 +25,24 @@ def common_shape(parts: Sequence[Array]) -> tuple[int, ...]:
 def elements_filled_up(requests: Sequence[Tensors], rows: int) -> int:
     """How many elements ``rows`` rows of these requests' inputs have once they are filled up."""
     return sum(rows * prod(common_shape([inputs[name] for inputs in requests])) for name in requests[0])
+
+
+def is_mostly_filling(requests: Sequence[Tensors], rows: Sequence[int]) -> bool:
+    """Whether a call of these requests would be large, and most of it elements that nobody sent.
+
+    Args:
+        requests: the inputs of each.
+        rows: how many rows of each take part.
+    """
+    filled_up = elements_filled_up(requests, sum(rows))
+    if filled_up <= _FEW_ELEMENTS:
+        return False
+    sent: int = sum(
+        count * element_count(array.shape[1:])
+        for inputs, count in zip(requests, rows, strict=True)
+        for array in inputs.values()
+    )
+    return filled_up > _MOST_GROWTH * sent
 
 
 def fill_up(parts: Sequence[Array], whole: Array) -> Array:

@@ -5,7 +5,7 @@ An example stays bytes: whoever reads its features is the model.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 from simdjson import Array as JsonArray
@@ -13,7 +13,10 @@ from simdjson import Object as JsonMembers
 
 from tensorhost.codecs.protobuf import message_class
 from tensorhost.codecs.serving_json import decode_base64
-from tensorhost.core.errors import InvalidRequestError
+from tensorhost.core.errors import InvalidRequestError, PayloadTooLargeError
+
+MOST_CONTEXT_BYTES = 256 * 2**20
+"""Of the copies of one context: a request of a megabyte can ask for a terabyte of them."""
 
 _Example: Any = message_class("tensorflow.Example")
 _OBJECTS = (dict, JsonMembers)
@@ -56,8 +59,16 @@ def input_examples(received: Any) -> list[bytes]:
     return list(received.example_list.examples)
 
 
-def with_context(context: bytes, examples: Iterable[bytes]) -> list[bytes]:
-    """Each of ``examples`` with the features of ``context``, unless it has its own of that name."""
+def with_context(context: bytes, examples: Sequence[bytes]) -> list[bytes]:
+    """Each of ``examples`` with the features of ``context``, unless it has its own of that name.
+
+    Raises PayloadTooLargeError where so many copies of the context would take more memory than anybody needs.
+    """
+    if len(context) * len(examples) > MOST_CONTEXT_BYTES:
+        raise PayloadTooLargeError(
+            f"The context, of {len(context)} bytes, is too large for {len(examples)} examples; "
+            f"together its copies may have {MOST_CONTEXT_BYTES} bytes."
+        )
     return [context + example for example in examples]
 
 

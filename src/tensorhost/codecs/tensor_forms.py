@@ -167,6 +167,3 @@ DT_STRING = 7
 
 FORM_OF: dict[DType, TensorForm] = {form.dtype: form for form in FORMS.values()}
 """The same by dtype."""
-
-DATA_TYPES: dict[int, DType] = {number: form.dtype for number, form in FORMS.items()} | {DT_STRING: DType.STRING}
-"""What each ``tensorflow.DataType`` is here."""

@@ -28,6 +28,7 @@ _TrueTensor: Any = message_class("tensorflow.TensorProto")
 _ShapeMessage: Any = message_class("tensorflow.TensorShapeProto")
 _LONGEST_KNOWN_SHAPE_BYTES = 128
 _MOST_DIMENSIONS = 254
+_REFERENCE_BYTES = 8
 
 
 def decode_tensor(tensor: Any, name: str, *, max_elements: int) -> Array:
@@ -63,6 +64,23 @@ def decode_tensor(tensor: Any, name: str, *, max_elements: int) -> Array:
         raise InvalidRequestError(
             f"tensor parsing error: {name}", details={"input": name, "reason": str(error)}, log_detail=str(error)
         ) from None
+
+
+def stated_bytes(tensor: Any, *, max_elements: int) -> int:
+    """The memory that the array of a TensorProto takes, by its shape and dtype; 0 for what ``decode_tensor`` refuses.
+
+    Strings count as the references to them.
+    """
+    form = FORMS.get(tensor.dtype)
+    if form is None and tensor.dtype != DT_STRING:
+        return 0
+    try:
+        count = element_count(_shape(_joined(tensor.tensor_shape)))
+    except (ValueError, DecodeError):
+        return 0
+    if count > max_elements:
+        return 0
+    return count * (_REFERENCE_BYTES if form is None else form.dtype.numpy.itemsize)
 
 
 def is_quick_to_read(tensor: Any, received_bytes: int, *, few_elements: int) -> bool:

@@ -8,9 +8,13 @@ transport answers each call exactly once.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum, auto
+
+_CLOCKS_APART_S = 0.02
+"""A transport's own deadline is earlier than the one it reports, by what it takes to report it."""
 
 
 class RpcStatus(IntEnum):
@@ -73,6 +77,11 @@ class RpcContext:
     deadline: float = math.inf
     metadata: Mapping[str, str | bytes] = field(default_factory=dict)
     peer: str = ""
+
+    def given_up(self) -> RpcStatus:
+        """How a call that its transport cancels has ended: its deadline has passed, or else its client has left."""
+        expired = time.monotonic() > self.deadline - _CLOCKS_APART_S
+        return RpcStatus.DEADLINE_EXCEEDED if expired else RpcStatus.CANCELLED
 
 
 UnaryHandler = Callable[[bytes, RpcContext], Awaitable[bytes]]

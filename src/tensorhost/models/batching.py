@@ -12,9 +12,10 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from tensorhost.codecs.protobuf import parse_text
-from tensorhost.core.errors import MisconfiguredModelError, TensorhostError
+from tensorhost.core.errors import InvalidRequestError, MisconfiguredModelError
 from tensorhost.models import batching_parameters
 from tensorhost.models.config import BatchingConfig, ModelConfig
+from tensorhost.models.text_files import read_text_file
 from tensorhost.settings import Settings
 
 _MAX_BYTES = 64 * 2**10
@@ -70,18 +71,14 @@ def with_own_parameters(config: ModelConfig, version: Path) -> ModelConfig:
     try:
         if not file.is_file():
             return config.model_copy(update={"batching": BatchingConfig(enabled=False)})
-        if file.stat().st_size > _MAX_BYTES:
-            raise MisconfiguredModelError(f"{file.name} is larger than {_MAX_BYTES} bytes.")
-        text = file.read_text(encoding="utf-8")
+        text = read_text_file(file, "it", _MAX_BYTES)
         said = batching_parameters.batching_settings(parse_text(batching_parameters.MESSAGE, text, file.name))
         known = {name: value for name, value in said.items() if name in BatchingConfig.model_fields}
         return config.model_copy(update={"batching": BatchingConfig(enabled=True, **known)})
-    except MisconfiguredModelError:
-        raise
-    except TensorhostError as error:
+    except InvalidRequestError as error:
         raise MisconfiguredModelError(f"{file.name}: {error.message}") from error
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
         raise MisconfiguredModelError(f"{file.name} is not valid: {problems}.") from error
-    except (OSError, ValueError) as error:
+    except OSError as error:  # the folder may not be looked into
         raise MisconfiguredModelError(f"{file.name} cannot be read.", log_detail=str(error)) from error

@@ -12,6 +12,7 @@ from pathlib import Path
 from tensorhost.core.errors import InvalidRequestError, ModelFailedError, ModelNotReadyError, TensorhostError
 from tensorhost.models.listed import ListedModel, ModelList
 from tensorhost.models.session_config import read_session_config
+from tensorhost.models.text_files import read_text_file
 from tensorhost.models.tfserving_config import read_model_list
 from tensorhost.settings import Settings
 from tensorhost.telemetry import get_logger
@@ -34,13 +35,14 @@ class ConfiguredModels:
     def __init__(self, settings: Settings) -> None:
         self._poll_s = settings.model_config_poll_s
         self._file = settings.model_config_file
-        self._last: bytes | str = b""
+        self._last = ""
+        self._last_fault = ""
         self.models: ModelList | None = None
         read_session_config(settings)
         if self._file is not None:
             self._last = _read(self._file)
             # As TensorFlow Serving does, an empty file starts a server that is told later what to serve.
-            self.models = _parse(self._last, self._file) or ()
+            self.models = read_model_list(self._last, str(self._file)) or ()
         elif settings.model_name is not None:
             self.models = (ListedModel(settings.model_name, settings.model_path.absolute()),)
 
@@ -79,35 +81,20 @@ class ConfiguredModels:
     def _changed(self, file: Path) -> ModelList | None:
         """The file's models if it has changed. Raises InvalidRequestError, for the same fault once."""
         try:
-            data = _read(file)
+            text = _read(file)
         except InvalidRequestError as error:
-            if error.message == self._last:
+            if error.message == self._last_fault:
                 return None
-            self._last = error.message
+            self._last_fault = error.message
             raise
-        if data == self._last:
+        if text == self._last and not self._last_fault:
             return None
-        self._last = data
-        models = _parse(data, file)
+        self._last, self._last_fault = text, ""
+        models = read_model_list(text, str(file))
         if models is None:
             raise InvalidRequestError("It is empty; an empty model_config_list would have all models unloaded.")
         return models
 
 
-def _read(file: Path) -> bytes:
-    try:
-        with file.open("rb") as opened:
-            data = opened.read(_MOST_BYTES + 1)
-    except OSError as error:
-        raise InvalidRequestError(f"Cannot read the model config file {file}: {error.strerror}.") from error
-    if len(data) > _MOST_BYTES:
-        raise InvalidRequestError(f"The model config file {file} is larger than {_MOST_BYTES} bytes.")
-    return data
-
-
-def _parse(data: bytes, file: Path) -> ModelList | None:
-    try:
-        text = data.decode()
-    except UnicodeDecodeError as error:
-        raise InvalidRequestError(f"The model config file {file} is not UTF-8 text.") from error
-    return read_model_list(text, str(file))
+def _read(file: Path) -> str:
+    return read_text_file(file, f"the model config file {file}", _MOST_BYTES)

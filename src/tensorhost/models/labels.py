@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from tensorhost.core.errors import InvalidRequestError, LabelNotReadyError
 from tensorhost.core.ids import check_name
@@ -11,6 +11,9 @@ from tensorhost.models.listed import MOST_LABELS, ListedModel
 from tensorhost.models.policy import VersionPolicy
 from tensorhost.models.records import ModelRecord
 from tensorhost.models.repository import ModelOnDisk
+from tensorhost.telemetry import get_logger
+
+log = get_logger(__name__)
 
 
 class Labels:
@@ -83,3 +86,13 @@ def not_available(name: str, version: str) -> LabelNotReadyError:
     return LabelNotReadyError(
         f"Request to assign label to version {version} of model {name}, which is not currently available for inference"
     )
+
+
+def warn_of_idle(models: Iterable[ModelRecord]) -> None:
+    """Log the labels of lists that lead to versions which do not serve: at the start none of them is refused."""
+    for model in models:
+        wanted = {} if model.listed is None or model.lazy else model.listed.labels
+        for label, version in wanted.items():
+            record = model.versions.get(version)
+            if record is None or not record.available:
+                log.warning("a label leads to a version that does not serve", model=model.name, label=label, to=version)

@@ -28,6 +28,7 @@ from tensorhost.models.catalog import RETRY_AFTER_S, Catalog
 from tensorhost.models.changes import Changes
 from tensorhost.models.demands import Demands
 from tensorhost.models.ended import EndedVersion
+from tensorhost.models.labels import warn_of_idle
 from tensorhost.models.lifecycle import Lifecycle
 from tensorhost.models.listed import ModelList
 from tensorhost.models.looks import SHORTEST_PAUSE_S, Looks
@@ -383,7 +384,9 @@ class ModelManager:
             self._start("load", record, self._lifecycle.load(record))
         for record in steps.replace:
             self._start("replace", record, self._lifecycle.replace(record))
-        self._settled = self._settled or self._has_settled()
+        if not self._settled and self._has_settled():
+            self._settled = True
+            warn_of_idle(self._catalog.models.values())
         self._changes.announce()
         return steps.wake_at
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tensorhost.codecs.protobuf import parse_text
-from tensorhost.core.errors import InvalidRequestError
+from tensorhost.models.text_files import read_text_file
 from tensorhost.settings import Settings
 
 _MESSAGE = "tensorflow.ConfigProto"
@@ -18,11 +18,6 @@ def read_session_config(settings: Settings) -> str:
     file = settings.session_config_file
     if file is None:
         return ""
-    try:
-        text = file.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InvalidRequestError(f"Cannot read the session config file {file}: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise InvalidRequestError(f"The session config file {file} is not UTF-8 text.") from error
+    text = read_text_file(file, f"the session config file {file}")
     parse_text(_MESSAGE, text, str(file))
     return text

@@ -122,7 +122,8 @@ def run_process(settings: Settings, main: Callable[[], Coroutine[Any, Any, int]]
     """Run ``main`` on the event loop of this process, set up as ``settings`` say; the exit code it returns."""
     configure_logging(settings.log_level, settings.log_format, **log_fields)
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
-    allow_open_files(settings.max_connections + _OTHER_FILES)
+    has_grpc = settings.grpc_port != 0 or settings.grpc_socket_path is not None
+    allow_open_files(settings.max_connections * (2 if has_grpc else 1) + _OTHER_FILES)
     runner = asyncio.Runner(loop_factory=_loop_factory())
     try:
         exit_code = runner.run(main())

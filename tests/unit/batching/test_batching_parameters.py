@@ -113,6 +113,16 @@ async def test_a_bad_row_of_another_size_hurts_nobody_else_and_alone_nobody_is_f
     assert [seen.shape for seen in bench.model.seen] == [(2, 3), (1, 3), (1, 1)]
 
 
+async def test_one_large_row_makes_no_giant_of_many_small_ones():
+    bench = Bench(
+        Sums(), pads_inputs=True, max_batch_rows=64, max_queue_rows=64, inline_rows=64, padding=spans_to((4, 64))
+    )
+    large, small = np.ones((1, 100_000), np.float32), np.ones((50, 1), np.float32)
+    answers = await asyncio.gather(*[bench.ask(inputs={"x": x}) for x in (large, small, np.float32([[2, 3]]))])
+    assert [column(answer)[-1] for answer in answers] == [100_000, 1, 5]
+    assert [seen.shape for seen in bench.model.seen] == [(4, 100_000), (64, 1), (4, 2)]
+
+
 async def test_texts_are_filled_up_and_not_kept():
     bench = Bench(Sums(), pads_inputs=True, inline_rows=4)
     texts = [np.array([[b"a", b"b"]], object), np.array([[b"c"]], object), np.empty((1, 0), object)]

@@ -151,7 +151,7 @@ def test_a_flag_that_is_none_is_refused_with_the_near_one(server, capsys):
         ),
         (
             [MODEL, "--enable_batching", "--batching_parameters_file=/none"],
-            "INVALID_ARGUMENT: --batching_parameters_file: cannot read /none: No such file or directory.",
+            "INVALID_ARGUMENT: Cannot read the file of --batching_parameters_file, /none: No such file or directory.",
         ),
     ],
 )
@@ -168,8 +168,11 @@ def test_what_keeps_it_from_starting_is_said(server, capsys, arguments, said):
             b"max_batch_size { value: 8 }\nmax_batch_sise: 3\n",
             'Error parsing text-format tensorflow.serving.BatchingParameters: 2:1: .*"max_batch_sise".*',
         ),
-        (b"\xff\xfe", "Invalid protobuf file: '.*' is not text in UTF-8."),
-        (b"#" * (2**20 + 1), "--batching_parameters_file: .* is larger than 1048576 bytes."),
+        (b"\xff\xfe", "Cannot read the file of --batching_parameters_file, .*: it is not UTF-8 text."),
+        (
+            b"#" * (2**20 + 1),
+            "Cannot read the file of --batching_parameters_file, .*: it is larger than 1048576 bytes.",
+        ),
         (
             b"max_batch_size { value: -1 }",
             r"Invalid settings: max_batch_size: .* \(from --enable_batching, --batching_parameters_file\)",

@@ -6,6 +6,7 @@ import pytest
 
 from tensorhost.cli.model_server.flags import FLAGS
 from tensorhost.cli.model_server.parsing import parse
+from tensorhost.cli.model_server.start import settings_and_notes
 from tensorhost.cli.model_server.translation import FIXED, RULES, flags_of, translate, with_image_environment
 from tensorhost.codecs.protobuf import parse_text
 from tensorhost.core.errors import InvalidRequestError
@@ -74,6 +75,7 @@ def test_the_least_that_serves():
         ("--model_config_file_poll_wait_seconds=-1", {"model_config_poll_s": 0}),
         ("--num_load_threads=4", {"load_threads": 4}),
         ("--num_load_threads=0", {}),
+        ("--num_load_threads=64", {"load_threads": 16}),
         ("--max_num_load_retries=0", {"load_attempts": 1}),
         ("--load_retry_interval_micros=1500", {"load_retry_interval_s": 0.0015}),
         ("--file_system_poll_wait_seconds=30", {"poll_interval_s": 30}),
@@ -87,6 +89,7 @@ def test_the_least_that_serves():
         ("--saved_model_tags=serve,gpu", {"saved_model_tags": "serve,gpu"}),
         ("--grpc_channel_arguments=a=1,b=c", {"grpc_channel_arguments": "a=1,b=c"}),
         ("--grpc_max_threads=8", {"grpc_max_threads": 8}),
+        ("--grpc_max_threads=4096", {"grpc_max_threads": 1024}),
         ("--enable_model_warmup=false", {"warmup_records": False}),
         ("--num_request_iterations_for_warmup=4", {"warmup_record_iterations": 4}),
         ("--num_request_iterations_for_warmup=0", {"warmup_record_iterations": 1}),
@@ -246,3 +249,10 @@ def test_one_port_for_both_leaves_grpc():
 def test_the_environment_of_the_image(environment, arguments, name, path):
     values = with_image_environment(parse(arguments), environment)
     assert (values.text("model_name"), values.text("model_base_path")) == (name, path)
+
+
+@pytest.mark.parametrize(
+    "flag", ["num_load_threads", "grpc_max_threads", "rest_api_num_threads", "max_num_load_retries"]
+)
+def test_however_much_is_allowed_the_server_starts(tmp_path, flag):
+    settings_and_notes(parse([f"--model_base_path={tmp_path}", "--port=8500", f"--{flag}={2**31 - 1}"]), {})

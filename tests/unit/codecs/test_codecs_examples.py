@@ -4,9 +4,9 @@ from typing import Any
 import pytest
 
 from tensorhost.codecs import JsonObject
-from tensorhost.codecs.examples import encode_example, input_examples, with_context
+from tensorhost.codecs.examples import MOST_CONTEXT_BYTES, encode_example, input_examples, with_context
 from tensorhost.codecs.protobuf import decode, message_class
-from tensorhost.core.errors import InvalidRequestError
+from tensorhost.core.errors import InvalidRequestError, PayloadTooLargeError
 
 Example: Any = message_class("tensorflow.Example")
 Input: Any = message_class("tensorflow.serving.Input")
@@ -95,3 +95,11 @@ def test_examples_are_taken_out_of_an_input_unread():
 
 def encode_context() -> Any:
     return Example.FromString(encode_example({"c": 0.5}))
+
+
+def test_a_context_that_would_be_copied_too_often_is_refused():
+    context = bytes(2**20)
+    most = MOST_CONTEXT_BYTES // len(context)
+    with pytest.raises(PayloadTooLargeError, match=f"for {most + 1} examples"):
+        with_context(context, [b""] * (most + 1))
+    assert len(with_context(context, [b""] * 3)) == 3

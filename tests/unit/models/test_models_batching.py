@@ -126,7 +126,7 @@ def test_a_file_that_says_what_cannot_be_fails_the_version(tmp_path, text, messa
     with pytest.raises(MisconfiguredModelError, match=message):
         with_own_parameters(ModelConfig(), tmp_path)
     (tmp_path / "batching_params.pbtxt").write_bytes(b"\xff\xfe")
-    with pytest.raises(MisconfiguredModelError, match="cannot be read"):
+    with pytest.raises(MisconfiguredModelError, match="it is not UTF-8 text"):
         with_own_parameters(ModelConfig(), tmp_path)
 
 

@@ -12,6 +12,7 @@ from tensorhost.core.errors import InvalidRequestError, LabelNotReadyError, Mode
 from tensorhost.models import configured
 from tensorhost.models.configured import ConfiguredModels
 from tensorhost.models.listed import ListedModel
+from tensorhost.models.session_config import read_session_config
 from tensorhost.settings import Settings
 
 POLL_S = 0.005
@@ -148,6 +149,13 @@ def test_the_session_config_is_read_too(tmp_path):
         ConfiguredModels(Settings(session_config_file=file))
     file.write_text("gpu_options { allow_growth: true }")
     ConfiguredModels(Settings(session_config_file=file))
+
+
+def test_a_session_config_without_end_is_not_read_to_it(tmp_path):
+    file = tmp_path / "session.pbtxt"
+    file.write_bytes(b"#" * (2**20 + 1))
+    with pytest.raises(InvalidRequestError, match="is larger than 1048576 bytes"):
+        read_session_config(Settings(session_config_file=file))
 
 
 # -- while the server runs -----------------------------------------------------------------------------------------

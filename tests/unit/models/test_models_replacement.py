@@ -147,6 +147,14 @@ async def test_a_label_of_a_list_has_nothing_loaded(world, managed, listed):
     assert await answer(manager, "m", "future") == 3.0
 
 
+async def test_labels_that_lead_nowhere_at_the_start_are_said(world, managed, listed, caplog):
+    world.write("m/1", 1)
+    await managed(models=(listed("m", labels={"stable": "1", "ghost": "9"}),))
+    said = [record.getMessage() for record in caplog.records if "label" in record.getMessage()]
+    assert len(said) == 1
+    assert "ghost" in said[0]
+
+
 async def test_retries_of_one_model_hold_up_no_other(world, managed, listed):
     world.failures["broken/1"] = ModelFailedError("It is broken.")
     world.write("broken/1")

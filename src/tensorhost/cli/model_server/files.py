@@ -9,14 +9,13 @@ from tensorhost.cli.model_server.parsing import FlagValues
 from tensorhost.codecs.protobuf import parse_text
 from tensorhost.core.errors import InvalidRequestError
 from tensorhost.models import batching_parameters
+from tensorhost.models.text_files import read_text_file
 
 _MESSAGES = {
     "batching_parameters_file": batching_parameters.MESSAGE,
     "monitoring_config_file": "tensorflow.serving.MonitoringConfig",
 }
 """Others go by their path into the settings: what reads them reads them again, or needs TensorFlow to."""
-
-_MAX_BYTES = 2**20
 
 
 def read_files(values: FlagValues) -> dict[str, Any]:
@@ -31,17 +30,7 @@ def read_files(values: FlagValues) -> dict[str, Any]:
 
 
 def _read(flag: str, file: Path, message: str) -> Any:
-    try:
-        with file.open("rb") as opened:
-            data = opened.read(_MAX_BYTES + 1)
-    except OSError as error:
-        raise InvalidRequestError(f"--{flag}: cannot read {file}: {error.strerror}.") from error
-    if len(data) > _MAX_BYTES:
-        raise InvalidRequestError(f"--{flag}: {file} is larger than {_MAX_BYTES} bytes.")
-    try:
-        text = data.decode()
-    except UnicodeDecodeError as error:
-        raise InvalidRequestError(f"Invalid protobuf file: '{file}' is not text in UTF-8.") from error
+    text = read_text_file(file, f"the file of --{flag}, {file}")
     try:
         return parse_text(message, text, str(file))
     except InvalidRequestError as error:

@@ -135,7 +135,7 @@ THEIRS = (
     ),
     Flag("model_name", Kind.STRING, "default", "Name of the one model."),
     Flag("model_base_path", Kind.STRING, "", "Folder of the one model; its subfolders are the versions."),
-    Flag("num_load_threads", Kind.INT32, 0, "How many versions may load at the same time; 0 for one."),
+    Flag("num_load_threads", Kind.INT32, 0, "How many versions may load at the same time, at most 16; 0 for one."),
     Flag(
         "num_unload_threads",
         Kind.INT32,

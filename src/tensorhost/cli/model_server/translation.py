@@ -22,6 +22,9 @@ Messages = Mapping[str, Any]
 _IMAGE_MODEL, _IMAGE_FOLDER = "model", "/models"
 """What TensorFlow Serving's image has in MODEL_NAME and MODEL_BASE_PATH."""
 
+_MOST_LOAD_THREADS, _MOST_GRPC_THREADS = 16, 1024
+"""Of the settings. TensorFlow Serving takes any number, which says what may be, not what must: more mean these."""
+
 
 @dataclass(frozen=True, slots=True)
 class Translation:
@@ -175,7 +178,7 @@ def _threads(values: FlagValues, _messages: Messages) -> dict[str, Any]:
 
 def _load_threads(values: FlagValues, _messages: Messages) -> dict[str, Any]:
     count = values.number("num_load_threads")
-    return {"load_threads": count} if count else {}
+    return {"load_threads": min(count, _MOST_LOAD_THREADS)} if count else {}
 
 
 def _metrics(_values: FlagValues, messages: Messages) -> dict[str, Any]:
@@ -192,7 +195,9 @@ def _precision(values: FlagValues, _messages: Messages) -> dict[str, Any]:
 
 def _grpc_threads(values: FlagValues, _messages: Messages) -> dict[str, Any]:
     # Its default is four per core, which is right for threads that run models and too many for threads that move bytes.
-    return {"grpc_max_threads": values.number("grpc_max_threads")} if values.is_given("grpc_max_threads") else {}
+    if not values.is_given("grpc_max_threads"):
+        return {}
+    return {"grpc_max_threads": min(values.number("grpc_max_threads"), _MOST_GRPC_THREADS)}
 
 
 RULES = (

@@ -1,7 +1,7 @@
 """JSON as TensorFlow Serving's REST API reads and writes it: its rules, its numbers and its words for what is wrong."""
 
 from tensorhost.codecs.serving_json.answers import encode_classifications, encode_predictions, encode_regressions
-from tensorhost.codecs.serving_json.document import ServingDocument, parse_document
+from tensorhost.codecs.serving_json.document import ServingDocument, parse_at_once, parse_document
 from tensorhost.codecs.serving_json.examples import read_examples
 from tensorhost.codecs.serving_json.strings import decode_base64
 from tensorhost.codecs.serving_json.tensors import Layout, decode_predict, signature_name
@@ -14,6 +14,7 @@ __all__ = [
     "encode_classifications",
     "encode_predictions",
     "encode_regressions",
+    "parse_at_once",
     "parse_document",
     "read_examples",
     "signature_name",

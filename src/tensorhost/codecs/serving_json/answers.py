@@ -26,6 +26,7 @@ _BYTES_SUFFIX = "_bytes"
 _BEGINNINGS = {layout: b'{"%b": ' % layout.value.encode() for layout in Layout}
 _NOT_A_NUMBER = b"null"
 """What the writer makes of NaN and infinities; it writes it for nothing else."""
+_ROWS_AT_ONCE = 4096
 
 
 def encode_predictions(outputs: Mapping[str, Array], layout: Layout) -> bytes:
@@ -97,6 +98,19 @@ def _check_rows(outputs: Mapping[str, Array]) -> None:
 
 
 def _named_rows(outputs: Mapping[str, Array]) -> bytes:
+    """Rows as objects; made a few at a time, since an object for each of millions takes gigabytes."""
+    rows = len(next(iter(outputs.values())))
+    if rows <= _ROWS_AT_ONCE:
+        return _few_named_rows(outputs)
+    starts = range(0, rows, _ROWS_AT_ONCE)
+    lists = (
+        _few_named_rows({name: array[start : start + _ROWS_AT_ONCE] for name, array in outputs.items()})
+        for start in starts
+    )
+    return b"[" + b",".join([each[1:-1] for each in lists]) + b"]"
+
+
+def _few_named_rows(outputs: Mapping[str, Array]) -> bytes:
     columns = [_column(name, array) for name, array in outputs.items()]
     names = list(outputs)
     rows = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
@@ -136,7 +150,8 @@ def _encode_numbers(array: Array, dtype: DType) -> bytes:
     text = orjson.dumps(writable_numbers(array, dtype), option=orjson.OPT_SERIALIZE_NUMPY)
     if _NOT_A_NUMBER not in text:
         return text
-    flat = np.asarray(array, np.float64).reshape(-1)
+    with np.errstate(invalid="ignore"):  # a signalling NaN is one like any other
+        flat = np.asarray(array, np.float64).reshape(-1)
     names = [_name_of(value) for value in flat[~np.isfinite(flat)].tolist()]
     pieces = text.split(_NOT_A_NUMBER)
     return b"".join(piece for pair in zip(pieces, [*names, b""], strict=True) for piece in pair)

@@ -25,6 +25,8 @@ MAX_EXCERPT = 256
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _PROXIES = (JsonMembers, JsonArray)
+_REFUSALS = (ValueError, RuntimeError)
+"""What the fast parser raises."""
 
 
 @dataclass(slots=True)
@@ -57,8 +59,22 @@ def parse_document(body: bytes, *, max_depth: int) -> ServingDocument:
     stand_ins: StandIns | None = None
     try:
         members = Parser().parse(body)
-    except (ValueError, RuntimeError) as error:
+    except _REFUSALS as error:
         body, members, stand_ins = _read_again(body, str(error))
+    return _document(body, members, stand_ins, max_depth)
+
+
+def parse_at_once(body: bytes, *, max_depth: int) -> ServingDocument | None:
+    """``parse_document``, but None for a body that takes a second look: half a millisecond for each kilobyte."""
+    body = body.removeprefix(_BYTE_ORDER_MARK)
+    try:
+        members = Parser().parse(body)
+    except _REFUSALS:
+        return None
+    return _document(body, members, None, max_depth)
+
+
+def _document(body: bytes, members: Any, stand_ins: StandIns | None, max_depth: int) -> ServingDocument:
     if not isinstance(members, JsonMembers):
         shown = body[:MAX_EXCERPT].decode("utf-8", "ignore")
         if stand_ins is not None:
@@ -74,7 +90,7 @@ def _read_again(body: bytes, parser_message: str) -> tuple[bytes, Any, StandIns 
     if may_have_tokens(body):
         stand_ins = stand_ins_for(body)
         readable = replace_tokens(body, stand_ins)
-        with contextlib.suppress(ValueError, RuntimeError):
+        with contextlib.suppress(*_REFUSALS):
             return readable, Parser().parse(readable), stand_ins
     widened = widen_integers(readable)
     if widened is None:

@@ -35,6 +35,10 @@ OFF_LOOP_BYTES = 256 * 2**10
 strings take fifty times as long, and others may run meanwhile."""
 OFF_LOOP_ELEMENTS = 2**15
 """Answers of more elements are written on a thread."""
+_MOST_INFLATED_BYTES = 100 * 2**20
+"""Compressed bodies that become larger, though within the limit, may have grown ``_MOST_GROWTH`` times at most: where
+the limit is gigabytes, a megabyte of zeros must not become as much."""
+_MOST_GROWTH = 10
 _MAX_GZIP_MEMBERS = 16
 """A body of very many tiny members would cost the square of its size to take apart."""
 
@@ -116,7 +120,7 @@ class Exchange:
         """The whole request body, decompressed.
 
         Raises:
-            PayloadTooLargeError: it is over the limit, as sent or decompressed.
+            PayloadTooLargeError: it is over the limit, as sent or decompressed; or it is a decompression bomb.
             UnsupportedMediaTypeError: a Content-Encoding this server does not read.
             InvalidRequestError: the compressed data is broken.
         """
@@ -199,6 +203,7 @@ class Exchange:
 
 
 def _decompress(body: bytes, encoding: bytes, limit: int) -> bytes:
+    limit = min(limit, max(_MOST_INFLATED_BYTES, len(body) * _MOST_GROWTH))
     try:
         return _inflate(body, _WBITS[encoding], limit)
     except zlib.error as error:

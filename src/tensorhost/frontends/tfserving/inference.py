@@ -137,14 +137,6 @@ class Inference:
         self._metrics.record_runtime(result.model_name, "Predict", result.timings.inference_s)
         return Prediction(result.outputs, _answered_by(admission, call))
 
-    async def predict(
-        self, spec: ModelSpec, inputs: Mapping[str, Array], output_filter: Collection[str], deadline: float
-    ) -> Prediction:
-        """``admit``, ``prediction_call`` and ``run`` for inputs that are decoded already; raises what they raise."""
-        with await self.admit(spec, deadline) as admission:
-            call = self.prediction_call(admission, spec.signature, output_filter)
-            return await self.run(admission, call, inputs)
-
     async def classify(self, spec: ModelSpec, examples: Sequence[bytes], deadline: float) -> Classification:
         """Classify serialized Examples.
 

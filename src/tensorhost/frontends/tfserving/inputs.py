@@ -6,6 +6,7 @@ Shapes are the model's own business; see ``loose_shapes`` of the engine.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from tensorhost.codecs.protobuf import message_class
@@ -25,8 +26,7 @@ def check_inputs(servable: Servable, call: Call, inputs: Mapping[str, Array]) ->
         inputs: what the client sent, by name.
     """
     specs = call.preprocessing.wire_specs
-    if inputs.keys() != specs.keys():
-        _check_names(servable, call, inputs)
+    check_names(servable, call, inputs.keys())
     for name, array in inputs.items():
         wanted, given = specs[name].dtype.numpy, array.dtype
         if given is wanted or given == wanted:
@@ -37,20 +37,23 @@ def check_inputs(servable: Servable, call: Call, inputs: Mapping[str, Array]) ->
             raise faults.wrong_dtype(position, specs[name].dtype.tensorflow_name, DType.of(array).tensorflow_name)
 
 
-def _check_names(servable: Servable, call: Call, inputs: Mapping[str, Array]) -> None:
+def check_names(servable: Servable, call: Call, names: AbstractSet[str]) -> None:
+    """``check_inputs`` of the names alone, for whoever has yet to decode what they name; raises as that does."""
     expected, defaults = call.preprocessing.wire_specs, call.defaults
-    unknown = inputs.keys() - expected.keys()
-    lacking = sorted(expected.keys() - inputs.keys() - defaults.keys())
-    if unknown and len(inputs) != len(expected):
-        raise faults.wrong_number_of_inputs(inputs, expected, defaults)
-    if lacking and not defaults and len(inputs) != len(expected):
-        raise faults.wrong_number_of_inputs(inputs, expected, defaults)
+    if names == expected.keys():
+        return
+    unknown = names - expected.keys()
+    lacking = sorted(expected.keys() - names - defaults.keys())
+    if unknown and len(names) != len(expected):
+        raise faults.wrong_number_of_inputs(names, expected, defaults)
+    if lacking and not defaults and len(names) != len(expected):
+        raise faults.wrong_number_of_inputs(names, expected, defaults)
     if lacking:
         name = lacking[0]
-        raise faults.input_not_given(name, feed_name(servable, call.signature.name, name), inputs, defaults)
+        raise faults.input_not_given(name, feed_name(servable, call.signature.name, name), names, defaults)
     if unknown:
         # In the place of inputs that have default values.
-        raise faults.wrong_number_of_inputs(inputs, expected, defaults)
+        raise faults.wrong_number_of_inputs(names, expected, defaults)
 
 
 def feed_name(servable: Servable, signature: str, name: str) -> str:

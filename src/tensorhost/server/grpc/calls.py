@@ -21,7 +21,9 @@ from tensorhost.telemetry import get_logger
 log = get_logger(__name__)
 access = get_logger("tensorhost.access")
 
-_MAX_MESSAGE_CHARS = 1024
+_MAX_TEXT_BYTES = 1024
+"""Of an error's text. It travels with up to three characters a byte, and clients take 8 KiB of metadata."""
+
 _CUT = "...TRUNCATED"
 _SHUTTING_DOWN = "The server is shutting down."
 
@@ -68,6 +70,9 @@ class Calls:
             self._admit(rpc.role, size, context)
             response = await rpc.handler(request, context)
             status = RpcStatus.OK
+        except asyncio.CancelledError:
+            status = context.given_up()
+            raise
         except Exception as error:
             failure = _as_rpc_error(error, rpc.path)
             status = failure.status
@@ -168,7 +173,8 @@ async def _until(closed: asyncio.Event, messages: AsyncGenerator[bytes, None]) -
             except StopAsyncIteration:
                 return
     finally:
-        left = [future for future in (closing, following) if future is not None and not future.done()]
+        # Also one that is done: a client that leaves ends its requests, and so perhaps the responses, at that moment.
+        left = [future for future in (closing, following) if future is not None]
         for future in left:
             future.cancel()
         await asyncio.gather(*left, return_exceptions=True)
@@ -183,9 +189,10 @@ def _as_rpc_error(error: Exception, path: str) -> RpcError:
     else:
         log.error("call failed", method=path, exc_info=error)
         known = RpcError(RpcStatus.INTERNAL, "Internal error; the server's log says more.")
-    if len(known.message) <= _MAX_MESSAGE_CHARS:
-        return known
-    return RpcError(known.status, known.message[:_MAX_MESSAGE_CHARS] + _CUT, known.trailers)
+    # Names of files may be no Unicode, and a text with such a name in it could not be sent.
+    text = known.message.encode("utf-8", "replace")
+    sent = text[:_MAX_TEXT_BYTES].decode("utf-8", "ignore")
+    return RpcError(known.status, sent if len(text) <= _MAX_TEXT_BYTES else sent + _CUT, known.trailers)
 
 
 def _write_access(path: str, status: RpcStatus, started: float, context: RpcContext) -> None:

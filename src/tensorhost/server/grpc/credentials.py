@@ -11,6 +11,7 @@ import grpc
 
 from tensorhost.codecs.protobuf import parse_text
 from tensorhost.core.errors import InvalidRequestError
+from tensorhost.models.text_files import read_text_file
 from tensorhost.server.listener import CannotStartError
 from tensorhost.server.tls import tls_context
 from tensorhost.settings import Settings
@@ -48,12 +49,8 @@ def server_credentials(settings: Settings) -> grpc.ServerCredentials | None:
 
 def _from_ssl_config(path: Path) -> _Pem:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text_file(path, "it")
         config = parse_text("tensorflow.serving.SSLConfig", text, str(path))
-    except OSError as error:
-        raise CannotStartError(f"grpc_ssl_config_file cannot be read: {path}: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise CannotStartError(f"grpc_ssl_config_file is no text: {path}.") from error
     except InvalidRequestError as error:
         raise CannotStartError(f"grpc_ssl_config_file {path}: {error.message}") from error
     if config.client_verify and not config.custom_ca:

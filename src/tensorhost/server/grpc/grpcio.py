@@ -21,6 +21,7 @@ from tensorhost.server.listener import CannotStartError
 
 _STATUS = {status.value[0]: status for status in grpc.StatusCode}
 _GOODBYE_S = 0.5
+_LAST_CALLS_S = 0.1
 
 _ServicerContext = grpc.aio.ServicerContext[bytes, bytes]
 
@@ -75,6 +76,9 @@ class GrpcioTransport:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=max(deadline - asyncio.get_running_loop().time(), 0.0))
         cut_off = len(self._tasks)
+        if not cut_off:
+            # Whoever calls again and again sends the next call on its last answer: that is to be refused, too.
+            await asyncio.sleep(_LAST_CALLS_S)
         await self._server.stop(None if cut_off else _GOODBYE_S)
         return cut_off
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import tracemalloc
 from typing import Any
 
 import ml_dtypes
@@ -112,3 +113,27 @@ def test_regressed_values() -> None:
     assert encode_regressions(np.array([1, 2.5, math.inf], np.float32)) == b'{"results": [1.0,2.5,Infinity]}'
     with pytest.raises(InvalidRequestError, match="empty RegressionResults"):
         encode_regressions(np.zeros(0, np.float32))
+
+
+def test_a_signalling_nan_is_one_like_any_other():
+    assert encode_predictions({"y": np.array([0x7F800001], np.uint32).view(np.float32)}, Layout.COLUMNS) == (
+        b'{"outputs": [NaN]}'
+    )
+
+
+@pytest.mark.parametrize("rows", [4096, 4097, 10_000])
+def test_many_rows_are_as_few_ones(rows):
+    outputs = {"n": np.arange(rows), "x": np.where(np.arange(rows) % 3, 0.5, np.nan)}
+    [predictions] = json.loads(encode_predictions(outputs, Layout.ROWS)).values()
+    assert [row["n"] for row in predictions] == list(range(rows))
+    assert [math.isnan(row["x"]) for row in predictions] == [n % 3 == 0 for n in range(rows)]
+
+
+def test_many_rows_take_little_more_memory_than_what_is_written():
+    words = np.full(50_000, b"word", object)
+    outputs = {"a": words, "a_bytes": words}
+    tracemalloc.start()
+    written = len(encode_predictions(outputs, Layout.ROWS))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 4 * written

@@ -2,6 +2,7 @@ import contextlib
 import gzip
 import zlib
 
+import numpy as np
 import pytest
 from asgi_calls import app_of, call
 from hypothesis import given
@@ -33,6 +34,17 @@ def test_gzip_members_are_joined_up_to_a_number():
     assert _decompress(gzip.compress(b"ab") * 16, b"gzip", 100) == b"ab" * 16
     with pytest.raises(InvalidRequestError, match="members"):
         _decompress(gzip.compress(b"") * 17, b"gzip", 100)
+
+
+def test_however_large_bodies_may_be_none_grows_out_of_nearly_nothing(monkeypatch):
+    monkeypatch.setattr("tensorhost.frontends.http.exchange._MOST_INFLATED_BYTES", 1000)
+    limit = 2**31
+    assert _decompress(gzip.compress(bytes(1000)), b"gzip", limit) == bytes(1000)
+    with pytest.raises(PayloadTooLargeError):
+        _decompress(gzip.compress(bytes(100_000)), b"gzip", limit)
+    ordinary = np.random.default_rng(0).random(2000).astype("S").tobytes()
+    assert len(ordinary) > 30_000
+    assert _decompress(gzip.compress(ordinary), b"gzip", limit) == ordinary
 
 
 async def test_a_body_in_pieces_is_one_body():

@@ -59,6 +59,12 @@ def task(signature, method, model="m"):
     return Task(ModelSpec(model, signature=signature), method)
 
 
+async def predict(inference):
+    with await inference.admit(M, math.inf) as admission:
+        call = inference.prediction_call(admission, "")
+        return await inference.run(admission, call, {"inputs": np.array([b"a"], object)})
+
+
 BOTH = [task("", Method.CLASSIFY), task("values", Method.REGRESS)]
 
 
@@ -140,7 +146,7 @@ async def test_runtime_and_examples_are_counted(bench):
     bench = bench()
     await bench.inference.classify(M, [b"a", b"b"], math.inf)
     await bench.inference.regress(ModelSpec("m", signature="values"), [b"a"], math.inf)
-    await bench.inference.predict(M, {"inputs": np.array([b"a"], object)}, (), math.inf)
+    await predict(bench.inference)
     calls = bench.manager.metrics.serving_calls
     assert {key: histogram.count for key, histogram in calls.runtime.items()} == {
         ("m", "Classify"): 1,
@@ -164,7 +170,7 @@ async def ask_everything(inference):
         lambda: inference.regress(ModelSpec("m", signature="values"), [b"a"], math.inf),
         lambda: inference.multi_inference(BOTH[:1], [b"a"], math.inf),
         lambda: inference.multi_inference(BOTH[1:], [b"a"], math.inf),
-        lambda: inference.predict(M, {"inputs": np.array([b"a"], object)}, (), math.inf),
+        lambda: predict(inference),
     ]
     said = []
     for ask in asked:

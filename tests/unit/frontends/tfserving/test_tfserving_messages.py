@@ -5,7 +5,7 @@ import pytest
 
 from tensorhost.codecs.protobuf import message_class
 from tensorhost.core.errors import ModelFailedError, OverloadedError
-from tensorhost.frontends.rpc import RpcStatus
+from tensorhost.frontends.rpc import RpcContext, RpcStatus
 from tensorhost.frontends.tfserving.faults import ServingError
 from tensorhost.frontends.tfserving.inference import Classification, Regression
 from tensorhost.frontends.tfserving.model_spec import AnsweredBy, ModelSpec
@@ -94,7 +94,7 @@ def test_a_call_is_counted_however_it_ends():
     counters = manager.metrics.serving_calls
 
     def count(error=None):
-        with Counted(ServingMetrics(manager), "", "Predict"):
+        with Counted(ServingMetrics(manager), "", "Predict", RpcContext()):
             if error is not None:
                 raise error
 

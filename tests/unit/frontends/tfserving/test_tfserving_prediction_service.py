@@ -1,4 +1,6 @@
 import asyncio
+import math
+import time
 
 import numpy as np
 import pytest
@@ -7,8 +9,10 @@ from tests.unit.inference.engine_bench import EngineBench
 from tensorhost.codecs.protobuf import message_class
 from tensorhost.core.errors import DeadlineExceededError, InvalidRequestError, PayloadTooLargeError
 from tensorhost.frontends.rpc import Role, RpcContext
+from tensorhost.frontends.tfserving.faults import ServingError
 from tensorhost.frontends.tfserving.inference import Inference
 from tensorhost.frontends.tfserving.request_log import RequestLog
+from tensorhost.frontends.tfserving.services import tensors
 from tensorhost.frontends.tfserving.services.prediction_service import PredictionService
 from tensorhost.frontends.tfserving.serving_metrics import ServingMetrics
 
@@ -75,10 +79,36 @@ async def test_a_deadline_that_has_passed():
     served.bench.check_idle()
 
 
+@pytest.mark.parametrize(
+    ("timeout_s", "status"), [(math.inf, "CANCELLED"), (100.0, "CANCELLED"), (0.01, "DEADLINE_EXCEEDED")]
+)
+async def test_a_call_that_its_transport_gives_up_is_counted_by_the_reason(timeout_s, status):
+    served = Served(batch_timeout_s=2.0)
+    asked = asyncio.ensure_future(served.predict(request(1.0, 2.0), deadline=time.monotonic() + timeout_s))
+    await asyncio.sleep(0)
+    asked.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asked
+    assert served.bench.manager.metrics.serving_calls.requests == {("m", status): 1}
+    served.bench.check_idle()
+
+
 async def test_a_tensor_over_the_limit_is_refused_before_it_is_made():
     served = Served(max_tensor_elements=3)
     with pytest.raises(PayloadTooLargeError):
         await served.predict(request(1.0, 2.0, 3.0, 4.0))
+    served.bench.check_idle()
+
+
+async def test_inputs_that_the_signature_does_not_have_are_not_decoded(monkeypatch):
+    served, hostile = Served(), request(1.0, 2.0)
+    for number in range(1000):
+        tensor = hostile.inputs[str(number)]
+        tensor.dtype = DT_FLOAT
+        tensor.tensor_shape.dim.add(size=2**15)
+    monkeypatch.setattr(tensors, "decode_tensor", lambda *_args, **_options: pytest.fail("it was decoded"))
+    with pytest.raises(ServingError, match="1001!=1"):
+        await served.predict(hostile)
     served.bench.check_idle()
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import json
+import threading
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -10,7 +11,7 @@ from tests.unit.inference.engine_bench import EngineBench
 
 from tensorhost.core.errors import ErrorCode, InvalidRequestError
 from tensorhost.frontends.tfserving.request_log import RequestLog
-from tensorhost.frontends.tfserving.rest import RestApp
+from tensorhost.frontends.tfserving.rest import RestApp, predictions
 from tensorhost.inference import Alone
 
 PREDICT = "/v1/models/m:predict"
@@ -184,3 +185,24 @@ async def test_which_paths_are_for_it():
     assert rest.traced_route("/v1/models/a:Predict") == "/v1/models/{model}:predict"
     assert rest.traced_route("/v1/models/a") is None
     assert rest.traced_route("/models/a:predict") is None
+
+
+@pytest.mark.parametrize(
+    ("work", "path", "body"),
+    [
+        ("parse_document", PREDICT, b'{"instances": [' + b'"a",' * 5000 + b"]}"),
+        ("parse_document", PREDICT, b'{"instances": [' + b"[NaN, 1]," * 3000 + b"[1, 2]]}"),
+        ("encode_example", "/v1/models/m:classify", b'{"examples": [' + b'{"x": 1},' * 3000 + b"{}]}"),
+    ],
+)
+async def test_slow_work_on_a_middling_body_does_not_hold_up_the_loop(work, path, body, monkeypatch):
+    real, threads = getattr(predictions, work), set()
+
+    def watched(*args, **kwargs):
+        threads.add(threading.get_ident())
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(predictions, work, watched)
+    await Rest().ask(path, body)
+    assert threads
+    assert threading.get_ident() not in threads

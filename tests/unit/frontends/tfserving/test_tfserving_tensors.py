@@ -12,7 +12,7 @@ from tensorhost.codecs.protobuf import message_class
 from tensorhost.codecs.tensor_writing import encode_predict_request
 from tensorhost.core.errors import InvalidRequestError, PayloadTooLargeError
 from tensorhost.frontends.http.exchange import OFF_LOOP_ELEMENTS
-from tensorhost.frontends.tfserving.services.tensors import read_inputs, write_response
+from tensorhost.frontends.tfserving.services.tensors import Claim, UnsentMemory, read_inputs, write_response
 
 Request: Any = message_class("tensorhost.wire.PredictRequest")
 Response: Any = message_class("tensorflow.serving.PredictResponse")
@@ -41,7 +41,7 @@ def threads(monkeypatch):
 
 async def read(limit: int = LIMIT, **arrays: Any) -> dict[str, Any]:
     data = encode_predict_request(b"", arrays)
-    return await read_inputs(Request.FromString(data).inputs, len(data), limit)
+    return await read_inputs(Request.FromString(data).inputs, len(data), limit, Claim(UnsentMemory(LIMIT)))
 
 
 def claiming(elements: int, data_type: int = 1) -> tuple[Any, int]:
@@ -74,15 +74,32 @@ async def test_one_slow_input_sends_all_to_a_thread(threads):
 
 async def test_values_that_must_be_made_up_are_made_up_on_a_thread(threads):
     inputs, size = claiming(10 * MANY)
-    assert (await read_inputs(inputs, size, LIMIT))["x"].sum() == 20 * MANY
+    assert (await read_inputs(inputs, size, LIMIT, Claim(UnsentMemory(LIMIT))))["x"].sum() == 20 * MANY
     assert threads == ["_read"]
+
+
+@pytest.mark.parametrize("data_type", [1, 7])
+async def test_requests_together_are_given_so_much_memory_that_they_did_not_send(data_type):
+    memory = UnsentMemory(5 * MANY * (8 if data_type == 7 else 4))
+    inputs, size = claiming(3 * MANY, data_type)
+    sent = Request.FromString(encode_predict_request(b"", {"x": np.ones(9 * MANY, np.float32)}))
+    with Claim(memory) as first, Claim(memory) as second:
+        await read_inputs(inputs, size, LIMIT, first)
+        with pytest.raises(PayloadTooLargeError, match="max_buffered_body_bytes"):
+            await read_inputs(inputs, size, LIMIT, second)
+        assert (await read_inputs(sent.inputs, sent.ByteSize(), LIMIT, second))["x"].size == 9 * MANY
+    with Claim(memory) as third:
+        assert (await read_inputs(inputs, size, LIMIT, third))["x"].size == 3 * MANY
+    larger, size = claiming(20 * MANY, data_type)
+    with Claim(memory) as alone:
+        assert (await read_inputs(larger, size, LIMIT, alone))["x"].size == 20 * MANY
 
 
 @pytest.mark.parametrize("limit", [1000, MANY])
 async def test_the_limit_is_the_settings(limit, threads):
     inputs, size = claiming(limit + 1)
     with pytest.raises(PayloadTooLargeError, match=f"more than {limit} elements"):
-        await read_inputs(inputs, size, limit)
+        await read_inputs(inputs, size, limit, Claim(UnsentMemory(LIMIT)))
 
 
 async def test_what_is_no_tensor_is_refused_beside_a_large_one(threads):
@@ -90,14 +107,14 @@ async def test_what_is_no_tensor_is_refused_beside_a_large_one(threads):
     request.inputs["b"].dtype = 1
     request.inputs["b"].float_val.append(b"abc")
     with pytest.raises(InvalidRequestError, match="tensor parsing error: b"):
-        await read_inputs(request.inputs, request.ByteSize(), LIMIT)
+        await read_inputs(request.inputs, request.ByteSize(), LIMIT, Claim(UnsentMemory(LIMIT)))
 
 
 async def test_a_large_tensor_without_a_shape_is_refused_on_the_loop(threads):
     request = Request.FromString(encode_predict_request(b"", {"a": FLOATS, "b": FLOATS}))
     request.inputs["b"].tensor_shape.append(b"\xff")
     with pytest.raises(InvalidRequestError, match="tensor parsing error: b"):
-        await read_inputs(request.inputs, request.ByteSize(), LIMIT)
+        await read_inputs(request.inputs, request.ByteSize(), LIMIT, Claim(UnsentMemory(LIMIT)))
     assert threads == []
 
 

@@ -114,8 +114,8 @@ async def test_clients_need_a_certificate_of_the_authority_where_one_is_set(tls,
         ("server_key: 'x' server_cert: 'y'", "server_cert and server_key must be a PEM certificate"),
         ("", "server_cert and server_key must be a PEM certificate"),
         ("client_verify: true", "client_verify needs custom_ca"),
-        (None, "cannot be read"),
-        (b"\xff\xfe", "is no text"),
+        (None, "Cannot read it: No such file"),
+        (b"\xff\xfe", "is not UTF-8 text"),
     ],
 )
 async def test_a_config_that_cannot_work_is_one_clear_sentence(tmp_path, content, problem):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import math
 import threading
 import time
@@ -13,6 +14,7 @@ from grpc_serving import asking, serving
 
 from tensorhost.core.errors import ModelNotFoundError
 from tensorhost.frontends.rpc import Role, Rpc, RpcError, RpcStatus, StreamRpc
+from tensorhost.server.grpc import calls
 
 ECHO = "/test.Echo/Say"
 
@@ -130,6 +132,17 @@ async def test_a_long_error_text_is_cut(transport):
         assert (await client.refusal(ECHO)).details() == "x" * 1024 + "...TRUNCATED"
 
 
+@pytest.mark.parametrize(
+    ("text", "received"),
+    [("x" + "\U0001f600" * 1024, "x" + "\U0001f600" * 255 + "...TRUNCATED"), ("no \udcff file", "no ? file")],
+)
+async def test_an_error_text_of_any_characters_arrives_under_its_code(transport, text, received):
+    error = RpcError(RpcStatus.NOT_FOUND, text)
+    async with serving([failing(error)], grpc_transport=transport) as server, asking(server) as client:
+        refusal = await client.refusal(ECHO, timeout=5)
+    assert (refusal.code(), refusal.details()) == (grpc.StatusCode.NOT_FOUND, received)
+
+
 async def test_a_deadline_ends_the_call_and_its_handler(transport):
     held = Held()
     async with serving([rpc(held)], grpc_transport=transport) as server, asking(server) as client:
@@ -137,6 +150,43 @@ async def test_a_deadline_ends_the_call_and_its_handler(transport):
         assert refusal.code() is grpc.StatusCode.DEADLINE_EXCEEDED
         async with asyncio.timeout(10):
             await held.cancelled.wait()
+
+
+async def test_a_client_that_calls_again_at_the_end_is_told_to_go_elsewhere(transport):
+    held = Held()
+    async with serving([rpc(held)], grpc_transport=transport) as server, asking(server) as client:
+
+        def call_twice():
+            client.channel.unary_unary(ECHO)(b"", timeout=30)
+            with pytest.raises(grpc.RpcError) as raised:
+                client.channel.unary_unary(ECHO)(b"", timeout=30)
+            return raised.value.code()
+
+        calling = asyncio.create_task(asyncio.to_thread(call_twice))
+        async with asyncio.timeout(10):
+            await held.begun.wait()
+        closing = asyncio.create_task(server.close(asyncio.get_running_loop().time() + 30))
+        await asyncio.sleep(0)
+        held.let_go.set()
+        assert await calling is grpc.StatusCode.UNAVAILABLE
+        assert await closing == 0
+
+
+async def test_the_log_of_calls_says_why_one_was_given_up(transport, monkeypatch):
+    said, held = [], Held()
+    monkeypatch.setattr(calls.access, "info", lambda _event, **fields: said.append(fields["status"]))
+    async with serving([rpc(held)], grpc_transport=transport, access_log=True) as server, asking(server) as client:
+        await client.refusal(ECHO, timeout=0.2)
+        async with asyncio.timeout(10):
+            await held.cancelled.wait()
+        held.begun.clear()
+        held.cancelled.clear()
+        call = client.future(ECHO, timeout=30)
+        async with asyncio.timeout(10):
+            await held.begun.wait()
+            call.cancel()
+            await held.cancelled.wait()
+    assert said == ["DEADLINE_EXCEEDED", "CANCELLED"]
 
 
 async def test_a_client_that_cancels_ends_the_handler(transport):
@@ -292,6 +342,35 @@ async def test_a_stream_that_fails_says_so(transport):
         with pytest.raises(grpc.RpcError) as raised:
             await asyncio.to_thread(next, stream)
         assert (raised.value.code(), raised.value.details()) == (grpc.StatusCode.ABORTED, "no more")
+
+
+async def test_a_client_that_leaves_its_stream_is_no_error(transport):
+    said, ended = [], asyncio.Event()
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: said.append(context["message"]))
+
+    async def repeat(requests, _context):
+        try:
+            async for request in requests:
+                yield request
+        finally:
+            ended.set()
+
+    streams = [StreamRpc("/test.Echo/Repeat", repeat)]
+    async with serving(streams, grpc_transport=transport) as server, asking(server) as client:
+        never_done = threading.Event()
+        stream = client.channel.stream_stream("/test.Echo/Repeat")(one_and_wait(never_done), timeout=30)
+        assert await asyncio.to_thread(next, stream) == b"first"
+        stream.cancel()
+        async with asyncio.timeout(10):
+            await ended.wait()
+        never_done.set()
+    gc.collect()
+    assert said == []
+
+
+def one_and_wait(never_done):
+    yield b"first"
+    never_done.wait()
 
 
 async def test_a_stream_that_finishes_answers_what_has_come_when_the_server_closes(transport):

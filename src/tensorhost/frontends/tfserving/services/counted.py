@@ -6,7 +6,7 @@ import time
 from types import TracebackType
 from typing import Self
 
-from tensorhost.frontends.rpc import RpcStatus
+from tensorhost.frontends.rpc import RpcContext, RpcStatus
 from tensorhost.frontends.tfserving.serving_metrics import Entrypoint, ServingMetrics
 from tensorhost.frontends.tfserving.statuses import as_rpc_error
 
@@ -18,14 +18,16 @@ class Counted:
         metrics: where.
         model: as the client named it.
         api: the method's name.
+        context: knows why a call is given up.
     """
 
-    __slots__ = ("_api", "_metrics", "_model", "_started")
+    __slots__ = ("_api", "_context", "_metrics", "_model", "_started")
 
-    def __init__(self, metrics: ServingMetrics, model: str, api: str) -> None:
+    def __init__(self, metrics: ServingMetrics, model: str, api: str, context: RpcContext) -> None:
         self._metrics = metrics
         self._model = model
         self._api = api
+        self._context = context
         self._started = time.perf_counter()
 
     def __enter__(self) -> Self:
@@ -39,6 +41,6 @@ class Counted:
         elif isinstance(error, Exception):
             status = as_rpc_error(error).status
         else:
-            status = RpcStatus.CANCELLED
+            status = self._context.given_up()
         seconds = time.perf_counter() - self._started
         self._metrics.record(self._model, self._api, Entrypoint.GRPC, status, seconds)

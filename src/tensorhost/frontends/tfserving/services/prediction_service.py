@@ -15,6 +15,7 @@ from tensorhost.codecs.protobuf import decode, message_class
 from tensorhost.frontends.rpc import Rpc, RpcContext
 from tensorhost.frontends.tfserving import faults
 from tensorhost.frontends.tfserving.inference import Classification, Inference, Regression, Task
+from tensorhost.frontends.tfserving.inputs import check_names
 from tensorhost.frontends.tfserving.metadata import SIGNATURE_DEF, signature_defs
 from tensorhost.frontends.tfserving.model_spec import AnsweredBy
 from tensorhost.frontends.tfserving.request_log import LoggedMethod, RequestLog
@@ -25,7 +26,7 @@ from tensorhost.frontends.tfserving.services.responses import (
     regression_response,
 )
 from tensorhost.frontends.tfserving.services.specs import encoded_spec, read_spec, write_spec
-from tensorhost.frontends.tfserving.services.tensors import read_inputs, write_response
+from tensorhost.frontends.tfserving.services.tensors import Claim, UnsentMemory, read_inputs, write_response
 from tensorhost.frontends.tfserving.serving_metrics import ServingMetrics
 from tensorhost.frontends.versions import number_of
 from tensorhost.settings import Settings
@@ -60,6 +61,7 @@ class PredictionService:
         self._request_log = request_log
         self._max_elements = settings.max_tensor_elements
         self._as_content = settings.tfserving_tensor_content
+        self._unsent = UnsentMemory(settings.max_buffered_body_bytes)
 
     def rpcs(self) -> list[Rpc]:
         """What a transport needs to know."""
@@ -75,13 +77,15 @@ class PredictionService:
         """``PredictRequest`` to ``PredictResponse``. Raises TensorhostError, in TensorFlow Serving's words."""
         request = decode(_PREDICT_REQUEST, data)
         inference = self._inference
-        with Counted(self._metrics, request.model_spec.name, "Predict"):
+        with Counted(self._metrics, request.model_spec.name, "Predict", context), Claim(self._unsent) as claim:
             spec = read_spec(request)
             deadline = inference.deadline(context.deadline)
             wanted = request.output_filter
             with inference.admit_at_once(spec, deadline) or await inference.admit(spec, deadline) as admission:
                 call = inference.prediction_call(admission, spec.signature, tuple(wanted) if wanted else ())
-                inputs = await read_inputs(request.inputs, len(data), self._max_elements)
+                # A few bytes may claim a large tensor; a request of many such that nobody asked for must not be made.
+                check_names(admission.servable, call, set(request.inputs))
+                inputs = await read_inputs(request.inputs, len(data), self._max_elements, claim)
                 del request
                 prediction = await inference.run(admission, call, inputs)
             spec_bytes = encoded_spec(prediction.answered_by)
@@ -92,7 +96,7 @@ class PredictionService:
     async def classify(self, data: bytes, context: RpcContext) -> bytes:
         """``ClassificationRequest`` to ``ClassificationResponse``."""
         request = decode(_EXAMPLES_REQUEST, data)
-        with Counted(self._metrics, request.model_spec.name, "Classify"):
+        with Counted(self._metrics, request.model_spec.name, "Classify", context):
             spec, examples = read_spec(request), input_examples(request.input)
             answer = await self._inference.classify(spec, examples, self._inference.deadline(context.deadline))
             response = await _written(classification_response, answer)
@@ -102,7 +106,7 @@ class PredictionService:
     async def regress(self, data: bytes, context: RpcContext) -> bytes:
         """``RegressionRequest`` to ``RegressionResponse``."""
         request = decode(_EXAMPLES_REQUEST, data)
-        with Counted(self._metrics, request.model_spec.name, "Regress"):
+        with Counted(self._metrics, request.model_spec.name, "Regress", context):
             spec, examples = read_spec(request), input_examples(request.input)
             answer = await self._inference.regress(spec, examples, self._inference.deadline(context.deadline))
             response = await _written(regression_response, answer)
@@ -113,7 +117,7 @@ class PredictionService:
         """``MultiInferenceRequest`` to ``MultiInferenceResponse``."""
         request = decode(_MULTI_INFERENCE_REQUEST, data)
         name = request.tasks[0].model_spec.name if request.tasks else ""
-        with Counted(self._metrics, name, "MultiInference"):
+        with Counted(self._metrics, name, "MultiInference", context):
             tasks = [Task(read_spec(task), task.method_name) for task in request.tasks]
             examples = input_examples(request.input)
             deadline = self._inference.deadline(context.deadline)
