@@ -52,8 +52,8 @@ _HEAD = """\
 ## Against other servers, over HTTP
 
 The same SavedModel, the same numbers, one model process each. Every server runs as its own documentation has it, with
-its batching on; all call TensorFlow as its users write it, through the model's signature. The requests are JSON:
-tensorhost has no binary protocol yet, and binary REST and gRPC join this comparison when those front ends arrive.
+its batching on; all call TensorFlow as its users write it, through the model's signature. The requests are JSON;
+gRPC has sections of its own below.
 Versions that differ from those of tensorhost's environment:
 
 {peers}

@@ -15,8 +15,8 @@ processor* are taken round by round, as for several workers.
 _OPEN_INFERENCE_TEXT = """\
 ## gRPC: the Open Inference Protocol
 
-ModelInfer of the same model, one row a request as raw contents: tensorhost as it comes, with TensorFlow, against MLServer
-{version} with its adaptive batching.
+ModelInfer of the same model, one row a request as raw contents: tensorhost as it comes, with TensorFlow, against
+MLServer {version} with its adaptive batching.
 """
 
 _ALONE = """\
