@@ -261,6 +261,18 @@ def test_a_timeout_is_honoured(client):
     assert client.infer("slow", [given("x", f32([1]))], timeout=int(TIMEOUT_S * 1e6), priority=1).as_numpy("y") == [1]
 
 
+def test_a_less_urgent_request_waits_for_a_later_one(client):
+    answered: queue.Queue = queue.Queue()
+    for name, priority in [("running", 0), ("low", 3), ("high", 1)]:
+        client.async_infer(
+            "slow",
+            [given("x", f32([BEYOND + 0.3]))],
+            lambda result, error, name=name: answered.put((name, error)),
+            priority=priority,
+        )
+    assert [answered.get(timeout=TIMEOUT_S) for _ in range(3)][-1] == ("low", None)
+
+
 async def test_asyncio_client(aio_client):
     aio = tritonclient.grpc.aio
     assert await aio_client.is_server_live()

@@ -3,7 +3,8 @@
 It does not know what a tensor is, never waits and never runs anything; ``queue`` drives it. What stays true:
 every entry offered leaves exactly once, by its last slice in a batch, by ``expired``, by ``abandon``, or by
 ``close``; rows of one entry keep their order; entries of different groups (inner shapes) never meet in a batch; a
-request of many batches shares every turn with those that came after it. With a latency goal, ``pace`` says how many
+request of many batches shares every turn with those that came after it; nobody waits for one of less urgent priority,
+but for those that were told they are next. With a latency goal, ``pace`` says how many
 rows a call takes, and entries that cannot be in time any more step aside for those that can (``latecomers``).
 """
 
@@ -14,7 +15,7 @@ from collections import deque
 from collections.abc import Hashable
 from typing import Generic
 
-from tensorhost.batching.entries import Batch, CloseReason, Entry, Payload, Slice
+from tensorhost.batching.entries import NORMAL_PRIORITY, Batch, CloseReason, Entry, Payload, Slice
 from tensorhost.batching.latecomers import Latecomers
 from tensorhost.batching.pace import NEVER_CALM, Pace
 
@@ -51,7 +52,9 @@ class Assembler(Generic[Payload]):
         self._sure_rows = self._undivided_rows
         self.last_is_next = False
         """Whether the entry last taken in is certain to be in the next batch, whatever is offered until then; never
-        where batches are held back or subject to a latency goal."""
+        where batches are held back, subject to a latency goal, or ordered by priority."""
+        # Whether anybody who waits has another priority than most.
+        self._ordered = False
         self._held = 0
         self._abandoned = 0
         self._latecomers = None if pace is None else Latecomers(pace)
@@ -77,6 +80,7 @@ class Assembler(Generic[Payload]):
         rows = self._queue_rows
         if not rows:
             self._sure_rows = self._undivided_rows
+            self._ordered = False
         elif rows + weight > self._max_queue_rows:
             self._passed_rows += weight
             return False
@@ -86,10 +90,13 @@ class Assembler(Generic[Payload]):
         group = self._groups.get(entry.group)
         if group is None:
             group = self._groups[entry.group] = deque()
-        group.append(entry)
+        if self._ordered or entry.priority != NORMAL_PRIORITY:
+            self._insert(group, entry)
+        else:
+            group.append(entry)
         self._held += 1
         self._queue_rows = rows = rows + weight
-        self.last_is_next = rows <= self._sure_rows and len(self._groups) == 1
+        self.last_is_next = rows <= self._sure_rows and len(self._groups) == 1 and not self._ordered
         return True
 
     def wait_until(self, now: float) -> float | None:
@@ -131,7 +138,9 @@ class Assembler(Generic[Payload]):
                     self._append(batch, entry, room)
                     self._queue_rows -= room
                     entry.taken_rows += room
-                    group.rotate(-1)
+                    group.popleft()
+                    entry.priority = entry.priority or NORMAL_PRIORITY  # its promise is kept
+                    self._insert(group, entry)
                     break
             limit = ceiling
             self._append(batch, entry, rows)
@@ -184,6 +193,26 @@ class Assembler(Generic[Payload]):
             return self._max_batch_rows
         return self._latecomers.arrange(key, group, now, self._passed_rows + self._queue_rows)
 
+    def _insert(self, group: deque[Entry[Payload]], entry: Entry[Payload]) -> None:
+        """Put ``entry`` behind the last of its priority."""
+        if not self._ordered and entry.priority != NORMAL_PRIORITY:
+            self._ordered = True
+            self._keep_promises()
+        if not group or group[-1].priority <= entry.priority:
+            group.append(entry)
+            return
+        group.insert(next(place for place, other in enumerate(group) if other.priority > entry.priority), entry)
+
+    def _keep_promises(self) -> None:
+        """Let nobody pass those who may have been told that they are next."""
+        rows = 0
+        for group in self._groups.values():
+            for entry in group:
+                rows += entry.waiting_rows or 1
+                if rows > self._undivided_rows:
+                    return
+                entry.priority = 0
+
     def _has_next(self, batch: Batch[Payload], group: deque[Entry[Payload]], now: float) -> bool:
         """Whether somebody is in front who may run; those who left or whose deadline has passed leave the group."""
         while group:
@@ -220,9 +249,10 @@ class Assembler(Generic[Payload]):
         return CloseReason.TIMEOUT if self._batch_timeout_s > 0 else CloseReason.DRAINED
 
     def _next_group(self, now: float) -> tuple[Hashable, deque[Entry[Payload]]] | None:
-        if self._batch_timeout_s == 0:
+        if self._batch_timeout_s == 0 and not self._ordered:
             return next(iter(self._groups.items()), None)
-        return next((item for item in self._groups.items() if self._due_at(*item) <= now), None)
+        due = (item for item in self._groups.items() if self._batch_timeout_s == 0 or self._due_at(*item) <= now)
+        return min(due, key=_most_urgent, default=None) if self._ordered else next(due, None)
 
     def _due_at(self, key: Hashable, group: deque[Entry[Payload]]) -> float:
         due_at = math.inf
@@ -259,3 +289,8 @@ class Assembler(Generic[Payload]):
                 del self._groups[key]
         self._held -= self._abandoned
         self._abandoned = 0
+
+
+def _most_urgent(item: tuple[Hashable, deque[Entry[Payload]]]) -> int:
+    _, group = item
+    return group[0].priority if group else NORMAL_PRIORITY

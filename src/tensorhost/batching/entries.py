@@ -11,6 +11,10 @@ from typing import Generic, NamedTuple, TypeVar
 Payload = TypeVar("Payload")
 
 
+NORMAL_PRIORITY = 2
+"""Of requests that ask for none; 1 goes before it, 3 after it."""
+
+
 class CloseReason(StrEnum):
     """Why a batch stopped growing."""
 
@@ -28,7 +32,8 @@ class CloseReason(StrEnum):
 
 @dataclass(slots=True, eq=False)
 class Entry(Generic[Payload]):
-    """One request waiting. ``max_batch_rows``, at least 1, is its own ceiling for calls it takes part in.
+    """One request waiting. ``max_batch_rows``, at least 1, is its own ceiling for calls it takes part in; those of a
+    lower ``priority`` go first.
 
     ``taken_rows``, ``abandoned`` and ``gone`` (has left the queue whole) belong to the assembler.
     """
@@ -39,6 +44,7 @@ class Entry(Generic[Payload]):
     offered_at: float
     deadline: float = math.inf
     max_batch_rows: int = 2**31
+    priority: int = NORMAL_PRIORITY
     taken_rows: int = 0
     abandoned: bool = False
     gone: bool = False

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 
 from tensorhost.batching.assembler import Assembler
 from tensorhost.batching.costs import CostCurve
-from tensorhost.batching.entries import Batch, Entry
+from tensorhost.batching.entries import NORMAL_PRIORITY, Batch, Entry
 from tensorhost.batching.execution import Execution, RunModel, Waiter
 from tensorhost.batching.pace import Pace, PaceReport
 from tensorhost.batching.padding import Padding, Span
@@ -156,7 +156,14 @@ class BatchQueue:
         return None if self._pace is None else self._pace.report()
 
     async def call(
-        self, inputs: Tensors, *, rows: int, deadline: float, timings: Timings, max_batch_rows: int | None = None
+        self,
+        inputs: Tensors,
+        *,
+        rows: int,
+        deadline: float,
+        timings: Timings,
+        max_batch_rows: int | None = None,
+        priority: int = NORMAL_PRIORITY,
     ) -> dict[str, Array]:
         """Wait for a batch and run; the outputs for these inputs.
 
@@ -169,6 +176,7 @@ class BatchQueue:
             deadline: on the queue's clock.
             timings: where to write ``queue_s`` and ``inference_s``.
             max_batch_rows: this request's own, lower ceiling on the rows of a call; at least 1.
+            priority: those of a lower number that wait go first; without effect where there is a latency goal.
 
         Raises:
             OverloadedError: the queue is full; nothing was queued.
@@ -188,6 +196,8 @@ class BatchQueue:
         entry = Entry(waiter, rows, group, self._clock(), deadline)
         if max_batch_rows is not None:
             entry.max_batch_rows = max_batch_rows
+        if priority != NORMAL_PRIORITY and self._pace is None:
+            entry.priority = priority
         if not self._assembler.offer(entry):
             raise OverloadedError(
                 f"The queue is full: {self.queue_rows} of {self._options.max_queue_rows} rows are waiting.",

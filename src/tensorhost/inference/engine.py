@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Collection
 from typing import Any, ParamSpec, TypeVar
 
+from tensorhost.batching.entries import NORMAL_PRIORITY
 from tensorhost.batching.queue import RETRY_AFTER_S
 from tensorhost.core.errors import (
     DeadlineExceededError,
@@ -157,6 +158,7 @@ class InferenceEngine:
         loose_shapes: bool = False,
         raw_outputs: bool = False,
         outputs: Collection[str] | None = None,
+        priority: int = NORMAL_PRIORITY,
     ) -> Call:
         """Resolve what a request asks for, before its tensors are decoded.
 
@@ -169,6 +171,7 @@ class InferenceEngine:
                 admit goes to the model in a call of its own; inputs with default values may be left out.
             raw_outputs: leave out postprocessing whose answers are no tensors.
             outputs: names of the outputs that are wanted, in this order; None for all.
+            priority: of the request among those that wait; see ``BatchQueue.call``.
 
         Raises SignatureNotFoundError, InvalidPreprocessingError or InvalidPostprocessingError.
         """
@@ -177,7 +180,8 @@ class InferenceEngine:
             call = servable.tensor_call(signature, loose_shapes=loose_shapes, raw_outputs=raw_outputs)
         else:
             call = servable.call(signature)
-        if preprocessing is None and postprocessing is None and max_batch_rows is None and outputs is None:
+        asks_nothing = preprocessing is None and postprocessing is None and max_batch_rows is None and outputs is None
+        if asks_nothing and priority == NORMAL_PRIORITY:
             return call
         return Call(
             call.signature,
@@ -187,6 +191,7 @@ class InferenceEngine:
             call.loose_shapes,
             outputs,
             call.defaults,
+            priority,
         )
 
     async def run(self, admission: Admission, call: Call, tensors: Tensors, *, owned: bool = False) -> InferenceResult:
@@ -228,6 +233,7 @@ class InferenceEngine:
                 deadline=admission.deadline,
                 timings=timings,
                 max_batch_rows=call.max_batch_rows,
+                priority=call.priority,
             )
         started = time.perf_counter()
         if call.postprocessing.is_slow(outputs):

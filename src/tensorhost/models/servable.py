@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Self
 
+from tensorhost.batching.entries import NORMAL_PRIORITY
 from tensorhost.batching.queue import BatchQueue, QueueOptions
 from tensorhost.batching.slots import CallSlots
 from tensorhost.batching.traced import CallTracer
@@ -41,6 +42,7 @@ class Call:
         loose_shapes: whether the model may be asked about shapes that the signature does not admit.
         outputs: names of the outputs that are wanted, in this order; None for all.
         defaults: values of inputs that the request may leave out, by name.
+        priority: of the request among those that wait; see ``BatchQueue.call``.
     """
 
     signature: Signature
@@ -50,6 +52,7 @@ class Call:
     loose_shapes: bool = False
     outputs: Collection[str] | None = None
     defaults: Tensors = field(default_factory=dict)
+    priority: int = NORMAL_PRIORITY
 
 
 class Servable:

@@ -303,6 +303,50 @@ def test_closing_gives_back_what_waits_once_but_not_the_abandoned():
     assert assembler.queue_rows == 0
 
 
+def test_urgent_requests_go_before_others_that_wait_and_keep_their_order():
+    assembler = make(max_batch_rows=2)
+    # The first two are told that they are next, and are.
+    for name, priority in [("a", 2), ("b", 2), ("c", 2), ("low", 3), ("d", 2), ("high", 1), ("high too", 1)]:
+        offer(assembler, name, 1, priority=priority)
+    order = [[part.entry.payload for part in assembler.take(0.0).slices] for _ in range(4)]
+    assert order == [["a", "b"], ["high", "high too"], ["c", "d"], ["low"]]
+    assert assembler.is_empty
+
+
+def test_the_group_of_the_most_urgent_request_has_the_next_turn():
+    assembler = make()
+    for name, group, priority in [("a", "g", 3), ("b", "h", 2), ("c", "g", 1)]:
+        offer(assembler, name, 1, group=group, priority=priority)
+    assert [taken(assembler.take(0.0)) for _ in range(2)] == [[("c", 0, 1), ("a", 0, 1)], [("b", 0, 1)]]
+
+
+def test_a_large_urgent_request_goes_on_before_less_urgent_ones():
+    assembler = make(max_batch_rows=4)
+    offer(assembler, "low", 1, priority=3)
+    offer(assembler, "normal", 1)
+    offer(assembler, "high", 9, priority=1)
+    names = [[part.entry.payload for part in assembler.take(0.0).slices] for _ in range(3)]
+    assert names == [["high"], ["high"], ["high", "normal", "low"]]
+
+
+def test_without_batches_the_urgent_go_first_too():
+    assembler = make(batched=False)
+    for name, priority in [("a", 2), ("b", 2), ("c", 1)]:
+        offer(assembler, name, 1, priority=priority)
+    assert [assembler.take(0.0).slices[0].entry.payload for _ in range(3)] == ["c", "a", "b"]
+
+
+def test_nobody_is_told_to_be_next_while_urgent_requests_may_pass():
+    assembler = make()
+    offer(assembler, "a", 1)
+    assert assembler.last_is_next
+    offer(assembler, "b", 1, priority=1)
+    assert not assembler.last_is_next
+    assembler.take(0.0)
+    offer(assembler, "c", 1)
+    assert assembler.last_is_next
+
+
 class Schedules(RuleBasedStateMachine):
     """Any order of offers, turns, departures and closings; every entry leaves once, whole and in order."""
 
@@ -313,6 +357,7 @@ class Schedules(RuleBasedStateMachine):
         super().__init__()
         self.now = 0.0
         self.waiting = []
+        self.promised = []
         self.batched = True
         self.assembler = make(self.LIMIT, 2.0, self.BOUND)
 
@@ -327,13 +372,16 @@ class Schedules(RuleBasedStateMachine):
         group=st.sampled_from(["a", None]),
         ceiling=st.sampled_from([1, 3, 100]),
         time_left_s=st.sampled_from([0.0, 1.0, 3.0, math.inf]),
+        priority=st.sampled_from([1, 2, 2, 2, 3]),
     )
-    def offer(self, rows, group, ceiling, time_left_s):
-        entry = Entry([], rows, group, self.now, self.now + time_left_s, ceiling)
+    def offer(self, rows, group, ceiling, time_left_s, priority):
+        entry = Entry([], rows, group, self.now, self.now + time_left_s, ceiling, priority)
         fits = not self.waiting or self.queued() + max(rows, 1) <= self.BOUND
         assert self.assembler.offer(entry) is fits
         if fits:
             self.waiting.append(entry)
+            if self.assembler.last_is_next:
+                self.promised.append(entry)
 
     @rule(seconds=st.sampled_from([0.5, 1.0, 5.0]))
     def pass_time(self, seconds):
@@ -355,6 +403,13 @@ class Schedules(RuleBasedStateMachine):
             assert batch.rows <= min([self.LIMIT, *(part.entry.max_batch_rows for part in batch.slices)])
         else:
             assert len(batch.slices) <= 1
+        leaving = [*batch.expired, *(part.entry for part in batch.slices)]
+        if due_at is not None and due_at <= self.now:
+            assert all(entry in leaving for entry in self.promised if not entry.abandoned)
+            self.promised.clear()
+        for first in batch.slices[:1]:
+            others = [other for other in self.waiting if other.group == first.entry.group and other.deadline > self.now]
+            assert all(first.entry.priority <= other.priority for other in others)
         for entry, start, stop in batch.slices:
             assert entry in self.waiting
             assert entry.deadline > self.now
@@ -376,6 +431,7 @@ class Schedules(RuleBasedStateMachine):
         given_back = self.assembler.close()
         assert sorted(map(id, given_back)) == sorted(map(id, self.waiting))
         self.waiting.clear()
+        self.promised.clear()
         assert self.assembler.is_empty
 
     @invariant()

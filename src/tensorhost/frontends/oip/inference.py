@@ -20,7 +20,13 @@ from tensorhost.frontends.oip import faults
 from tensorhost.frontends.oip.admitting import admit, admit_at_once, version_text
 from tensorhost.frontends.oip.classification import classes
 from tensorhost.frontends.oip.inputs import check_inputs, raw_input
-from tensorhost.frontends.oip.parameters import OutputWish, read_output, read_parameters
+from tensorhost.frontends.oip.parameters import (
+    DEFAULT_PRIORITY_LEVEL,
+    PRIORITY_LEVELS,
+    OutputWish,
+    read_output,
+    read_parameters,
+)
 from tensorhost.frontends.oip.shared_memory import SharedMemory
 from tensorhost.frontends.oip.shared_tensors import read_inputs, write_output
 from tensorhost.inference import Admission, Call, InferenceEngine
@@ -74,7 +80,7 @@ class Inference:
             raise
         deadline = self.deadline(wire_deadline, parameters.timeout_us)
         with self.admit_at_once(name, number, deadline) or await self.admit(name, number, deadline) as admission:
-            call = self.prepare(admission, wishes)
+            call = self.prepare(admission, wishes, parameters.priority)
             if request.raw_body is not None:
                 request.inputs = [raw_input(admission.servable, call, request.raw_body)]
             check_inputs(admission.servable, call, request.inputs)
@@ -115,7 +121,7 @@ class Inference:
         """``admit`` without a coroutine, for a model that serves; None where ``admit`` has to be awaited."""
         return admit_at_once(self._engine, name, number, deadline)
 
-    def prepare(self, admission: Admission, wishes: Sequence[OutputWish] = ()) -> Call:
+    def prepare(self, admission: Admission, wishes: Sequence[OutputWish] = (), priority: int = 0) -> Call:
         """Resolve what is asked of a model, before its inputs are decoded.
 
         ``call.preprocessing.wire_specs`` then says which inputs there are.
@@ -123,13 +129,15 @@ class Inference:
         Args:
             admission: from ``admit``.
             wishes: the outputs wanted; empty for all.
+            priority: as the request says it; 1 to 3, anything else means 2.
 
         Raises:
             InvalidRequestError: there is no such output, it is asked for twice, or has no classes.
             UnsupportedTypeError: the protocol cannot carry the output.
         """
         names = [wish.name for wish in wishes] or None
-        call = self._engine.prepare(admission, raw_outputs=True, outputs=names)
+        level = priority if 1 <= priority <= PRIORITY_LEVELS else DEFAULT_PRIORITY_LEVEL
+        call = self._engine.prepare(admission, raw_outputs=True, outputs=names, priority=level)
         known = call.signature.outputs
         seen: set[str] = set()
         for wish in wishes:

@@ -8,6 +8,7 @@ from tensorhost.codecs.oip import config_type_of
 from tensorhost.core.tensors import TensorSpec
 from tensorhost.frontends.oip.inputs import max_batch_size
 from tensorhost.frontends.oip.metadata import platform_of
+from tensorhost.frontends.oip.parameters import DEFAULT_PRIORITY_LEVEL, PRIORITY_LEVELS
 from tensorhost.frontends.versions import number_of
 from tensorhost.inference import Call
 from tensorhost.models.manager import ModelManager
@@ -49,8 +50,9 @@ def model_config(manager: ModelManager, servable: Servable, call: Call) -> dict[
             "preferred_batch_size": [options.max_batch_rows],
             "max_queue_delay_microseconds": round(options.batch_timeout_s * 1e6),
             "preserve_ordering": False,
-            "priority_levels": 0,
-            "default_priority_level": 0,
+            # With a latency goal those that can still be in time go first, whatever their priority.
+            "priority_levels": 0 if options.target_latency_s else PRIORITY_LEVELS,
+            "default_priority_level": 0 if options.target_latency_s else DEFAULT_PRIORITY_LEVEL,
         }
     return config
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import NamedTuple
 
+from tensorhost.batching.entries import NORMAL_PRIORITY
 from tensorhost.codecs.oip import Parameters, RequestedOutput
 from tensorhost.frontends.oip import faults
 from tensorhost.frontends.oip.shared_tensors import SharedPart, read_part
@@ -15,13 +16,17 @@ _RESERVED = frozenset(
 _RESERVED_PREFIX = "triton_"
 _LARGEST = 2**64 - 1
 
+PRIORITY_LEVELS = 3
+"""1 goes first; a priority that is none of these means the default, as in Triton."""
+DEFAULT_PRIORITY_LEVEL = NORMAL_PRIORITY
+
 
 class RequestParameters(NamedTuple):
     """What a request says besides its tensors.
 
     Attributes:
         timeout_us: microseconds within which it is to be answered; 0 for the server's default.
-        priority: 1 is the highest, 0 the default.
+        priority: 1 is the highest, 3 the lowest; anything else stands for 2.
         binary_data_output: whether all outputs are wanted as raw bytes, over HTTP.
         echoed: parameters without a meaning, which the response repeats.
     """
