@@ -16,7 +16,21 @@ from tensorhost.frontends.rpc import RpcContext
 from tensorhost.settings import LOOPBACK_HOSTS, Settings
 
 _BEARER = "bearer "
-_OF_PROXIES = frozenset({"forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip"})
+_OF_PROXIES = frozenset(
+    {
+        "cf-connecting-ip",
+        "forwarded",
+        "true-client-ip",
+        "via",
+        "x-client-ip",
+        "x-forwarded-for",
+        "x-forwarded-host",
+        "x-forwarded-port",
+        "x-forwarded-proto",
+        "x-forwarded-server",
+        "x-real-ip",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +88,17 @@ def authorise_rpc(settings: Settings, context: RpcContext) -> None:
 
     Raises as that does.
     """
-    if settings.open_control and not _token(settings):
+    if control_is_open(settings):
         return
     metadata = context.metadata
     local = settings.bound_to_loopback or context.peer.startswith("unix:")
     caller = Caller(_text(metadata.get("authorization")), metadata.keys(), _text(metadata.get("origin")), local)
     authorise_control(settings, caller)
+
+
+def control_is_open(settings: Settings) -> bool:
+    """Whether the operator lets everybody control the server by the calls for which ``open_control`` says so."""
+    return settings.open_control and not _token(settings)
 
 
 def _token(settings: Settings) -> str:

@@ -21,7 +21,7 @@ from tensorhost.core.errors import (
 )
 from tensorhost.frontends.containers.delegation import Delegated, delegate
 from tensorhost.frontends.containers.multi_model import MultiModel
-from tensorhost.frontends.containers.questions import Questions
+from tensorhost.frontends.containers.questions import Questions, redirected
 from tensorhost.frontends.http.exchange import Exchange, Reply
 from tensorhost.frontends.http.failures import report_failure
 from tensorhost.frontends.native.statuses import HTTP_STATUS
@@ -147,7 +147,7 @@ class ContainerApp:
             path = redirect.decode("latin-1").strip("/ ")
             if _REDIRECTED.fullmatch(path) is None:
                 raise InvalidRequestError("X-Vertex-Ai-Triton-Redirect must name a route below v2.")
-            return Delegated(f"/{path}", {_REDIRECT: None})
+            return redirected(exchange, f"/{path}", _REDIRECT)
         return await self._invoke(exchange)
 
     async def _is_ready(self) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 from tensorhost.codecs import JsonObject
 from tensorhost.core.errors import ModelNotFoundError, NotFoundError
 from tensorhost.core.ids import check_name, version_key
-from tensorhost.frontends.authorisation import authorise_http
+from tensorhost.frontends.authorisation import authorise_http, control_is_open
 from tensorhost.frontends.http.exchange import Exchange, Reply, json_reply
 from tensorhost.frontends.native.fields import required_text
 from tensorhost.frontends.permitted_paths import permitted_path
@@ -80,9 +80,8 @@ class MultiModel:
 
     def _authorise(self, exchange: Exchange) -> None:
         # The platform has no token to send. Whoever lets it in without one says so with the same setting as over gRPC.
-        if self._settings.admin_token is None and self._settings.open_control:
-            return
-        authorise_http(self._settings, exchange.headers)
+        if not control_is_open(self._settings):
+            authorise_http(self._settings, exchange.headers)
 
     def _known(self, exchange: Exchange) -> ModelRecord:
         name = exchange.path_values["name"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tensorhost.core.errors import InvalidRequestError, ModelNotFoundError
 from tensorhost.core.ids import is_valid_name
@@ -94,12 +94,10 @@ class Questions:
             UnsupportedMediaTypeError: a media type that is none of these.
             TensorhostError: the body is too large or broken.
         """
-        content_type = exchange.headers.get(b"content-type", b"").decode("latin-1").strip()
-        binary = binary_type(content_type)
+        content_type = _content_type(exchange)
+        binary = _with_binary_data(content_type, question.oip_path)
         if binary is not None:
-            media_type, size = binary
-            lengths = {b"content-type": b"application/octet-stream", HEADER_LENGTH: b"%d" % size}
-            return Delegated(question.oip_path, lengths, binary_type=media_type)
+            return binary
         if self._is_oip:
             return Delegated(question.oip_path, {HEADER_LENGTH: None})
         body = await exchange.body()
@@ -111,6 +109,29 @@ class Questions:
             body = serving_body(body, essence, field)
         replaced = {b"content-type": b"application/json", b"content-encoding": None, b"content-length": None}
         return Delegated(question.serving_path, replaced, body)
+
+
+def redirected(exchange: Exchange, path: str, header: bytes) -> Delegated:
+    """The request as it came, for the route of the Open Inference Protocol that ``header`` named.
+
+    Raises InvalidRequestError where the media type should say how long the JSON is and does not.
+    """
+    to = _with_binary_data(_content_type(exchange), path) or Delegated(path)
+    return replace(to, headers={**to.headers, header: None})
+
+
+def _with_binary_data(content_type: str, path: str) -> Delegated | None:
+    """The request to ``path`` of a body whose media type says that binary data follow its JSON; None for others."""
+    binary = binary_type(content_type)
+    if binary is None:
+        return None
+    media_type, size = binary
+    lengths = {b"content-type": b"application/octet-stream", HEADER_LENGTH: b"%d" % size}
+    return Delegated(path, lengths, binary_type=media_type)
+
+
+def _content_type(exchange: Exchange) -> str:
+    return exchange.headers.get(b"content-type", b"").decode("latin-1").strip()
 
 
 def _attributes(exchange: Exchange) -> dict[str, str]:

@@ -17,6 +17,7 @@ from tensorhost.frontends.versions import LARGEST, name_for, number_of
 from tensorhost.inference import Admission, InferenceEngine
 from tensorhost.models.manager import ModelManager
 from tensorhost.models.records import ModelRecord
+from tensorhost.models.states import VersionState
 
 _NOT_SERVING = (ModelNotFoundError, VersionNotFoundError, ModelNotReadyError)
 _DIGITS = re.compile(r"[0-9]{1,64}", re.ASCII)
@@ -103,9 +104,15 @@ def _explained(engine: InferenceEngine, name: str, number: int | None, error: Te
         return error if isinstance(error, ModelNotReadyError) else faults.unknown_model(name)
     if number is None:
         return error if _may_serve(model) else faults.no_available_versions(name)
-    if isinstance(error, ModelNotReadyError):
+    if isinstance(error, ModelNotReadyError) and not _is_left_out(model, number):
         return faults.version_not_ready(name, number, error.message, error.retry_after_s)
     return faults.unknown_version(name, number)
+
+
+def _is_left_out(model: ModelRecord, number: int) -> bool:
+    """Whether a version lies on disk and nothing wants it loaded, so that trying again is of no use."""
+    record = model.versions.get(name_for(number, model.versions) or "")
+    return record is not None and record.state is VersionState.NEW and record.id.version not in model.wanted()
 
 
 def _may_serve(model: ModelRecord) -> bool:

@@ -49,6 +49,7 @@ class Inference:
         self._engine = engine
         self._shared_memory = shared_memory
         self._max_elements = engine.manager.settings.max_tensor_elements
+        self._max_text_bytes = engine.manager.settings.max_body_bytes
 
     async def infer(
         self, request: InferRequest, name: str, number: int | None, wire_deadline: float = math.inf
@@ -84,7 +85,13 @@ class Inference:
             if request.raw_body is not None:
                 request.inputs = [raw_input(admission.servable, call, request.raw_body)]
             check_inputs(admission.servable, call, request.inputs)
-            read_inputs(self._shared_memory, name, request.inputs)
+            read_inputs(
+                self._shared_memory,
+                name,
+                request.inputs,
+                max_elements=self._max_elements,
+                max_text_bytes=self._max_text_bytes,
+            )
             inputs = await self._decode(call, request.inputs)
             # The engine may overwrite what it owns, and these may be views of the request's bytes.
             result = await self._engine.run(admission, call, inputs)

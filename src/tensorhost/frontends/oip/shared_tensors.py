@@ -6,8 +6,10 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from tensorhost.codecs.oip import InputTensor, OutputTensor, Parameters, RawElements, datatype_of, dtype_of, encode_raw
+from tensorhost.codecs.oip.raw import checked_count
 from tensorhost.core.dtypes import DType
-from tensorhost.core.tensors import Array, element_count
+from tensorhost.core.errors import PayloadTooLargeError
+from tensorhost.core.tensors import Array
 from tensorhost.frontends.oip import faults
 from tensorhost.frontends.oip.shared_memory import SharedMemory
 
@@ -43,16 +45,21 @@ def read_part(parameters: Parameters, tensor: str) -> SharedPart | None:
     return SharedPart(region, int(offset), int(size or 0))
 
 
-def read_inputs(shared: SharedMemory, model: str, inputs: Iterable[InputTensor]) -> None:
+def read_inputs(
+    shared: SharedMemory, model: str, inputs: Iterable[InputTensor], *, max_elements: int, max_text_bytes: int
+) -> None:
     """Give the inputs that lie in shared memory their elements, which are copied.
 
     Args:
         shared: the regions.
         model: for messages.
         inputs: of one request, compared with the model already.
+        max_elements: most that an input may have.
+        max_text_bytes: most bytes of an input of texts, whose shape says nothing of their length.
 
     Raises:
         InvalidRequestError, InvalidInputShapeError: the part is not of the input's size, or lies outside its region.
+        PayloadTooLargeError: more elements, or bytes of texts, than are allowed.
         TensorhostError: as ``SharedMemory.view``.
     """
     for each in inputs:
@@ -62,9 +69,16 @@ def read_inputs(shared: SharedMemory, model: str, inputs: Iterable[InputTensor])
         if part is None:
             continue
         dtype = dtype_of(each.datatype, each.name)
-        expected = element_count(each.shape) * dtype.numpy.itemsize
         # Before so much memory is taken; the length of texts is told by nothing but the part.
-        if not dtype.is_string and part.byte_size != expected:
+        count = checked_count(each.shape, each.name, max_elements=max_elements)
+        if dtype.is_string:
+            if part.byte_size > max_text_bytes:
+                raise PayloadTooLargeError(
+                    f"Input '{each.name}' has {part.byte_size} bytes of texts in shared memory; at most "
+                    f"{max_text_bytes} are allowed (max_body_bytes).",
+                    details={"input": each.name, "expected": max_text_bytes, "actual": part.byte_size},
+                )
+        elif part.byte_size != (expected := count * dtype.numpy.itemsize):
             raise faults.wrong_size(each.name, model, expected, part.byte_size)
         each.elements = RawElements(shared.view(*part))
 

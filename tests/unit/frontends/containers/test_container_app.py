@@ -234,6 +234,23 @@ async def test_vertex_redirects_are_as_guarded_as_what_they_lead_to():
     assert (status, cloud.group.asked) == (403, [])
 
 
+async def test_vertex_redirects_may_bring_binary_data():
+    cloud = Cloud(vertex_predict_route="/predict/here")
+    head = json.loads(oip_body(parameters={"binary_data_size": 8}))
+    head = json.dumps(head | {"parameters": {"binary_data_output": True}}).encode()
+    kind = "application/vnd.vertex-ai-triton.binary+json;json-header-size="
+    status, answer, headers = await cloud.ask(
+        "POST",
+        "/predict/here",
+        head + np.float32([1, 2]).tobytes(),
+        content_type=f"{kind}{len(head)}",
+        x_vertex_ai_triton_redirect="v2/models/m/infer",
+    )
+    assert status == 200, answer
+    size = int(headers[b"content-type"].decode().removeprefix(kind))
+    assert np.frombuffer(answer[size:], np.float32).tolist() == [2.0, 4.0]
+
+
 @pytest.mark.parametrize("redirect", ["v1/models/m", "models/m/unload", "v2/../models", "v2//x", "http://x/v2", "v2?x"])
 async def test_vertex_redirects_lead_nowhere_else(redirect):
     cloud = Cloud(vertex_predict_route="/predict/here")
@@ -317,8 +334,10 @@ CALLS = [("POST", "/models"), ("GET", "/models"), ("GET", "/models/m"), ("DELETE
 async def test_calls_for_many_models_are_control_calls(method, path):
     closed = several(host="0.0.0.0")
     assert (await closed.ask(method, path, b"{}"))[0] == 403
-    opened = several(host="0.0.0.0", open_control=True)
-    assert (await opened.ask(method, path, b"{}"))[0] not in (401, 403)
+    for token in ({}, {"admin_token": ""}):
+        # A variable that is there and empty is no token.
+        opened = several(host="0.0.0.0", open_control=True, **token)
+        assert (await opened.ask(method, path, b"{}"))[0] not in (401, 403)
     with_token = several(host="0.0.0.0", open_control=True, admin_token="sesame")
     assert (await with_token.ask(method, path, b"{}"))[0] == 401
     assert (await with_token.ask(method, path, b"{}", authorization="Bearer sesame"))[0] not in (401, 403)

@@ -98,7 +98,22 @@ async def test_pages_of_other_origins_may_not_control(origin, status):
         assert (await call(app, "POST", f"/models/one/{action}", b"{}", headers={"Origin": origin})).status == status
 
 
-@pytest.mark.parametrize("header", ["Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP"])
+@pytest.mark.parametrize(
+    "header",
+    [
+        "CF-Connecting-IP",
+        "Forwarded",
+        "True-Client-IP",
+        "Via",
+        "X-Client-IP",
+        "X-Forwarded-For",
+        "X-Forwarded-Host",
+        "X-Forwarded-Port",
+        "X-Forwarded-Proto",
+        "X-Forwarded-Server",
+        "X-Real-IP",
+    ],
+)
 async def test_what_a_proxy_passes_on_needs_the_token(header):
     for action, body in {"load": b"{}", "unload": b"{}", "labels": b'{"label": "l"}'}.items():
         passed_on = {header: "203.0.113.7"}

@@ -27,6 +27,7 @@ from tensorhost.frontends.oip.inference import Inference
 from tensorhost.frontends.oip.open_inference import OpenInference
 from tensorhost.frontends.oip.shared_memory import SharedMemory
 from tensorhost.inference import Alone
+from tensorhost.models.policy import VersionPolicy
 from tensorhost.models.states import VersionState
 
 f32 = np.float32
@@ -85,6 +86,15 @@ async def test_versions_are_numbers():
     )
     refused = await desk.refusal(ModelNotReadyError, number=0)
     assert refused.startswith("Request for unknown model: 'm' version 0 is not at ready state: ")
+
+
+async def test_a_version_that_its_policy_leaves_on_disk_is_none():
+    # 503 and Retry-After would have clients come back for ever.
+    desk = Desk()
+    desk.bench.manager.models()["m"].policy = VersionPolicy(latest=1)
+    assert await desk.refusal(VersionNotFoundError, number=0) == (
+        "Request for unknown model: 'm' version 0 is not found"
+    )
 
 
 @pytest.mark.parametrize(("text", "number"), [("", None), ("1", 1), ("007", 7), (str(2**63 - 1), 2**63 - 1)])

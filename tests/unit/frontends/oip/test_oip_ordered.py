@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 
 import pytest
 
@@ -139,3 +140,29 @@ async def test_what_an_answer_raises_ends_the_stream():
     with pytest.raises(ValueError, match="b"):
         await anext(stream)
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_failures_that_nobody_takes_are_not_reported_as_forgotten():
+    forgotten = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: forgotten.append(context["message"]))
+
+    gate = asyncio.Event()
+    failed = []
+
+    async def answer(request):
+        if request == b"a":
+            await gate.wait()
+            return b"A"
+        failed.append(request)
+        if len(failed) == 2:
+            # A turn of the loop later, so that both have ended when the first is answered.
+            asyncio.get_running_loop().call_soon(gate.set)
+        raise ValueError(request)
+
+    answers = answered_in_order(arriving(b"a", b"b", b"c"), answer, most=8)
+    assert await anext(answers) == b"A"
+    with pytest.raises(ValueError, match="b"):
+        await anext(answers)
+    del answers
+    gc.collect()
+    assert (failed, forgotten) == ([b"b", b"c"], [])

@@ -5,9 +5,10 @@ import pytest
 from tests.unit.inference.engine_bench import EngineBench
 
 from tensorhost.codecs.oip import InferRequest, InputTensor, RequestedOutput
-from tensorhost.core.errors import InvalidInputShapeError, InvalidRequestError, NotFoundError
+from tensorhost.core.errors import InvalidInputShapeError, InvalidRequestError, NotFoundError, PayloadTooLargeError
 from tensorhost.frontends.oip.inference import Inference
 from tensorhost.frontends.oip.shared_memory import SharedMemory
+from tensorhost.frontends.oip.shared_tensors import read_inputs
 
 f32 = np.float32
 PREFIX = "shared-"
@@ -77,3 +78,11 @@ async def test_what_does_not_fit_is_refused_and_written_nowhere(desk, kind, aske
     with pytest.raises(kind, match=message):
         await desk.ask(**asked)
     assert desk.file.read_bytes() == before
+
+
+@pytest.mark.parametrize(("datatype", "shape", "size"), [("FP32", (2, 3), 24), ("BYTES", (1,), 33)])
+def test_nothing_is_copied_that_no_request_may_bring(desk, monkeypatch, datatype, shape, size):
+    monkeypatch.setattr(SharedMemory, "view", lambda *_: pytest.fail("memory was taken"))
+    where = {"shared_memory_region": "r", "shared_memory_byte_size": size}
+    with pytest.raises(PayloadTooLargeError, match="Input 'x' has"):
+        read_inputs(desk.memory, "m", [InputTensor("x", datatype, shape, where)], max_elements=5, max_text_bytes=32)

@@ -28,6 +28,7 @@ async def answered_in_order(
     try:
         while (task := await begun.get()) is not None:
             yield await task
+            running.discard(task)
             room.release()
         await reading
     finally:
@@ -49,8 +50,8 @@ async def _begin(
         await room.acquire()
         async for request in requests:
             task = asyncio.ensure_future(answer(request))
+            # Until its answer is taken: the failure of one that nobody takes is then heard at the end of the stream.
             running.add(task)
-            task.add_done_callback(running.discard)
             begun.put_nowait(task)
             await room.acquire()
     finally:
