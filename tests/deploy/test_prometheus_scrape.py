@@ -23,6 +23,7 @@ from known_metrics import PROMETHEUS, panel_expressions, rules, series
 from tests.integration.native_server import RunningServer
 
 import tensorhost
+from tensorhost.demo import samples
 from tensorhost.telemetry.definitions import METRICS
 
 DEMO_MODELS = Path(tensorhost.__file__).parent / "demo" / "models"
@@ -59,12 +60,28 @@ def wait_until(what: Callable[[], Any]) -> Any:
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[RunningServer]:
+def server(tmp_path_factory) -> Iterator[RunningServer]:
+    """The demo models, with a request log for one of them: without one its metric would have no samples."""
+    folder = tmp_path_factory.mktemp("models")
+    (folder / "models.config").write_text(_model_config(folder / "digits-log"), encoding="utf-8")
     settings = {"TENSORHOST_PROBE": "false", "TENSORHOST_DRAIN_WINDOW_S": "0", "TENSORHOST_TARGET_LATENCY_MS": "1000"}
-    with RunningServer(DEMO_MODELS, **settings) as running:
+    with RunningServer("--model-config-file", folder / "models.config", **settings) as running:
         running.wait_for("ready")
         yield running
         assert running.stop() == 0
+
+
+def _model_config(log: Path) -> str:
+    logging = (
+        f"logging_config {{ sampling_config {{ sampling_rate: 1 }} "
+        f"log_collector_config {{ type: 'tfrecord' filename_prefix: '{log}' }} }}"
+    )
+    models = [
+        f"config {{ name: '{folder.name}' base_path: '{folder}' model_platform: 'tensorflow' "
+        f"{logging if folder.name == 'digits' else ''} }}"
+        for folder in sorted(DEMO_MODELS.iterdir())
+    ]
+    return f"model_config_list {{ {' '.join(models)} }}"
 
 
 class _Scraped:
@@ -152,6 +169,8 @@ def _is_ready(url: str, process: subprocess.Popen[str]) -> bool:
 @pytest.fixture(scope="module")
 def traffic(server, prometheus) -> None:
     """Some requests, good and bad, and then scrapes and evaluations that have seen them twice."""
+    logged = {"instances": [samples()["digits"][0]["input"]]}
+    assert server.request("POST", "/v1/models/digits:predict", logged).status == 200
     for count in range(2):
         for _ in range(20):
             server.predict("wine", [[1.0] * 13])

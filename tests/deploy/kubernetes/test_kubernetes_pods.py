@@ -56,8 +56,13 @@ def test_kserve_serves_a_model_under_the_name_of_its_service(files, versions, tm
         answer = running.request("POST", "/v1/models/my-digits:predict", {"instances": [sample["input"]]})
         (probabilities,) = answer.json["predictions"]
         assert probabilities.index(max(probabilities)) == int(sample["expected"])
-        # What waits for Open Inference Protocol is refused as any other unknown route.
-        assert running.request("POST", "/v2/models/my-digits/infer", {"inputs": []}).status == 404
+        assert running.get("/v2/models/my-digits/ready").json == {"name": "my-digits", "ready": True}
+        (spec,) = running.get("/v2/models/my-digits").json["inputs"]
+        given = {"name": spec["name"], "datatype": spec["datatype"], "shape": [1, 8, 8, 1], "data": [sample["input"]]}
+        answer = running.request("POST", "/v2/models/my-digits/infer", {"inputs": [given]})
+        assert answer.status == 200, answer.json
+        (output,) = answer.json["outputs"]
+        assert output["data"].index(max(output["data"])) == int(sample["expected"])
         assert running.stop() == 0
 
 
