@@ -84,7 +84,7 @@ def main() -> None:
             print(f"{direction} {name:<26} {columns}")
     if "--save" in sys.argv[1:]:
         machine = {"cpu": cpu_name(), "cores": os.cpu_count(), "system": platform.system()}
-        packages = {name: version(name) for name in ("numpy", "protobuf", "tensorflow", "tensorflow-serving-api")}
+        packages = {name: version(name) for name in ("numpy", "protobuf", "tensorflow-cpu", "tensorflow-serving-api")}
         versions = {"python": platform.python_version(), **packages}
         saved = {"machine": machine, "versions": versions, "ratio": "time over tensorhost's time", "results": results}
         RESULT.write_text(json.dumps(saved, indent=2) + "\n", encoding="utf-8")
