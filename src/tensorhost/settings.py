@@ -161,8 +161,9 @@ class Settings(BaseSettings):
     grpc_max_message_bytes: ByteSize | None = Field(
         None,
         ge=0,
-        description="Largest gRPC request message; unset for max_body_bytes, 0 for no limit. grpcio refuses a larger "
-        "one as it begins; native only once it is in memory, decompressed, so strangers could exhaust the memory.",
+        description="Largest gRPC request message; unset for 64MiB, or max_body_bytes where that is more, 0 for no "
+        "limit. grpcio refuses a much larger one as it begins; native only once it is in memory, decompressed, so "
+        "strangers could exhaust the memory.",
     )
     grpc_stream_requests: int = Field(
         64,

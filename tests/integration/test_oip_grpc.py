@@ -340,11 +340,14 @@ def test_models_and_versions_that_are_not_there(client):
     assert refusal(client.infer, "identity", x, model_version="-1")[0] == "INVALID_ARGUMENT"
 
 
-def test_a_message_over_the_limit_names_the_setting(client):
-    limit = 32 * 2**20
-    code, text = refusal(client.infer, "text", [given("text", np.array([b"w" * limit], object))])
+def test_a_message_may_have_64_mebibytes(client):
+    def word(mebibytes):
+        return [given("text", np.array([b"w" * (mebibytes * 2**20)], object))]
+
+    assert client.infer("text", word(40)).as_numpy("length") == [40 * 2**20]
+    code, text = refusal(client.infer, "text", word(64))
     assert code == "RESOURCE_EXHAUSTED"
-    assert "grpc_max_message_bytes" in text
+    assert f"grpc_max_message_bytes allows {64 * 2**20}." in text
 
 
 # -- streams ---------------------------------------------------------------------------------------------------------

@@ -119,7 +119,7 @@ def test_control_calls_are_closed(call, path):
 
 def test_messages_that_are_too_large_are_refused_in_grpcs_words(call):
     with pytest.raises(grpc.RpcError) as refused:
-        call(PREDICT, b"x" * (33 * 2**20))
+        call(PREDICT, b"x" * (65 * 2**20))
     assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 

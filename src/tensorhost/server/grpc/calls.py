@@ -25,6 +25,7 @@ _MAX_TEXT_BYTES = 1024
 """Of an error's text. It travels with up to three characters a byte, and clients take 8 KiB of metadata."""
 
 _CUT = "...TRUNCATED"
+_DEFAULT_MAX_MESSAGE_BYTES = 64 * 2**20
 _SHUTTING_DOWN = "The server is shutting down."
 
 Authorise = Callable[[RpcContext], None]
@@ -44,7 +45,8 @@ class Calls:
         self.unary: Mapping[str, Rpc] = {rpc.path: rpc for rpc in rpcs if isinstance(rpc, Rpc)}
         self.streams: Mapping[str, StreamRpc] = {rpc.path: rpc for rpc in rpcs if isinstance(rpc, StreamRpc)}
         self._authorise = authorise
-        self._max_message_bytes = max_message_bytes(settings) or float("inf")
+        self.max_message_bytes = max_message_bytes(settings)
+        """The largest request message, on a stream too; 0 for no limit."""
         self._max_owed_bytes = settings.max_buffered_body_bytes
         self._owed_bytes = 0
         self._closed = asyncio.Event()
@@ -126,6 +128,7 @@ class Calls:
     async def _counted(self, requests: AsyncIterator[bytes], sizes: deque[int]) -> AsyncGenerator[bytes, None]:
         """``requests``, each owed from now on; its size goes to the end of ``sizes``."""
         async for request in requests:
+            self._check_size(len(request))
             sizes.append(len(request))
             self._owed_bytes += len(request)
             self._check_owed(len(request))
@@ -134,14 +137,17 @@ class Calls:
     def _admit(self, role: Role, size: int, context: RpcContext) -> None:
         if self._closed.is_set():
             raise RpcError(RpcStatus.UNAVAILABLE, _SHUTTING_DOWN)
-        if size > self._max_message_bytes:
-            raise RpcError(
-                RpcStatus.RESOURCE_EXHAUSTED,
-                f"The request has {size} bytes; grpc_max_message_bytes allows {self._max_message_bytes:.0f}.",
-            )
+        self._check_size(size)
         self._check_owed(size)
         if role is Role.CONTROL:
             self._authorise(context)
+
+    def _check_size(self, size: int) -> None:
+        if 0 < self.max_message_bytes < size:
+            raise RpcError(
+                RpcStatus.RESOURCE_EXHAUSTED,
+                f"The request has {size} bytes; grpc_max_message_bytes allows {self.max_message_bytes}.",
+            )
 
     def _check_owed(self, size: int) -> None:
         if self._owed_bytes > self._max_owed_bytes and self._owed_bytes > size:
@@ -154,8 +160,8 @@ class Calls:
 def max_message_bytes(settings: Settings) -> int:
     """The largest request message, in bytes; 0 for no limit."""
     if settings.grpc_max_message_bytes is None:
-        return settings.max_body_bytes
-    return settings.grpc_max_message_bytes
+        return max(_DEFAULT_MAX_MESSAGE_BYTES, int(settings.max_body_bytes))
+    return int(settings.grpc_max_message_bytes)
 
 
 async def _until(closed: asyncio.Event, messages: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:

@@ -18,6 +18,10 @@ from tensorhost.server.listener import CannotStartError
 from tensorhost.settings import Settings
 
 _CORES_FOR_TWO_THREADS = 8
+_ROOM_FOR_A_REFUSAL_BYTES = 16 * 2**20
+_MOST_BYTES = 2**31 - 1
+"""Of any message: protobuf has no larger ones, and the library's own number no more bits."""
+
 _WHOLE_NUMBERS = {
     "grpc.keepalive_time_ms": "keepalive_time_ms",
     "grpc.keepalive_timeout_ms": "keepalive_timeout_ms",
@@ -99,12 +103,21 @@ def grpcio_options(settings: Settings) -> dict[str, int | str]:
     ours: dict[str, int | str] = {
         # A port that others share would be joined instead of refused.
         "grpc.so_reuseport": 0,
-        "grpc.max_receive_message_length": max_message_bytes(settings) or -1,
+        "grpc.max_receive_message_length": _refused_unread_bytes(max_message_bytes(settings)),
         "grpc.max_send_message_length": -1,
         "grpc.max_concurrent_streams": 1024,
         "grpc.max_allowed_incoming_connections": settings.max_connections,
     }
     return ours | dict(settings.grpc_arguments)
+
+
+def _refused_unread_bytes(limit: int) -> int:
+    """The size of message beyond which grpcio refuses it as it begins; -1 for none.
+
+    What is refused in this way gets the library's words, which name no setting; so what is larger than allowed by a
+    little is taken in, and refused by ``Calls``.
+    """
+    return min(limit + min(limit, _ROOM_FOR_A_REFUSAL_BYTES), _MOST_BYTES) if limit else -1
 
 
 def _obstacle(settings: Settings, *, has_native: bool) -> str | None:

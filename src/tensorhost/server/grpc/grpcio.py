@@ -1,12 +1,16 @@
 """The transport that can do everything: TLS, streams, limits kept while a message arrives, every channel argument.
 
 It costs several times as much per call as ``native.py``, and serves what that one cannot.
+
+A message that is much too large never gets here: gRPC's library refuses it as it begins, in words of its own. All that
+is seen is a call without a request, or a stream that breaks off, as when a client leaves; the log names both.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import math
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -18,8 +22,16 @@ import grpc.aio
 from tensorhost.frontends.rpc import Rpc, RpcContext, RpcError, StreamRpc
 from tensorhost.server.grpc.calls import Calls
 from tensorhost.server.listener import CannotStartError
+from tensorhost.telemetry.log_limit import LogLimit
 
+_LOG = logging.getLogger(__name__)
+_CLIENTS_MAKE_THEM_SPEAK = (_LOG, logging.getLogger("grpc._cython.cygrpc"))
 _STATUS = {status.value[0]: status for status in grpc.StatusCode}
+_NO_REQUEST = "a request did not come: its client left, or it is larger than grpc_max_message_bytes"
+_STREAM_CUT_OFF = (
+    "a stream was cut off: its client left, took no answer for body_timeout_s, or sent a request larger than "
+    "grpc_max_message_bytes"
+)
 _GOODBYE_S = 0.5
 _LAST_CALLS_S = 0.1
 
@@ -51,7 +63,10 @@ class GrpcioTransport:
         self._options = options
         self._credentials = credentials
         self._behind = behind
+        self._expected: dict[asyncio.Task[Any], str] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._closing = False
+        self._log_limit = LogLimit()
         self._addresses: list[str] = []
         self._server: grpc.aio.Server
 
@@ -62,16 +77,21 @@ class GrpcioTransport:
 
     async def open(self) -> None:
         """Listen and serve; see ``Transport``."""
-        self._server = grpc.aio.server(handlers=[_Handlers(self._handlers())], options=list(self._options.items()))
+        self._server = grpc.aio.server(
+            handlers=[_Handlers(self._handlers(), self._expect)], options=list(self._options.items())
+        )
         try:
             self._addresses = [self._listen(self._target)]
         except RuntimeError as error:
             await self._server.stop(None)
             raise CannotStartError(f"Cannot listen for gRPC on {self._target}; is it taken, or not allowed?") from error
+        for logger in _CLIENTS_MAKE_THEM_SPEAK:
+            logger.addFilter(self._log_limit)
         await self._server.start()
 
     async def close(self, deadline: float) -> int:
         """Finish and stop; see ``Transport``."""
+        self._closing = True
         # Only then: gRPC answers calls that come while it stops with CANCELLED, which clients do not try again.
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=max(deadline - asyncio.get_running_loop().time(), 0.0))
@@ -80,6 +100,8 @@ class GrpcioTransport:
             # Whoever calls again and again sends the next call on its last answer: that is to be refused, too.
             await asyncio.sleep(_LAST_CALLS_S)
         await self._server.stop(None if cut_off else _GOODBYE_S)
+        for logger in _CLIENTS_MAKE_THEM_SPEAK:
+            logger.removeFilter(self._log_limit)
         return cut_off
 
     def _listen(self, target: str) -> str:
@@ -96,7 +118,7 @@ class GrpcioTransport:
 
     def _unary(self, rpc: Rpc) -> Callable[[bytes, _ServicerContext], Any]:
         async def answer(request: bytes, context: _ServicerContext) -> bytes:
-            self._note()
+            self._begin()
             try:
                 return await self._calls.answer(rpc, request, self._context(context))
             except RpcError as error:
@@ -104,26 +126,46 @@ class GrpcioTransport:
 
         return answer
 
-    def _note(self) -> Callable[[], object]:
-        """Remember the call that runs: gRPC's task, which ends when the answer has left; what cuts it off."""
-        # gRPC runs each call in a task.
-        task = cast("asyncio.Task[Any]", asyncio.current_task())
+    def _expect(self, method: str) -> None:
+        """Remember a call whose request is on its way: gRPC's task, which ends when the answer has left."""
+        task = _call_task()
+        self._expected[task] = method
+        task.add_done_callback(self._ended)
+
+    def _begin(self) -> asyncio.Task[Any]:
+        """The call that runs, whose request has come, or of whose requests some may."""
+        task = _call_task()
+        self._expected.pop(task, None)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task.cancel
+        return task
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        method = self._expected.pop(task, None)
+        if method is not None:
+            self._say(logging.WARNING, _NO_REQUEST, method)
+
+    def _say(self, level: int, what: str, method: str) -> None:
+        limit = self._calls.max_message_bytes
+        if limit and not self._closing:
+            _LOG.log(level, what, extra={"method": method, "grpc_max_message_bytes": limit})
 
     def _stream_handler(self, rpc: StreamRpc) -> grpc.RpcMethodHandler[Any, Any]:
         async def responses(requests: AsyncIterator[bytes], context: _ServicerContext) -> AsyncIterator[bytes]:
-            give_up = self._note()
+            task = self._begin()
             async with contextlib.aclosing(self._calls.stream(rpc, requests, self._context(context))) as stream:
                 try:
                     async for response in stream:
                         # A transport in front keeps to itself that a client is gone while both directions are stopped.
-                        unread = asyncio.get_running_loop().call_later(self._calls.unread_timeout_s, give_up)
+                        unread = asyncio.get_running_loop().call_later(self._calls.unread_timeout_s, task.cancel)
                         try:
                             yield response
                         finally:
                             unread.cancel()
+                except asyncio.CancelledError:
+                    if rpc.requests:
+                        self._say(logging.INFO, _STREAM_CUT_OFF, rpc.path)
+                    raise
                 except RpcError as error:
                     await context.abort(_STATUS[error.status], error.message, tuple(error.trailers))
 
@@ -137,25 +179,31 @@ class GrpcioTransport:
 
     def _context(self, context: _ServicerContext) -> RpcContext:
         remaining_s = context.time_remaining()
-        metadata: dict[str, str | bytes] = {}
-        for key, value in context.invocation_metadata() or ():
-            metadata.setdefault(key, value)
         return RpcContext(
             math.inf if remaining_s is None else time.monotonic() + remaining_s,
-            metadata,
+            dict(reversed(tuple(context.invocation_metadata() or ()))),  # of repeated keys the first
             "" if self._behind else context.peer(),
         )
 
 
 class _Handlers(grpc.GenericRpcHandler):
-    """Finds the handler of a method."""
+    """Finds the handler of a method, and says so of each call before its request is there."""
 
-    def __init__(self, handlers: dict[str, grpc.RpcMethodHandler[Any, Any]]) -> None:
+    def __init__(self, handlers: dict[str, grpc.RpcMethodHandler[Any, Any]], expect: Callable[[str], None]) -> None:
         self._handlers = handlers
+        self._expect = expect
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any] | None:
         """The handler, or None for an unknown method."""
-        return self._handlers.get(handler_call_details.method)
+        handler = self._handlers.get(handler_call_details.method)
+        if handler is not None:
+            self._expect(handler_call_details.method)
+        return handler
+
+
+def _call_task() -> asyncio.Task[Any]:
+    """The task in which gRPC runs the call whose code asks for it."""
+    return cast("asyncio.Task[Any]", asyncio.current_task())
 
 
 async def _only(request: bytes) -> AsyncIterator[bytes]:

@@ -67,8 +67,14 @@ def test_arguments_beat_our_own_with_grpcio():
     options = grpcio_options(settings(grpc_channel_arguments="grpc.max_concurrent_streams=7,x=y"))
     assert options["grpc.max_concurrent_streams"] == 7
     assert options["x"] == "y"
-    assert options["grpc.max_receive_message_length"] == 32 * 2**20
-    assert grpcio_options(settings(grpc_max_message_bytes=0))["grpc.max_receive_message_length"] == -1
+
+
+@pytest.mark.parametrize(
+    ("limit", "refused_unread"), [(0, -1), (1000, 2000), (2**26, 2**26 + 2**24), (2**31, 2**31 - 1), (2**40, 2**31 - 1)]
+)
+def test_grpcio_takes_in_a_little_more_than_is_allowed_to_say_which_setting_forbids_it(limit, refused_unread):
+    options = grpcio_options(settings(grpc_max_message_bytes=limit))
+    assert options["grpc.max_receive_message_length"] == refused_unread
 
 
 def test_threads_are_as_many_as_set():

@@ -211,41 +211,6 @@ async def test_a_client_that_disappears_ends_the_handler(transport):
             await held.cancelled.wait()
 
 
-async def test_a_message_over_the_limit_is_refused_and_the_server_goes_on(transport):
-    async with (
-        serving([rpc(echo)], grpc_transport=transport, grpc_max_message_bytes=1000) as server,
-        asking(server) as client,
-    ):
-        refusal = await client.refusal(ECHO, bytes(1001))
-        assert refusal.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-        assert "1000" in refusal.details()
-        assert await client.ask(ECHO, bytes(1000)) == bytes(1000)
-
-
-async def test_a_compressed_message_counts_with_what_it_holds(transport):
-    async with (
-        serving([rpc(echo)], grpc_transport=transport, grpc_max_message_bytes=100_000) as server,
-        asking(server) as client,
-    ):
-        bomb = await client.refusal(ECHO, bytes(10_000_000), compression=grpc.Compression.Gzip)
-        assert bomb.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-        assert await client.ask(ECHO, bytes(90_000), compression=grpc.Compression.Gzip) == bytes(90_000)
-
-
-async def test_the_limit_follows_that_of_http_unless_it_is_set(transport):
-    async with serving([rpc(echo)], grpc_transport=transport, max_body_bytes=1000) as server, asking(server) as client:
-        assert (await client.refusal(ECHO, bytes(1001))).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-
-
-async def test_zero_is_no_limit(transport):
-    big = bytes(40 * 2**20)
-    async with (
-        serving([rpc(echo)], grpc_transport=transport, grpc_max_message_bytes=0) as server,
-        asking(server, **{"grpc.max_receive_message_length": -1}) as client,
-    ):
-        assert len(await client.ask(ECHO, big)) == len(big)
-
-
 async def test_requests_that_wait_may_not_fill_the_memory(transport):
     held = Held()
     limits = {"max_buffered_body_bytes": 1000}
