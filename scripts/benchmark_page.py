@@ -13,6 +13,7 @@ from grpc_page import grpc_section, open_inference_section
 from latency_goal_page import latency_goal_section
 from oip_page import oip_codec_section
 from runtime_page import knobs_section, race_section, startup_section
+from tensors_page import tensors_section
 from workers_page import workers_section
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -104,7 +105,7 @@ def render() -> str:
     parts += latency_goal_section(_read("latency_goal"), _machine)
     parts += [*growth_sections(_read("growth"), _machine), *soak_section(_read("soak"), _machine)]
     parts += codecs_section(_read("codecs"))
-    parts += oip_codec_section(_read("oip_codec"))
+    parts += oip_codec_section(_read("oip_codec")) + tensors_section(_read("tensors"))
     parts += threads_section(_read("threads"))
     return "\n".join([*parts, *call_paths_section(_read("call_paths"))]).rstrip() + "\n"
 
