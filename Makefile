@@ -11,7 +11,7 @@ PIP := PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python
 SITE := $(BIN)/python -m sphinx -c docs -b html -d build/doctrees -a -E -W --keep-going -q . build/site
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-browser test-deploy check format settings reference protos docs image test-image bench build clean
+.PHONY: help setup demo test test-browser test-deploy test-clients check format settings reference protos docs image test-image bench build clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,10 @@ test-browser: $(STAMP) ## Run the dashboard's tests in Chromium (needs chromium)
 test-deploy: $(STAMP) ## Run the tests of deploy/ (needs prometheus, nginx, systemd)
 	@$(BIN)/python scripts/deploy_tools.py
 	@$(BIN)/python -m pytest tests/deploy $(PYTEST_ARGS)
+
+test-clients: $(STAMP) ## Run the tests with perf_analyzer and KServe's clients (needs libb64)
+	@$(BIN)/python scripts/client_tools.py
+	@$(BIN)/python -m pytest tests/clients $(PYTEST_ARGS)
 
 image: ## Build the images tensorhost:latest and tensorhost:slim with docker, podman or buildah
 	@deploy/image/build full slim

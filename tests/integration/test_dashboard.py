@@ -90,7 +90,8 @@ def test_browsers_get_the_page_and_others_a_name(server):
     again = server.get("/", Accept=BROWSER, If_None_Match=page.headers["etag"])
     assert (again.status, again.body) == (304, b"")
     for accept in ("*/*", "application/json", ""):
-        assert server.get("/", Accept=accept).json["name"] == "tensorhost"
+        said = server.get("/", Accept=accept).json
+        assert (said["name"], said["status"]) == ("tensorhost", "alive")
 
 
 @pytest.mark.parametrize("path", ["/dashboard/nothing.js", "/dashboard/../settings.py", "/dashboard/%2e%2e/app.py"])

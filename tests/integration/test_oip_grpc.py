@@ -205,9 +205,10 @@ def test_every_datatype_as_typed_contents(client):
 
 def test_texts(client):
     words = np.array(["a", "é", ""], object)
-    result = client.infer("text", [given("text", words)])
-    assert result.as_numpy("said").tolist() == [b"hello a", "hello é".encode(), b"hello "]
-    assert result.as_numpy("length").tolist() == [1, 2, 0]
+    for texts in (words, words.reshape(3, 1)):
+        result = client.infer("text", [given("text", texts)])
+        assert result.as_numpy("said").tolist() == [[b"hello a"], ["hello é".encode()], [b"hello "]]
+        assert result.as_numpy("length").tolist() == [[1], [2], [0]]
 
 
 def test_requested_outputs_in_their_order(client):
@@ -236,7 +237,7 @@ def test_a_large_tensor_comes_back_whole(client):
     words = np.array([b"w" * 2**20] * 16, object)
     result = client.infer("text", [given("text", words)])
     assert (result.as_numpy("length") == 2**20).all()
-    assert result.as_numpy("said").tolist() == [b"hello " + word for word in words]
+    assert result.as_numpy("said").tolist() == [[b"hello " + word] for word in words]
 
 
 def test_requests_at_once(client):
@@ -479,7 +480,8 @@ def test_shared_memory(client):
         y = wanted("y")
         y.set_shared_memory("here", 16, offset=16)
         result = client.infer("identity", [x], outputs=[y])
-        assert result.get_output("y").parameters["shared_memory_byte_size"].int64_param == 16
+        said = result.get_output("y")
+        assert (said.datatype, list(said.shape), dict(said.parameters)) == ("FP32", [1, 4], {})
         assert (shm.get_contents_as_numpy(region, f32, [1, 4], offset=16) == 2 * X).all()
         # Too small, and outside.
         for bad in ((8, 0), (16, 24)):

@@ -122,9 +122,13 @@ def test_several_inputs_and_outputs_in_any_order(client):
 
 def test_texts(client):
     texts = np.array([b"you", b"\xff\x00"], object)
-    result = client.infer("text", [tensor("text", texts, "BYTES")])
-    assert result.as_numpy("said").tolist() == [b"hello you", b"hello \xff\x00"]
-    assert result.as_numpy("length").tolist() == [3, 2]
+    for given in (texts, texts.reshape(2, 1)):
+        result = client.infer("text", [tensor("text", given, "BYTES")])
+        assert result.as_numpy("said").tolist() == [[b"hello you"], [b"hello \xff\x00"]]
+        assert result.as_numpy("length").tolist() == [[3], [2]]
+    assert client.get_model_metadata("text")["outputs"][0]["shape"] == [-1, 1]
+    with pytest.raises(InferenceServerException, match=r"Expected \[-1,1\], got \[1,2\]"):
+        client.infer("text", [tensor("text", texts.reshape(1, 2), "BYTES")])
 
 
 def test_classes(client):
@@ -142,7 +146,7 @@ def test_compressed_both_ways(client, algorithm):
         request_compression_algorithm=algorithm,
         response_compression_algorithm=algorithm,
     )
-    assert result.as_numpy("said").tolist() == [b"hello " + text for text in texts]
+    assert result.as_numpy("said").tolist() == [[b"hello " + text] for text in texts]
 
 
 def test_many_requests_at_once(client):
@@ -247,7 +251,7 @@ async def test_asyncio_does_all_of_it(aio_client):
         assert result.get_response()["id"] == "q"
     texts = np.array([b"you"], object)
     said = await aio_client.infer("text", [tensor("text", texts, "BYTES")])
-    assert said.as_numpy("said").tolist() == [b"hello you"]
+    assert said.as_numpy("said").tolist() == [[b"hello you"]]
     assert (await aio_client.get_inference_statistics("text"))["model_stats"][0]["name"] == "text"
     assert any(entry["name"] == "text" for entry in await aio_client.get_model_repository_index())
     with pytest.raises(InferenceServerException, match="unknown model: 'nope'"):

@@ -112,6 +112,8 @@ def test_a_models_configuration_is_triton_s(oip_server):
     assert (config["version_policy"], config["input"][0]["dims"]) == ({"all": {}}, [4])
     assert config["input"][0]["data_type"] == "TYPE_FP32"
     assert config["dynamic_batching"]["preferred_batch_size"] == [32]
+    config = ask(oip_server, "GET", "/v2/models/text/config").json
+    assert (config["input"][0]["dims"], config["input"][0]["reshape"]) == ([1], {"shape": []})
     config = ask(oip_server, "GET", "/v2/models/slow/versions/1/config").json
     assert (config["max_batch_size"], config["input"][0]["dims"]) == (0, [-1])
     assert "dynamic_batching" not in config
@@ -174,6 +176,15 @@ def test_json_comes_back_as_json(oip_server):
     assert (first["model_version"], first["outputs"][0]["data"]) == ("1", [1.0, 2.0, 3.0, 4.0])
     asked = {"id": "abc", "parameters": {"mine": "x", "timeout": 10**7}, "inputs": [ROW], "outputs": [{"name": "y"}]}
     assert infer(oip_server, asked) == {"id": "abc", "parameters": {"mine": "x"}} | ANSWER
+
+
+@pytest.mark.parametrize(("shape", "data"), [([2], ["a", "bcd"]), ([2, 1], ["a", "bcd"]), ([2, 1], [["a"], ["bcd"]])])
+def test_rows_of_single_values_are_answered_as_they_are_shown(oip_server, shape, data):
+    asked = {"name": "text", "datatype": "BYTES", "shape": shape, "data": data}
+    assert infer(oip_server, {"inputs": [asked]}, "/v2/models/text/infer")["outputs"] == [
+        {"name": "length", "datatype": "INT32", "shape": [2, 1], "data": [1, 3]},
+        {"name": "said", "datatype": "BYTES", "shape": [2, 1], "data": ["hello a", "hello bcd"]},
+    ]
 
 
 def test_compressed_bodies_are_read_and_written(oip_server):

@@ -18,12 +18,12 @@ def fetched(monkeypatch, tmp_path):
     def run(system, machine):
         monkeypatch.setattr("sys.platform", system)
         monkeypatch.setattr("platform.machine", lambda: machine)
-        monkeypatch.setattr(deploy_tools, "TOOLS", tmp_path)
-        monkeypatch.setattr(deploy_tools, "KSERVE_TYPES", tmp_path / "kserve")
-        monkeypatch.setattr(deploy_tools, "_STAMP", tmp_path / "requirements.txt")
+        folder = tmp_path / "tools"
+        monkeypatch.setattr(deploy_tools, "TOOLS", folder)
+        monkeypatch.setattr(deploy_tools, "KSERVE_TYPES", folder / "kserve")
         monkeypatch.setattr("subprocess.run", lambda command, check: _download(command))
         deploy_tools.main()
-        return tmp_path
+        return folder
 
     return run
 

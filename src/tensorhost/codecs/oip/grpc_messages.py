@@ -165,10 +165,6 @@ def _output(output: OutputTensor, *, typed: bool) -> list[Octets]:
         if typed:
             contents = encode_contents(output.array)
     head = _plain_tensor(output.name, datatype, shape)
-    if output.parameters:
-        message = _TensorHead.FromString(head)
-        _fill(message.parameters, output.parameters)
-        head = message.SerializeToString()
     if typed:
         size = sum(map(len, contents))
         head += _TENSOR_CONTENTS + varint(size)

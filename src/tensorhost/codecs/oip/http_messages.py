@@ -17,7 +17,6 @@ from tensorhost.codecs.oip.requests import (
     InferResponse,
     InputTensor,
     OutputTensor,
-    Parameters,
     RawElements,
 )
 from tensorhost.codecs.tensor_forms import Octets
@@ -138,23 +137,19 @@ def _output(output: OutputTensor, binary: list[Octets]) -> dict[str, Any]:
     """One output as JSON has it; the elements of a binary one are added to ``binary``."""
     array = output.array
     if array is None:
-        return _item(output.name, output.datatype, output.shape, output.parameters)
+        # Without parameters: where they are not of binary data, Triton's C++ client takes the answer for broken.
+        return _item(output.name, output.datatype, output.shape)
     dtype = DType.of(array)
     check_answerable(dtype, output.name)
     if output.as_binary:
         data = encode_raw(array)
         binary.append(data)
-        return _item(output.name, datatype_of(dtype), array.shape, {**output.parameters, BINARY_SIZE: len(data)})
-    item = _item(output.name, datatype_of(dtype), array.shape, output.parameters)
-    item["data"] = _data(output.name, array, dtype)
-    return item
+        return _item(output.name, datatype_of(dtype), array.shape) | {"parameters": {BINARY_SIZE: len(data)}}
+    return _item(output.name, datatype_of(dtype), array.shape) | {"data": _data(output.name, array, dtype)}
 
 
-def _item(name: str, datatype: str, shape: tuple[int, ...], parameters: Parameters) -> dict[str, Any]:
-    item: dict[str, Any] = {"name": name, "datatype": datatype, "shape": shape}
-    if parameters:
-        item["parameters"] = parameters
-    return item
+def _item(name: str, datatype: str, shape: tuple[int, ...]) -> dict[str, Any]:
+    return {"name": name, "datatype": datatype, "shape": shape}
 
 
 def _data(name: str, array: Array, dtype: DType) -> Any:

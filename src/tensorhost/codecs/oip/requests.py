@@ -132,7 +132,6 @@ class OutputTensor:
         name: the output's.
         array: its elements; None where they have been written elsewhere, into shared memory.
         datatype, shape: of ``array``; to be given where it is None.
-        parameters: such as where in shared memory the elements are.
         as_binary: over HTTP, whether the elements come as binary tensor data.
     """
 
@@ -140,7 +139,6 @@ class OutputTensor:
     array: Array | None
     datatype: str = ""
     shape: tuple[int, ...] = ()
-    parameters: Parameters = field(default_factory=dict)
     as_binary: bool = False
 
 

@@ -64,7 +64,8 @@ class Dashboard:
     async def _index(self, exchange: Exchange) -> Reply:
         if prefers_html(exchange.headers.get(b"accept", b"")):
             return self._assets.reply(exchange, INDEX, *_BY_ACCEPT)
-        reply = json_reply({"name": "tensorhost", "version": __version__})
+        # The status is what KServe's clients of protocol v1 ask for.
+        reply = json_reply({"name": "tensorhost", "version": __version__, "status": "alive"})
         reply.headers = _BY_ACCEPT
         return reply
 

@@ -15,11 +15,11 @@ from tensorhost.codecs.oip import InferRequest, InferResponse, InputTensor, Outp
 from tensorhost.codecs.oip.datatypes import check_answerable
 from tensorhost.core.dtypes import DType
 from tensorhost.core.errors import TensorhostError
-from tensorhost.core.tensors import Array, element_count
+from tensorhost.core.tensors import Array, TensorSpec, element_count
 from tensorhost.frontends.oip import faults
 from tensorhost.frontends.oip.admitting import admit, admit_at_once, version_text
 from tensorhost.frontends.oip.classification import classes
-from tensorhost.frontends.oip.inputs import check_inputs, raw_input
+from tensorhost.frontends.oip.inputs import check_inputs, max_batch_size, raw_input
 from tensorhost.frontends.oip.parameters import (
     DEFAULT_PRIORITY_LEVEL,
     PRIORITY_LEVELS,
@@ -27,6 +27,7 @@ from tensorhost.frontends.oip.parameters import (
     read_output,
     read_parameters,
 )
+from tensorhost.frontends.oip.shapes import as_it_is_shown, as_the_model_has_it
 from tensorhost.frontends.oip.shared_memory import SharedMemory
 from tensorhost.frontends.oip.shared_tensors import read_inputs, write_output
 from tensorhost.inference import Admission, Call, InferenceEngine
@@ -98,8 +99,14 @@ class Inference:
             answered = await self._with_classes(call, result.outputs, wishes)
             is_raw = request.raw_body is not None
             by_name = {wish.name: wish for wish in wishes}
+            by_row = max_batch_size(admission.servable, call) > 0
             outputs = [
-                self._output(name, array, by_name.get(name), as_binary=is_raw or parameters.binary_data_output)
+                self._output(
+                    name,
+                    as_it_is_shown(array, by_row=by_row),
+                    by_name.get(name),
+                    as_binary=is_raw or parameters.binary_data_output,
+                )
                 for name, array in answered.items()
             ]
         return InferResponse(
@@ -159,12 +166,13 @@ class Inference:
         return call
 
     async def _decode(self, call: Call, given: Sequence[InputTensor]) -> Mapping[str, Array]:
+        specs = call.preprocessing.wire_specs
         if any(map(_is_slow, given)):
-            arrays = await asyncio.to_thread(_decode_all, given, self._max_elements)
+            arrays = await asyncio.to_thread(_decode_all, given, specs, self._max_elements)
         else:
-            arrays = _decode_all(given, self._max_elements)
+            arrays = _decode_all(given, specs, self._max_elements)
         # The batch queue wants the signature's order, which a client need not keep.
-        return arrays if len(arrays) == 1 else {name: arrays[name] for name in call.preprocessing.wire_specs}
+        return arrays if len(arrays) == 1 else {name: arrays[name] for name in specs}
 
     async def _with_classes(
         self, call: Call, outputs: Mapping[str, Array], wishes: Sequence[OutputWish]
@@ -200,5 +208,5 @@ def _is_slow(given: InputTensor) -> bool:
     return not is_raw and element_count(given.shape) > _QUICK_ELEMENTS
 
 
-def _decode_all(given: Sequence[InputTensor], max_elements: int) -> dict[str, Array]:
-    return {each.name: each.decode(max_elements=max_elements) for each in given}
+def _decode_all(given: Sequence[InputTensor], specs: Mapping[str, TensorSpec], max_elements: int) -> dict[str, Array]:
+    return {each.name: as_the_model_has_it(specs[each.name], each.decode(max_elements=max_elements)) for each in given}

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from tensorhost.codecs.oip import InputTensor, RawElements, datatype_of, dtype_of
 from tensorhost.core.tensors import TensorSpec
 from tensorhost.frontends.oip import faults
+from tensorhost.frontends.oip.shapes import is_admitted, shown_shape
 from tensorhost.inference import Call
 from tensorhost.models.servable import Servable
 
@@ -37,7 +38,7 @@ def check_inputs(servable: Servable, call: Call, given: Sequence[InputTensor]) -
         if each.name in seen:
             raise faults.duplicate_input(each.name)
         seen.add(each.name)
-        _check_input(each, spec, model, takes_images=takes_images)
+        _check_input(each, spec, model, takes_images=takes_images, by_row=most > 0)
         if most and spec.is_batchable and each.shape and each.shape[0] > most:
             raise faults.batch_too_large(each.name, model, each.shape[0], most)
     if len(seen) != len(specs):
@@ -68,14 +69,14 @@ def raw_input(servable: Servable, call: Call, body: memoryview) -> InputTensor:
     return InputTensor(name, datatype, shape, elements=RawElements(data))
 
 
-def _check_input(given: InputTensor, spec: TensorSpec, model: str, *, takes_images: bool) -> None:
+def _check_input(given: InputTensor, spec: TensorSpec, model: str, *, takes_images: bool, by_row: bool) -> None:
     dtype = dtype_of(given.datatype, faults.shown(given.name))
     if dtype is not spec.dtype:
         # The model's owner may have it take encoded images, one string for each row.
         if not (dtype.is_string and takes_images):
             raise faults.wrong_datatype(given.name, given.datatype, model, datatype_of(spec.dtype))
-    elif not spec.admits(given.shape):
-        raise faults.wrong_shape(given.name, model, spec.shape, given.shape)
+    elif not is_admitted(spec, given.shape, by_row=by_row):
+        raise faults.wrong_shape(given.name, model, shown_shape(spec.shape, by_row=by_row), given.shape)
 
 
 def _shape_of_bytes(spec: TensorSpec, model: str, size: int) -> tuple[int, ...]:

@@ -9,6 +9,8 @@ from tensorhost.codecs.oip import datatype_of
 from tensorhost.core.tensors import TensorSpec
 from tensorhost.core.version import __version__
 from tensorhost.frontends.oip.admitting import version_text
+from tensorhost.frontends.oip.inputs import max_batch_size
+from tensorhost.frontends.oip.shapes import shown_shape
 from tensorhost.inference import Call
 from tensorhost.models.manager import ModelManager
 from tensorhost.models.servable import Servable
@@ -94,12 +96,13 @@ def model_metadata(manager: ModelManager, servable: Servable, call: Call, number
         versions = [version_text(version)]
     else:
         versions = [version_text(record.id.version) for record in reversed(model.newest_first()) if record.available]
+    by_row = max_batch_size(servable, call) > 0
     return ModelMetadata(
         name,
         versions,
         platform_of(manager, servable),
-        [_describe(spec) for spec in call.preprocessing.wire_specs.values()],
-        [_describe(spec) for spec in call.signature.outputs.values()],
+        [_describe(spec, by_row=by_row) for spec in call.preprocessing.wire_specs.values()],
+        [_describe(spec, by_row=by_row) for spec in call.signature.outputs.values()],
     )
 
 
@@ -110,6 +113,7 @@ def platform_of(manager: ModelManager, servable: Servable) -> str:
     return "" if record is None else PLATFORM[record.on_disk.format]
 
 
-def _describe(spec: TensorSpec) -> TensorMetadata:
-    shape = [-1] if spec.shape is None else [-1 if size is None else size for size in spec.shape]
+def _describe(spec: TensorSpec, *, by_row: bool) -> TensorMetadata:
+    shown = shown_shape(spec.shape, by_row=by_row)
+    shape = [-1] if shown is None else [-1 if size is None else size for size in shown]
     return TensorMetadata(spec.name, datatype_of(spec.dtype), shape)

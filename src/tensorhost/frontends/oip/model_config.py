@@ -9,6 +9,7 @@ from tensorhost.core.tensors import TensorSpec
 from tensorhost.frontends.oip.inputs import max_batch_size
 from tensorhost.frontends.oip.metadata import platform_of
 from tensorhost.frontends.oip.parameters import DEFAULT_PRIORITY_LEVEL, PRIORITY_LEVELS
+from tensorhost.frontends.oip.shapes import shown_shape
 from tensorhost.frontends.versions import number_of
 from tensorhost.inference import Call
 from tensorhost.models.manager import ModelManager
@@ -58,15 +59,19 @@ def model_config(manager: ModelManager, servable: Servable, call: Call) -> dict[
 
 
 def _describe(spec: TensorSpec, rows: int) -> dict[str, Any]:
-    shape = (None,) if spec.shape is None else spec.shape
+    shown = shown_shape(spec.shape, by_row=rows > 0)
+    shape = (None,) if shown is None else shown
     # The dimension of rows is not written where there is a largest batch.
     dims = shape[1:] if rows and spec.shape is not None else shape
-    return {
+    described: dict[str, Any] = {
         "name": spec.name,
         "data_type": config_type_of(spec.dtype),
-        # Empty for rows that are single values, for which Triton would have [1], and be sent [N, 1].
         "dims": [-1 if size is None else size for size in dims],
     }
+    if shown != spec.shape:
+        # What the model gets of it.
+        described["reshape"] = {"shape": []}
+    return described
 
 
 def _policy(policy: VersionPolicy) -> dict[str, Any]:

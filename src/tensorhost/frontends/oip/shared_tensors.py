@@ -84,7 +84,7 @@ def read_inputs(
 
 
 def write_output(shared: SharedMemory, name: str, array: Array, part: SharedPart) -> OutputTensor:
-    """Put an output into shared memory, and say where it is.
+    """Put an output into shared memory; what is answered of it is its datatype and shape.
 
     Raises:
         InvalidRequestError: the part is too small for it, or lies outside its region.
@@ -94,10 +94,7 @@ def write_output(shared: SharedMemory, name: str, array: Array, part: SharedPart
     if data.nbytes > part.byte_size:
         raise faults.no_room(name, part.region, data.nbytes, part.byte_size)
     shared.write(part.region, part.offset, data)
-    where: dict[str, bool | int | float | str] = {_REGION: part.region, _SIZE: data.nbytes}
-    if part.offset:
-        where[_OFFSET] = part.offset
-    return OutputTensor(name, None, datatype_of(DType.of(array)), array.shape, where)
+    return OutputTensor(name, None, datatype_of(DType.of(array)), array.shape)
 
 
 def _is_size(value: object) -> bool:

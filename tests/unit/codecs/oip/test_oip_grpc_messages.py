@@ -225,27 +225,26 @@ def test_an_answer_that_has_no_typed_contents_is_raw_altogether():
     assert not any(output.HasField("contents") for output in message.outputs)
 
 
-def test_parameters_of_an_answer_and_of_its_outputs():
+def test_parameters_of_an_answer():
     given = {"b": True, "i": -1, "u": 2**64 - 1, "d": 1.5, "s": "t"}
-    output = OutputTensor("y", SMALL, parameters=given)
-    message = Response.FromString(write_grpc_response(InferResponse("m", "1", [output], id="q", parameters=given)))
+    response = InferResponse("m", "1", outputs_of(y=SMALL), id="q", parameters=given)
+    message = Response.FromString(write_grpc_response(response))
     assert message.id == "q"
-    for parameters in (message.parameters, message.outputs[0].parameters):
-        choices = {name: value.WhichOneof("parameter_choice") for name, value in parameters.items()}
-        assert choices == {
-            "b": "bool_param",
-            "i": "int64_param",
-            "u": "uint64_param",
-            "d": "double_param",
-            "s": "string_param",
-        }
-        assert {name: getattr(parameters[name], choice) for name, choice in choices.items()} == given
+    choices = {name: value.WhichOneof("parameter_choice") for name, value in message.parameters.items()}
+    assert choices == {
+        "b": "bool_param",
+        "i": "int64_param",
+        "u": "uint64_param",
+        "d": "double_param",
+        "s": "string_param",
+    }
+    assert {name: getattr(message.parameters[name], choice) for name, choice in choices.items()} == given
 
 
 @pytest.mark.parametrize("typed", [False, True])
 def test_an_output_in_shared_memory_keeps_the_place_of_its_contents(typed):
     outputs = [
-        OutputTensor("far", None, "FP32", (1, 4), {"shared_memory_region": "r"}),
+        OutputTensor("far", None, "FP32", (1, 4)),
         OutputTensor("y", SMALL),
     ]
     message = Response.FromString(write_grpc_response(InferResponse("m", "1", outputs), typed_contents=typed))

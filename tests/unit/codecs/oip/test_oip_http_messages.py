@@ -276,9 +276,9 @@ def test_members_that_nobody_knows_and_nulls_are_ignored():
 def test_outputs_as_json_and_binary_are_mixed():
     outputs = [
         OutputTensor("a", np.float32([[1, 2]]), as_binary=True),
-        OutputTensor("b", np.array([3], np.int64), parameters={"own": 1}),
-        OutputTensor("c", object_array([b"\xff"]), as_binary=True, parameters={"own": 2}),
-        OutputTensor("d", None, "FP32", (2,), {"shared_memory_region": "r"}),
+        OutputTensor("b", np.array([3], np.int64)),
+        OutputTensor("c", object_array([b"\xff"]), as_binary=True),
+        OutputTensor("d", None, "FP32", (2,)),
     ]
     written = write_http_response(InferResponse("m", "1", outputs, parameters={"p": True}))
     body = b"".join(written.pieces)
@@ -288,9 +288,10 @@ def test_outputs_as_json_and_binary_are_mixed():
         "parameters": {"p": True},
         "outputs": [
             {"name": "a", "datatype": "FP32", "shape": [1, 2], "parameters": {"binary_data_size": 8}},
-            {"name": "b", "datatype": "INT64", "shape": [1], "parameters": {"own": 1}, "data": [3]},
-            {"name": "c", "datatype": "BYTES", "shape": [1], "parameters": {"own": 2, "binary_data_size": 5}},
-            {"name": "d", "datatype": "FP32", "shape": [2], "parameters": {"shared_memory_region": "r"}},
+            {"name": "b", "datatype": "INT64", "shape": [1], "data": [3]},
+            {"name": "c", "datatype": "BYTES", "shape": [1], "parameters": {"binary_data_size": 5}},
+            # In shared memory. With parameters Triton's C++ client would look for a size of binary data.
+            {"name": "d", "datatype": "FP32", "shape": [2]},
         ],
     }
     assert body[written.header_length :] == np.float32([1, 2]).tobytes() + b"\1\0\0\0\xff"

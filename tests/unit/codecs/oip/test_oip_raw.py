@@ -156,10 +156,12 @@ def test_any_bytes_are_strings_or_refused(count, data):
     assert encode_raw(array) == data
 
 
-def test_a_bool_is_0_or_1():
-    assert decode(DType.BOOL, (3,), b"\0\1\0").tolist() == [False, True, False]
-    with pytest.raises(InvalidRequestError, match="neither 0 nor 1"):
-        decode(DType.BOOL, (3,), b"\0\2\0")
+@pytest.mark.parametrize("data", [b"\0\1\0\1", b"\0\2\0\xff"])
+def test_a_bool_that_is_no_0_is_true(data):
+    array = decode(DType.BOOL, (2, 2), data)
+    assert array.tolist() == [[False, True], [False, True]]
+    assert array.tobytes() == b"\0\1\0\1"
+    assert not array.flags.writeable
 
 
 @pytest.mark.parametrize("dtype", [DType.FLOAT32, DType.STRING])

@@ -22,10 +22,11 @@ from tensorhost.pipelines import (
 )
 from tensorhost.runtimes import ModelFormat
 
+SCORES = TensorSpec("y", DType.FLOAT32, (None, 3))
 
-def call_of(*specs):
-    outputs = {"y": TensorSpec("y", DType.FLOAT32, (None, 3))}
-    signature = Signature("serving_default", {spec.name: spec for spec in specs}, outputs)
+
+def call_of(*specs, output=SCORES):
+    signature = Signature("serving_default", {spec.name: spec for spec in specs}, {output.name: output})
     return Call(
         signature,
         PreprocessingPipeline(PreprocessingOptions(), signature),
@@ -39,7 +40,6 @@ def unbatched(servable):
 
 SPECS = [
     (TensorSpec("x", DType.FLOAT32, (None, 4)), [-1, 4], [4], "FP32", "TYPE_FP32"),
-    (TensorSpec("x", DType.STRING, (None,)), [-1], [], "BYTES", "TYPE_STRING"),
     (TensorSpec("x", DType.BFLOAT16, (None, None, 3)), [-1, -1, 3], [-1, 3], "BF16", "TYPE_BF16"),
     (TensorSpec("x", DType.INT8, None), [-1], [-1], "INT8", "TYPE_INT8"),
     (TensorSpec("x", DType.COMPLEX64, (None, 1)), [-1, 1], [1], "COMPLEX64", "TYPE_INVALID"),
@@ -59,6 +59,23 @@ async def test_shapes_and_dtypes(spec, shape, dims, datatype, data_type):
     config = model_config(bench.manager, bench.servable, call)
     assert (config["max_batch_size"], config["input"][0]["dims"]) == (0, shape)
     assert "dynamic_batching" not in config
+
+
+@pytest.mark.parametrize(
+    ("shape", "batched", "shown", "dims"),
+    [((None,), True, [-1, 1], [1]), ((None,), False, [-1], [-1]), ((), False, [1], [1]), ((2,), False, [2], [2])],
+)
+async def test_single_values_are_shown_with_a_dimension_that_the_model_does_not_have(shape, batched, shown, dims):
+    bench = EngineBench()
+    call = call_of(TensorSpec("x", DType.STRING, shape), output=TensorSpec("y", DType.STRING, shape))
+    if not batched:
+        unbatched(bench.servable)
+    described = model_metadata(bench.manager, bench.servable, call, None)
+    config = model_config(bench.manager, bench.servable, call)
+    for tensors, configured in ((described.inputs, config["input"]), (described.outputs, config["output"])):
+        assert (tensors[0].shape, configured[0]["dims"]) == (shown, dims)
+        assert configured[0].get("reshape") == ({"shape": []} if len(shown) > len(shape) else None)
+    json_format.ParseDict(config, message_class("inference.ModelConfig")(), descriptor_pool=POOL)
 
 
 @pytest.mark.parametrize(
