@@ -39,10 +39,22 @@ def test_a_request_cut_off_anywhere(client):
         assert code in ("INVALID_ARGUMENT", "NOT_FOUND"), (end, text)
 
 
-@pytest.mark.parametrize("method", ["Predict", "Classify", "Regress", "MultiInference", "GetModelMetadata"])
+MESSAGES = {
+    "Predict": "PredictRequest",
+    "Classify": "ClassificationRequest",
+    "Regress": "RegressionRequest",
+    "MultiInference": "MultiInferenceRequest",
+    "GetModelMetadata": "tensorflow.serving.GetModelMetadataRequest",
+}
+
+
+@pytest.mark.parametrize("method", MESSAGES)
 def test_bytes_that_are_no_message(client, method):
     for data in (b"\xff" * 100, b"\x0a\xff\xff\xff\xff\x0f", b"\x0b" * 10_000, bytes(range(256))):
-        assert refusal(client.send, method, data)[0] == "INVALID_ARGUMENT"
+        code, text = refusal(client.send, method, data)
+        assert code == "INVALID_ARGUMENT"
+        # By the name that clients know, whatever we call what we read it as.
+        assert text == f"These bytes are not a message {MESSAGES[method]}."
     assert refusal(client.send, method, b"")[0] == "INVALID_ARGUMENT"
     assert refusal(client.send, "GetModelStatus", b"\xff", "ModelService")[0] == "INVALID_ARGUMENT"
     assert refusal(client.send, "HandleReloadConfigRequest", b"\xff", "ModelService")[0] == "INVALID_ARGUMENT"

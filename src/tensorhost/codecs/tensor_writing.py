@@ -14,12 +14,10 @@ import numpy as np
 from tensorhost.codecs.protobuf import message_class
 from tensorhost.codecs.protobuf.framing import field_key, varint
 from tensorhost.codecs.tensor_forms import DT_STRING, FORM_OF, Octets
-from tensorhost.codecs.tensor_proto import WireTensor
 from tensorhost.core.dtypes import DType
 from tensorhost.core.tensors import Array
 
 _ShapeMessage: Any = message_class("tensorflow.TensorShapeProto")
-
 
 _NAME, _SHAPE, _CONTENT, _STRING = (field_key(number) for number in (1, 2, 4, 8))
 _RESPONSE_OUTPUTS, _RESPONSE_SPEC = field_key(1), field_key(2)
@@ -28,27 +26,15 @@ _ENTRY_TENSOR = field_key(2)
 _VALUES = {dtype: field_key(form.field_number) for dtype, form in FORM_OF.items()}
 
 
-def encode_tensor(array: Array, *, as_content: bool) -> Any:
-    """A ``tensorhost.wire.TensorProto`` whose bytes, read as a ``tensorflow.TensorProto``, mean ``array``.
-
-    Args:
-        array: of a dtype that DType lists; strings as objects of bytes, or of numpy's own string types.
-        as_content: write numbers as ``tensor_content``, not as a list. Strings always come as a list: readers in
-            Python look for them nowhere else.
-
-    Raises:
-        KeyError: no tensor has the array's dtype.
-    """
-    return WireTensor.FromString(b"".join(_tensor(array, as_content=as_content)))
-
-
 def encode_predict_response(model_spec: bytes, outputs: Mapping[str, Array], *, as_content: bool) -> bytes:
     """The bytes of a ``tensorflow.serving.PredictResponse``.
 
     Args:
         model_spec: a serialized ``tensorflow.serving.ModelSpec``.
-        outputs: the arrays by name; written as ``encode_tensor`` does.
-        as_content: the same.
+        outputs: the arrays by name, of dtypes that DType lists; strings as objects of bytes, or of numpy's own string
+            types.
+        as_content: write numbers as ``tensor_content``, not as a list. Strings always come as a list: readers in
+            Python look for them nowhere else.
 
     Raises:
         KeyError: no tensor has the dtype of one of the arrays.

@@ -32,7 +32,7 @@ _MOST_RECORD_BYTES = 2**31 - 1
 _MOST_ELEMENTS = 2**27
 _KEPT_EXAMPLES = 8
 _KEPT_BYTES = 2**24
-_METHODS = {"classify_log": "Classify", "regress_log": "Regress"}
+_METHODS = {"classify_log": ("Classify", "ClassificationRequest"), "regress_log": ("Regress", "RegressionRequest")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +151,9 @@ def _calls(index: int, record: bytes) -> Iterator[WarmupRecord]:
             case "predict_log":
                 yield _predict(index, log.predict_log.request)
             case "classify_log" | "regress_log":
-                request = decode("tensorhost.wire.ExamplesRequest", getattr(log, kind).request)
-                yield _on_examples(index, _METHODS[kind], request.model_spec, request.input)
+                method, called = _METHODS[kind]
+                request = decode("tensorhost.wire.ExamplesRequest", getattr(log, kind).request, called)
+                yield _on_examples(index, method, request.model_spec, request.input)
             case "multi_inference_log":
                 request = decode("tensorhost.wire.MultiInferenceRequest", log.multi_inference_log.request)
                 for task in request.tasks:

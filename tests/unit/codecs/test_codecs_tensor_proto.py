@@ -7,11 +7,12 @@ from google.protobuf import text_format
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from tests.unit.codecs.tensor_messages import tensor_bytes
 
 from tensorhost.codecs.protobuf import POOL, message_class
 from tensorhost.codecs.tensor_forms import DT_STRING, FORMS
 from tensorhost.codecs.tensor_proto import WireTensor, decode_tensor
-from tensorhost.codecs.tensor_writing import encode_predict_response, encode_tensor
+from tensorhost.codecs.tensor_writing import encode_predict_response
 from tensorhost.core.dtypes import DType
 from tensorhost.core.errors import InvalidRequestError, PayloadTooLargeError
 from tensorhost.core.tensors import Array
@@ -91,7 +92,7 @@ def test_what_is_written_means_the_array_to_tensorflow_and_to_us(tf, dtype, as_c
     @example(b"\xff" * 16, ())
     def check(raw, shape):
         array = bits_to_array(raw, dtype, shape)
-        data = encode_tensor(array, as_content=as_content).SerializeToString()
+        data = tensor_bytes(array, as_content=as_content)
         theirs = as_tensorflow_reads(tf, data, dtype)
         assert theirs is not None
         assert same(theirs, array)
@@ -320,4 +321,4 @@ def test_outputs_become_a_response():
 
 def test_an_array_that_no_tensor_can_hold_is_refused():
     with pytest.raises(KeyError):
-        encode_tensor(np.array(["2020-01-01"], "datetime64[D]"), as_content=False)
+        tensor_bytes(np.array(["2020-01-01"], "datetime64[D]"))

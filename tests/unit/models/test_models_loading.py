@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 from model_fakes import FakeRuntime, probe_report, signature
+from tests.unit.codecs.tensor_messages import tensor_bytes
 
 from tensorhost.codecs.protobuf import message_class
-from tensorhost.codecs.tensor_writing import encode_tensor
 from tensorhost.codecs.tfrecords import frame
 from tensorhost.core.errors import (
     ErrorCode,
@@ -64,7 +64,7 @@ def test_a_loaded_version_has_a_plan_and_pipelines_for_every_signature(attempt):
 
 def write_record(tmp_path, values):
     log: Any = message_class("tensorflow.serving.PredictionLog")()
-    tensor = encode_tensor(np.float32(values), as_content=False).SerializeToString()
+    tensor = tensor_bytes(np.float32(values))
     log.predict_log.request.inputs["x"].ParseFromString(tensor)
     (tmp_path / "1" / FILE).parent.mkdir(parents=True)
     (tmp_path / "1" / FILE).write_bytes(frame(log.SerializeToString()))

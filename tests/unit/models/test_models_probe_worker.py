@@ -14,9 +14,9 @@ import numpy as np
 import psutil
 import pytest
 from model_fakes import FakeRuntime, signature
+from tests.unit.codecs.tensor_messages import tensor_bytes
 
 from tensorhost.codecs.protobuf import message_class
-from tensorhost.codecs.tensor_writing import encode_tensor
 from tensorhost.codecs.tfrecords import frame
 from tensorhost.core.errors import MisconfiguredModelError, ModelFailedError, UntrustedModelError
 from tensorhost.models import probe_worker
@@ -87,7 +87,7 @@ def test_examples_of_the_model_are_run(serve, tmp_path):
 
 def test_recorded_requests_are_run_when_asked(serve, tmp_path):
     log: Any = message_class("tensorflow.serving.PredictionLog")()
-    tensor = encode_tensor(np.float32([[7, 8]]), as_content=False).SerializeToString()
+    tensor = tensor_bytes(np.float32([[7, 8]]))
     log.predict_log.request.inputs["x"].ParseFromString(tensor)
     (tmp_path / "1" / FILE).parent.mkdir(parents=True)
     (tmp_path / "1" / FILE).write_bytes(frame(log.SerializeToString()))

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 from model_fakes import FakeRuntime, signature
+from tests.unit.codecs.tensor_messages import tensor_bytes
 
 from tensorhost.codecs.protobuf import message_class
-from tensorhost.codecs.tensor_writing import encode_tensor
 from tensorhost.codecs.tfrecords import frame
 from tensorhost.core.dtypes import DType
 from tensorhost.core.errors import InvalidRequestError, MisconfiguredModelError, ModelFailedError, OutOfMemoryError
@@ -47,7 +47,7 @@ def predict(signature_name: str = "", model: str = "any", **inputs: Any) -> Any:
     log.predict_log.request.model_spec.name = model
     log.predict_log.request.model_spec.signature_name = signature_name
     for name, value in inputs.items():
-        data = encode_tensor(np.asarray(value), as_content=False).SerializeToString()
+        data = tensor_bytes(np.asarray(value))
         log.predict_log.request.inputs[name].ParseFromString(data)
     return log
 

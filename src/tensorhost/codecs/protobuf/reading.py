@@ -15,12 +15,13 @@ _PLACE = re.compile(r"\A\d+:\d+ : ")
 _UNKNOWN_TYPE = re.compile(r"\AType (\S+) not found")
 
 
-def decode(kind: str | type[Message], data: bytes) -> Any:
+def decode(kind: str | type[Message], data: bytes, called: str = "") -> Any:
     """A message from its bytes.
 
     Args:
         kind: the class, or the full name of the message.
         data: the wire form. Unknown fields are kept.
+        called: what the client calls the message, where ``kind`` has a name of ours.
 
     Raises:
         InvalidRequestError: the bytes are truncated, or no such message.
@@ -29,7 +30,7 @@ def decode(kind: str | type[Message], data: bytes) -> Any:
     try:
         return wanted.FromString(data)
     except DecodeError:
-        name = wanted.DESCRIPTOR.full_name.replace("tensorhost.wire.", "")
+        name = called or wanted.DESCRIPTOR.full_name.removeprefix("tensorhost.wire.")
         raise InvalidRequestError(f"These bytes are not a message {name}.") from None
 
 

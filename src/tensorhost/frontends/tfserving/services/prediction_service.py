@@ -95,7 +95,7 @@ class PredictionService:
 
     async def classify(self, data: bytes, context: RpcContext) -> bytes:
         """``ClassificationRequest`` to ``ClassificationResponse``."""
-        request = decode(_EXAMPLES_REQUEST, data)
+        request = decode(_EXAMPLES_REQUEST, data, "ClassificationRequest")
         with Counted(self._metrics, request.model_spec.name, "Classify", context):
             spec, examples = read_spec(request), input_examples(request.input)
             answer = await self._inference.classify(spec, examples, self._inference.deadline(context.deadline))
@@ -105,7 +105,7 @@ class PredictionService:
 
     async def regress(self, data: bytes, context: RpcContext) -> bytes:
         """``RegressionRequest`` to ``RegressionResponse``."""
-        request = decode(_EXAMPLES_REQUEST, data)
+        request = decode(_EXAMPLES_REQUEST, data, "RegressionRequest")
         with Counted(self._metrics, request.model_spec.name, "Regress", context):
             spec, examples = read_spec(request), input_examples(request.input)
             answer = await self._inference.regress(spec, examples, self._inference.deadline(context.deadline))
