@@ -9,6 +9,7 @@ import struct
 
 import numpy as np
 import pytest
+from oip_models import DATATYPES
 
 INFER = "/v2/models/identity/infer"
 X = {"name": "x", "datatype": "FP32", "shape": [1, 4]}
@@ -110,6 +111,51 @@ def test_json_that_asks_for_nothing_sensible(oip_server, body, said):
     assert re.search(said, refused(oip_server, body), re.IGNORECASE)
 
 
+def of_each_datatype(**data):
+    """A request to the model that has every datatype, with ``data`` as JSON text for some."""
+    given = {
+        name: data.get(name, {"BOOL": "[true,false]", "BYTES": '["a","b"]'}.get(name, "[1,2]")) for name in DATATYPES
+    }
+    inputs = [
+        f'{{"name":"{name.lower()}","datatype":"{name}","shape":[1,2],"data":{text}}}' for name, text in given.items()
+    ]
+    return f'{{"inputs":[{",".join(inputs)}]}}'.encode()
+
+
+@pytest.mark.parametrize(
+    ("datatype", "data", "said"),
+    [
+        ("BOOL", "[1,0]", "Input 'bool' must be bool: the value at [0] is the number 1; only true and false are"),
+        ("BOOL", '["true",false]', "Input 'bool' must be bool: the value at [0] is a string"),
+        ("INT32", "[1,1.5]", "Input 'int32' must be int32: the value at [1] is the number 1.5; a fraction would"),
+        ("INT64", "[NaN,0]", "Input 'int64' must be int64: the value at [0] is the number NaN"),
+        ("INT8", "[0,128]", "Input 'int8' must be int8: the value at [1] is the number 128; the range is -128 to 127."),
+        ("UINT8", "[-1,0]", "Input 'uint8' must be uint8: the value at [0] is the number -1; the range is 0 to 255."),
+        ("INT64", "[9223372036854775808,0]", "Input 'int64' must be int64: the value at [0] is the number 92233720"),
+        ("UINT64", "[18446744073709551616,0]", "Input 'uint64' must be uint64: the value at [0] is the number 1.8"),
+        ("FP16", "[70000,0]", "Input 'fp16' must be float16: the value at [0] is the number 70000; that is beyond"),
+        ("BF16", "[1e39,0]", "Input 'bf16' must be bfloat16: the value at [0] is the number 1e+39; that is beyond"),
+        ("FP32", "[1e39,0]", "Input 'fp32' must be float32: the value at [0] is the number 1e+39; that is beyond"),
+        ("FP64", "[1e400,0]", "The body is not valid JSON: number is infinity"),
+        ("BYTES", "[1,2]", "Input 'bytes' must be BYTES: the value at [0] is the number 1, expected a string."),
+        ("BYTES", '[{"b64":"YQ=="},"b"]', "Input 'bytes' must be BYTES: the value at [0] is an object, expected a"),
+        ("BYTES", '["\\ud800","b"]', "The body is not valid JSON: no low surrogate"),
+        ("BYTES", '["a",["b"]]', "Input 'bytes' is ragged: the value at [1] is a list where others are not."),
+    ],
+)  # fmt: skip
+def test_elements_that_a_datatype_does_not_have(oip_server, datatype, data, said):
+    error = refused(oip_server, of_each_datatype(**{datatype: data}), path="/v2/models/datatypes/infer")
+    assert error[: len(said)] == said
+
+
+def test_numbers_without_a_fraction_are_whole_however_they_are_written(oip_server):
+    body = of_each_datatype(INT32="[1.0,2e0]", UINT64="[18446744073709551615,0]", INT64="[-9223372036854775808,0]")
+    answer = oip_server.request("POST", "/v2/models/datatypes/infer", body)
+    assert answer.status == 200
+    data = {output["name"]: output["data"] for output in answer.json["outputs"]}
+    assert (data["int32_out"], data["uint64_out"], data["int64_out"]) == ([1, 2], [2**64 - 1, 0], [-(2**63), 0])
+
+
 @pytest.mark.parametrize(
     ("made", "said"),
     [
@@ -170,6 +216,23 @@ def test_bodies_that_are_not_what_their_encoding_says(oip_server):
     assert answer.status == 200
 
 
+def test_a_length_that_comes_twice(oip_server):
+    body, headers = binary()
+    [(name, length)] = headers.items()
+    for second, status in ((length, 200), ("0", 400), (f" {length}", 200), (str(len(body)), 400)):
+        connection = oip_server.connect()
+        connection.putrequest("POST", INFER)
+        for key, value in ((name, length), ("Content-Length", str(len(body))), (name.lower(), second)):
+            connection.putheader(key, value)
+        connection.endheaders(body)
+        response = connection.getresponse()
+        answer = response.read()
+        assert response.status == status, (second, answer)
+        if status == 400:
+            assert json.loads(answer) == {"error": f"The header {name.lower()} comes twice, and not alike."}
+        connection.close()
+
+
 def test_paths_that_lead_nowhere(oip_server):
     for path, status in (
         ("/v2/", 404),
@@ -181,8 +244,22 @@ def test_paths_that_lead_nowhere(oip_server):
         ("/v2/models/%00/infer", 404),
         ("/v2/models/" + "m" * 5000 + "/infer", 404),
         ("/v2/health/live", 405),
+        ("/v2/models/identity/infer/", 404),
+        ("/v2//models/identity/infer", 404),
+        ("/v2/models//infer", 404),
+        ("/v2/models/identity%2Finfer", 405),
+        ("/v2/models/identity/versions/%32/infer", 404),
+        ("/v2/models/identity/versions/-1/infer", 404),
+        ("/v2/models/identity/versions//infer", 404),
+        ("/v2/models/identity/Infer", 404),
     ):
         refused(oip_server, with_data([1, 2, 3, 4]), status, path)
+    for path in (
+        "/v2/models/ident%69ty/infer",
+        "/v2/models/identity/infer?x=1",
+        "/v2/models/identity/versions/02/infer",
+    ):
+        assert oip_server.request("POST", path, with_data([1, 2, 3, 4])).status == 200
     answers_well(oip_server)
 
 

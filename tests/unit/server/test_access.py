@@ -79,6 +79,7 @@ OPEN_INFERENCE = {
     "GET /v2/models/{name}[/versions/{version}]/stats": INFER,
     "POST /v2/models/{name}[/versions/{version}]/infer": INFER,
     "POST /v2/models/{name}[/versions/{version}]/generate": INFER,
+    "POST /v2/models/{name}[/versions/{version}]/generate_stream": INFER,
     "POST /v2/repository[/{repository}]/index": INFER,
     "POST /v2/repository[/{repository}]/models/{name}/load": CONTROL,
     "POST /v2/repository[/{repository}]/models/{name}/unload": CONTROL,

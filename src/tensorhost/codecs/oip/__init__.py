@@ -1,6 +1,7 @@
 """The Open Inference Protocol's requests and answers, over HTTP and gRPC, to named arrays and back."""
 
 from tensorhost.codecs.oip.datatypes import DATATYPES, check_answerable, config_type_of, datatype_of, dtype_of
+from tensorhost.codecs.oip.generation import read_generate_request, write_generate_response
 from tensorhost.codecs.oip.grpc_messages import read_grpc_request, write_grpc_response
 from tensorhost.codecs.oip.http_messages import HttpBody, read_http_request, write_http_response
 from tensorhost.codecs.oip.raw import decode_raw, encode_raw
@@ -32,8 +33,10 @@ __all__ = [
     "decode_raw",
     "dtype_of",
     "encode_raw",
+    "read_generate_request",
     "read_grpc_request",
     "read_http_request",
+    "write_generate_response",
     "write_grpc_response",
     "write_http_response",
 ]

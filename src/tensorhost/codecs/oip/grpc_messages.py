@@ -12,10 +12,9 @@ from typing import Any
 
 from tensorhost.codecs.oip.contents import TypedElements, encode_contents, has_contents
 from tensorhost.codecs.oip.datatypes import check_answerable, datatype_of
-from tensorhost.codecs.oip.raw import MAX_DIMENSIONS, encode_raw
+from tensorhost.codecs.oip.raw import check_shape, encode_raw
 from tensorhost.codecs.oip.raw_fields import split_raw_inputs
 from tensorhost.codecs.oip.requests import (
-    MAX_ITEMS,
     SHARED_MEMORY_REGION,
     InferRequest,
     InferResponse,
@@ -24,6 +23,7 @@ from tensorhost.codecs.oip.requests import (
     Parameters,
     RawElements,
     RequestedOutput,
+    check_items,
     check_name,
 )
 from tensorhost.codecs.protobuf import decode, message_class
@@ -51,9 +51,8 @@ def read_grpc_request(data: bytes) -> InferRequest:
     """
     rest, raw = split_raw_inputs(data) if len(data) >= _WORTH_SPLITTING_BYTES else (data, [])
     wire = decode(_WireRequest, rest)
-    for what, count in (("inputs", len(wire.inputs)), ("outputs", len(wire.outputs))):
-        if count > MAX_ITEMS:
-            raise InvalidRequestError(f"The request has {count} {what}; at most {MAX_ITEMS} are allowed.")
+    check_items("inputs", len(wire.inputs))
+    check_items("outputs", len(wire.outputs))
     request = InferRequest(
         id=wire.id,
         parameters=_parameters(wire.parameters),
@@ -71,11 +70,7 @@ def read_grpc_request(data: bytes) -> InferRequest:
 def _input(tensor: Any) -> InputTensor:
     name = check_name(tensor.name)
     shape = tensor.shape
-    if len(shape) > MAX_DIMENSIONS:
-        raise InvalidRequestError(
-            f"Input '{name}' has {len(shape)} dimensions; at most {MAX_DIMENSIONS} are allowed.",
-            details={"input": name, "expected": MAX_DIMENSIONS, "actual": len(shape)},
-        )
+    check_shape(shape, name)
     parameters = _parameters(tensor.parameters)
     elements = None if SHARED_MEMORY_REGION in parameters else TypedElements(tensor.contents)
     if elements is None and tensor.HasField("contents"):

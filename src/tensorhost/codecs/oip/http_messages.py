@@ -145,15 +145,18 @@ def _output(output: OutputTensor, binary: list[Octets]) -> dict[str, Any]:
         data = encode_raw(array)
         binary.append(data)
         return _item(output.name, datatype_of(dtype), array.shape) | {"parameters": {BINARY_SIZE: len(data)}}
-    return _item(output.name, datatype_of(dtype), array.shape) | {"data": _data(output.name, array, dtype)}
+    return _item(output.name, datatype_of(dtype), array.shape) | {"data": json_data(output.name, array, dtype)}
 
 
 def _item(name: str, datatype: str, shape: tuple[int, ...]) -> dict[str, Any]:
     return {"name": name, "datatype": datatype, "shape": shape}
 
 
-def _data(name: str, array: Array, dtype: DType) -> Any:
-    """The elements in one list, as the writer takes it."""
+def json_data(name: str, array: Array, dtype: DType) -> Any:
+    """The elements of an output in one list, as the writer takes it.
+
+    Raises UnsupportedTypeError: they are bytes that are no UTF-8.
+    """
     if not dtype.is_string:
         return writable_numbers(array.reshape(-1), dtype)
     try:

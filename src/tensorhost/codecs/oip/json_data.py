@@ -47,13 +47,14 @@ class ListCensus:
     Args:
         members: the request.
         stand_ins: for the tokens in it that are no JSON; None where there are none.
+        accounts_for_all: False for a request whose lists are not counted, so that nothing is proved of them together.
     """
 
-    def __init__(self, members: JsonObject, stand_ins: StandIns | None) -> None:
+    def __init__(self, members: JsonObject, stand_ins: StandIns | None, *, accounts_for_all: bool = True) -> None:
         self._members = members
         self._lists = 0
         self._inputs: list[JsonObject] = []
-        self._proves: bool | None = None
+        self._proves: bool | None = None if accounts_for_all else False
         self.stand_ins = stand_ins
 
     @property

@@ -19,31 +19,39 @@ from tensorhost.core.dtypes import DType
 from tensorhost.core.errors import InvalidRequestError, PayloadTooLargeError
 from tensorhost.core.tensors import Array, element_count
 
-MAX_DIMENSIONS = 64
-"""Most that an array has."""
-
+_MOST_DIMENSIONS = 64  # of an array
 _LENGTH = struct.Struct("<I")
 _QUICKER_COPIED_BYTES = 4096
 _ONLY_BYTES = frozenset((bytes,))
+
+
+def check_rank(rank: int, name: str) -> None:
+    """Raise InvalidRequestError where the input ``name`` has too many dimensions."""
+    if rank > _MOST_DIMENSIONS:
+        raise InvalidRequestError(
+            f"Input '{name}' has {rank} dimensions; at most {_MOST_DIMENSIONS} are allowed.",
+            details={"input": name, "expected": _MOST_DIMENSIONS, "actual": rank},
+        )
+
+
+def check_shape(shape: Sequence[int], name: str) -> None:
+    """Raise InvalidRequestError where the input ``name`` has too many dimensions, or one below zero."""
+    check_rank(len(shape), name)
+    if shape and min(shape) < 0:
+        raise InvalidRequestError(
+            f"Input '{name}' has a dimension below zero in its shape {list(shape)}.",
+            details={"input": name, "actual": list(shape)},
+        )
 
 
 def checked_count(shape: Sequence[int], name: str, *, max_elements: int) -> int:
     """How many elements the input ``name`` of this ``shape`` has.
 
     Raises:
-        InvalidRequestError: a dimension is below zero, or there are too many.
+        InvalidRequestError: as ``check_shape``.
         PayloadTooLargeError: more than ``max_elements``, or the sizes that are not 0 alone make more.
     """
-    if len(shape) > MAX_DIMENSIONS:
-        raise InvalidRequestError(
-            f"Input '{name}' has {len(shape)} dimensions; at most {MAX_DIMENSIONS} are allowed.",
-            details={"input": name, "expected": MAX_DIMENSIONS, "actual": len(shape)},
-        )
-    if shape and min(shape) < 0:
-        raise InvalidRequestError(
-            f"Input '{name}' has a dimension below zero in its shape {list(shape)}.",
-            details={"input": name, "actual": list(shape)},
-        )
+    check_shape(shape, name)
     count = element_count(shape)
     # A shape with a 0 among huge sizes has no elements, and is no array's all the same.
     if count > max_elements or (not count and element_count([size or 1 for size in shape]) > max_elements):

@@ -26,10 +26,7 @@ Parameters: TypeAlias = Mapping[str, Parameter]
 SHARED_MEMORY_REGION = "shared_memory_region"
 """The parameter of a tensor whose elements lie in shared memory: the name of the region."""
 
-MAX_ITEMS = 1000
-"""Most inputs, or requested outputs, of one request."""
-
-
+_MOST_ITEMS = 1000
 _LONGEST_NAME = 1000
 _LONGEST_SHOWN = 32
 
@@ -42,6 +39,15 @@ def check_name(name: str) -> str:
             "allowed."
         )
     return name
+
+
+def check_items(what: str, count: int) -> None:
+    """Raise InvalidRequestError where a request has too many of ``what``: ``inputs`` or ``outputs``."""
+    if count > _MOST_ITEMS:
+        raise InvalidRequestError(
+            f"The request has {count} {what}; at most {_MOST_ITEMS} are allowed.",
+            details={"field": what, "expected": _MOST_ITEMS, "actual": count},
+        )
 
 
 class Elements(Protocol):

@@ -116,13 +116,26 @@ class Exchange:
         query: bytes = self._scope.get("query_string", b"")
         return query
 
+    def header(self, name: bytes) -> bytes | None:
+        """A header that decides what a request means, by its lower-case name; None where it is missing.
+
+        Raises InvalidRequestError where it comes twice and not alike: which of them is meant is not ours to guess.
+        """
+        value = self.headers.get(name)
+        if value is None or len(self.headers) == len(self._scope["headers"]):
+            return value
+        if any(other != value for key, other in self._scope["headers"] if key == name):
+            shown = name.decode("latin-1")
+            raise InvalidRequestError(f"The header {shown} comes twice, and not alike.", details={"field": shown})
+        return value
+
     async def body(self) -> bytes:
         """The whole request body, decompressed.
 
         Raises:
             PayloadTooLargeError: it is over the limit, as sent or decompressed; or it is a decompression bomb.
             UnsupportedMediaTypeError: a Content-Encoding this server does not read.
-            InvalidRequestError: the compressed data is broken.
+            InvalidRequestError: the compressed data is broken, or Content-Encoding comes twice.
         """
         limit = int(self._settings.max_body_bytes)
         message = await self._receive()
@@ -133,7 +146,7 @@ class Exchange:
             body = await self._rest_of_body(bytearray(body), limit)
         if len(body) > limit:
             raise _too_large(limit)
-        encoding = self.headers.get(b"content-encoding", b"").strip().lower()
+        encoding = (self.header(b"content-encoding") or b"").strip().lower()
         if not encoding or encoding == b"identity":
             return body if isinstance(body, bytes) else bytes(body)
         if encoding not in _WBITS:
@@ -145,7 +158,7 @@ class Exchange:
 
     def check_is_json(self) -> None:
         """Raise UnsupportedMediaTypeError where the request says that its body is anything but JSON."""
-        content_type = self.headers.get(b"content-type")
+        content_type = self.header(b"content-type")
         if content_type is not None and content_type != JSON:
             essence = content_type.partition(b";")[0].strip().lower()
             if essence != JSON and not essence.endswith(b"+json"):

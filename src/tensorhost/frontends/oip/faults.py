@@ -128,11 +128,6 @@ def several_raw_inputs(model: str, inputs: int) -> InvalidRequestError:
     )
 
 
-def not_generative(model: str) -> UnsupportedError:
-    """A model that ``generate`` cannot ask: its one input is a text."""
-    return UnsupportedError(f"generate needs a model whose one input is BYTES, which '{model}' is not")
-
-
 # -- outputs and parameters ----------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ _RESERVED = frozenset(
 )
 _RESERVED_PREFIX = "triton_"
 _LARGEST = 2**64 - 1
+_DIGITS = re.compile(r"[0-9]{1,64}", re.ASCII)
 
 PRIORITY_LEVELS = 3
 """1 goes first; a priority that is none of these means the default, as in Triton."""
@@ -91,7 +93,7 @@ def _unsigned(parameters: Parameters, name: str) -> int:
     value = parameters.get(name, 0)
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _LARGEST:
         # Over gRPC some clients send every parameter as text.
-        if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) <= len(str(_LARGEST)):
+        if isinstance(value, str) and _DIGITS.fullmatch(value) and int(value) <= _LARGEST:
             return int(value)
         raise faults.invalid_parameter(name, "a whole number that is not negative")
     return value

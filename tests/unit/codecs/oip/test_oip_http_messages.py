@@ -175,7 +175,7 @@ def test_a_header_length_that_cuts_the_json(length):
     assert refused(body, length).startswith("The body is not valid JSON")
 
 
-@pytest.mark.parametrize("size", [-1, "8", 1.5, True, 2**70])
+@pytest.mark.parametrize("size", [-1, "8", 1.5, True, 2**64 - 1])
 def test_a_binary_size_that_is_none(size):
     tensor = {"name": "x", "datatype": "FP32", "shape": [2], "parameters": {"binary_data_size": size}}
     head = json.dumps({"inputs": [tensor]}).encode()
@@ -224,10 +224,7 @@ X = {"name": "x", "datatype": "FP32", "shape": [1], "data": [1]}
         ({"inputs": [{**X, "name": 1}]}, "'inputs[0]': 'name' must be a string, not the number 1."),
         ({"inputs": [X, {**X, "datatype": None}]}, "'inputs[1]': 'datatype' must be a string, not null."),
         ({"inputs": [{**X, "shape": None}]}, "'inputs[0]': 'shape' must be a list of whole numbers, not null."),
-        (
-            {"inputs": [{**X, "shape": [-1]}]},
-            "Input 'x': the sizes in 'shape' must be whole numbers from 0, not the number -1.",
-        ),
+        ({"inputs": [{**X, "shape": [-1]}]}, "Input 'x' has a dimension below zero in its shape [-1]."),
         (
             {"inputs": [{**X, "shape": [1.0]}]},
             "Input 'x': the sizes in 'shape' must be whole numbers from 0, not the number 1.0.",
@@ -241,7 +238,7 @@ X = {"name": "x", "datatype": "FP32", "shape": [1], "data": [1]}
             "Input 'x': the sizes in 'shape' must be whole numbers from 0, not the number 18446744073709551615.",
         ),
         ({"inputs": [{**X, "shape": [1] * 65}]}, "Input 'x' has 65 dimensions; at most 64 are allowed."),
-        ({"inputs": [X] * 1001}, "'inputs' has 1001 items; at most 1000 are allowed."),
+        ({"inputs": [X] * 1001}, "The request has 1001 inputs; at most 1000 are allowed."),
         ({"inputs": [{**X, "data": 1}]}, "Input 'x': 'data' must be a list, not the number 1."),
         ({"inputs": [{**X, "data": {"b64": ""}}]}, "Input 'x': 'data' must be a list, not an object."),
     ],
@@ -271,6 +268,42 @@ def test_members_that_nobody_knows_and_nulls_are_ignored():
     assert [array.tolist() for array in decoded(body)] == [[1]]
     body["parameters"] = {"a": None, "b": 1}
     assert read_http_request(json.dumps(body).encode(), None).parameters == {"b": 1}
+
+
+@pytest.mark.parametrize("value", [-(2**63), 2**63, 2**64 - 1, 1e300, 2.0**70, -1.5, "1", True])
+def test_a_parameter_is_carried_exactly(value):
+    # What is beside it is rounded, as the floating-point number it is to become.
+    for data in ([1], [10**20]):
+        request = read_http_request(
+            json.dumps({"inputs": [{**X, "data": data}], "parameters": {"p": value}}).encode(), None
+        )
+        assert request.parameters == {"p": value}
+        assert type(request.parameters["p"]) is type(value)
+
+
+@pytest.mark.parametrize("value", [2**64, 2**70, -(2**63) - 1, -(10**300)])
+def test_a_parameter_that_would_lose_digits_is_refused(value):
+    for more, where in (
+        ({"parameters": {"p": value}}, "The body"),
+        ({"inputs": [{**X, "parameters": {"p": value}}]}, "'inputs[0]'"),
+        ({"outputs": [{"name": "y", "parameters": {"p": value}}]}, "'outputs[0]'"),
+        ({"inputs": [{**X, "data": [math.nan]}], "parameters": {"p": value}}, "The body"),
+    ):
+        assert refused({"inputs": [X], **more}) == (
+            f"{where}: the parameter 'p' is a whole number beyond 64 bits, which would lose digits."
+        )
+
+
+def test_a_number_with_a_fraction_is_no_integer_of_many_digits():
+    text = b'{"inputs":[],"more":[0.36893488147419103232,36893488147419103232],"parameters":{"p":1e20,"q":0.1}}'
+    assert read_http_request(text, None).parameters == {"p": 1e20, "q": 0.1}
+
+
+def test_very_many_parameters_and_digits_take_no_time_to_speak_of():
+    # Each parameter may be one of the integers; they are looked for once.
+    items = [{**X, "parameters": {str(number): 1e25 for number in range(40)}} for _ in range(1000)]
+    text = json.dumps({"id": "0" * 10_000 + "1" * 25, "inputs": items, "more": [10**24, "9" * 5000]}).encode()
+    assert len(read_http_request(text, None).inputs) == 1000
 
 
 def test_outputs_as_json_and_binary_are_mixed():

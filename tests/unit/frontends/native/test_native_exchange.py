@@ -68,6 +68,18 @@ async def test_the_first_of_repeated_headers_counts():
     assert sent.headers[b"x-request-id"] == b"first"
 
 
+@pytest.mark.parametrize(("name", "value"), [("Content-Type", "application/json"), ("Content-Encoding", "identity")])
+async def test_a_header_that_decides_what_a_body_is_says_so_once(name, value):
+    class Repeating(dict):
+        def items(self):
+            return [(name, value), ("X-Mine", "1"), ("X-Mine", "2"), (name, self["second"])]
+
+    assert (await call(app_of(), "POST", "/predict", UNKNOWN, headers=Repeating(second=value))).status == 404
+    sent = await call(app_of(), "POST", "/predict", UNKNOWN, headers=Repeating(second="text/csv"))
+    assert (sent.status, sent.json["error"]["details"]) == (400, {"field": name.lower()})
+    assert sent.json["error"]["message"] == f"The header {name.lower()} comes twice, and not alike."
+
+
 async def test_draining_takes_readiness_and_nothing_else():
     app = app_of()
     assert (await call(app, "GET", "/health")).status == 200

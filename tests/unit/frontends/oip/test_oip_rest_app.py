@@ -96,7 +96,9 @@ async def test_an_answer_is_counted_once():
         ("/v2/models/nope/infer", BODY, "POST", 404, ErrorCode.MODEL_NOT_FOUND),
         ("/v2/models/m/versions/9/infer", BODY, "POST", 404, ErrorCode.VERSION_NOT_FOUND),
         (f"/v2/models/m/versions/{2**63}/infer", BODY, "POST", 400, ErrorCode.INVALID_REQUEST),
-        ("/v2/models/m/generate", b"{}", "POST", 501, ErrorCode.INVALID_REQUEST),
+        ("/v2/models/m/generate", b"{", "POST", 400, ErrorCode.INVALID_REQUEST),
+        ("/v2/models/m/generate_stream", b'{"x":[1,2,3]}', "POST", 400, ErrorCode.INVALID_INPUT_SHAPE),
+        (f"/v2/models/m/versions/{2**63}/generate", b"{}", "POST", 400, ErrorCode.INVALID_REQUEST),
         ("/v2/models/m/versions/9/generate", b"{}", "POST", 404, ErrorCode.VERSION_NOT_FOUND),
         ("/v2/nope", b"", "GET", 404, ErrorCode.NOT_FOUND),
         (INFER, b"", "GET", 405, ErrorCode.METHOD_NOT_ALLOWED),
@@ -111,6 +113,25 @@ async def test_what_fails_before_a_version_is_known_is_counted_once(path, body, 
     assert rest.bench.metrics.requests == 0
     [error] = rest.bench.manager.metrics.recent_errors.newest_first()
     assert (error.path, error.status, error.code) == (path, status, code.value)
+
+
+async def test_a_stream_of_one_event():
+    rest = Rest()
+    status, headers, body = await rest.ask("/v2/models/m/generate_stream", b'{"x":[1,2]}')
+    assert (status, headers[b"content-type"]) == (200, b"text/event-stream; charset=utf-8")
+    assert body == b'data: {"model_name":"m","model_version":"1","y":[2.0,4.0]}\n\n'
+    # What fails before the first event is no event: clients see its status.
+    status, headers, body = await rest.ask("/v2/models/m/generate_stream", b"{}")
+    assert (status, headers[b"content-type"], list(json.loads(body))) == (400, b"application/json", ["error"])
+    rest.bench.check_idle()
+
+
+async def test_long_bodies_are_read_and_written_elsewhere():
+    rest = Rest()
+    body = json.dumps({"x": [[1, 2]], "more": "m" * 300_000}).encode()
+    status, _, answered = await rest.ask("/v2/models/m/generate", body)
+    assert (status, b"proper shape: 1 values for [-1, 2]" in answered) == (400, True)
+    rest.bench.check_idle()
 
 
 async def test_a_fault_of_ours_shows_nothing_and_is_counted_for_the_model():

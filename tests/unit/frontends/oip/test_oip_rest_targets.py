@@ -24,6 +24,7 @@ from tensorhost.frontends.rpc import Role
         ("POST", "/v2/models/m/infer", Target(Api.INFER, {"name": "m"})),
         ("POST", "/v2/models/a%2Fb/infer", Target(Api.INFER, {"name": "a/b"})),
         ("POST", "/v2/models/m/versions/2/generate", Target(Api.GENERATE, {"name": "m", "version": "2"})),
+        ("POST", "/v2/models/m/generate_stream", Target(Api.GENERATE_STREAM, {"name": "m"})),
         ("POST", "/v2/repository/index", Target(Api.INDEX)),
         ("POST", "/v2/repository/r/index", Target(Api.INDEX, {"repository": "r"})),
         ("POST", "/v2/repository/models/m/load", Target(Api.LOAD, {"name": "m"})),

@@ -28,7 +28,8 @@ from tensorhost.telemetry import get_logger
 from tensorhost.telemetry.traces import current_trace
 
 _Handler = Callable[[Exchange, Target], Awaitable[Reply]]
-_INFERENCE = frozenset({Api.INFER, Api.GENERATE})
+_INFERENCE = frozenset({Api.INFER, Api.GENERATE, Api.GENERATE_STREAM})
+_ASKING = frozenset(api.path.rpartition("/")[2] for api in _INFERENCE)
 
 log = get_logger(__name__)
 access = get_logger("tensorhost.access")
@@ -54,7 +55,7 @@ class RestApp:
     def traced_route(self, path: str) -> str | None:
         """The route of a path that asks a model, as traces name it; None for others."""
         api = path.rpartition("/")[2]
-        return f"{PREFIX}/models/{{name}}/{api}" if api in ("infer", "generate") and self.answers(path) else None
+        return f"{PREFIX}/models/{{name}}/{api}" if api in _ASKING and self.answers(path) else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
@@ -112,6 +113,7 @@ def _handlers(offered: OpenInference) -> Mapping[Api, _Handler]:
         Api.STATISTICS: descriptions.statistics,
         Api.INFER: predictions.infer,
         Api.GENERATE: generation.generate,
+        Api.GENERATE_STREAM: generation.generate_stream,
         Api.INDEX: management.index,
         Api.LOAD: management.load,
         Api.UNLOAD: management.unload,

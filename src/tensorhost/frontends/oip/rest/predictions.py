@@ -43,7 +43,7 @@ class Predictions:
     async def _read(self, exchange: Exchange) -> InferRequest:
         body = await exchange.body()
         # The content type says nothing: aiohttp sends JSON that it was given as bytes for an octet stream.
-        given = exchange.headers.get(_HEADER_LENGTH)
+        given = exchange.header(_HEADER_LENGTH)
         header_length = None if given is None else given.decode("latin-1")
         if _json_bytes(header_length, body) > OFF_LOOP_BYTES:
             return await asyncio.to_thread(read_http_request, body, header_length, max_depth=self._max_depth)

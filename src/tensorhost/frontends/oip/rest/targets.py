@@ -39,6 +39,7 @@ class Api(Enum):
     STATISTICS = "GET", "/v2/models/{name}[/versions/{version}]/stats"
     INFER = "POST", "/v2/models/{name}[/versions/{version}]/infer"
     GENERATE = "POST", "/v2/models/{name}[/versions/{version}]/generate"
+    GENERATE_STREAM = "POST", "/v2/models/{name}[/versions/{version}]/generate_stream"
     INDEX = "POST", "/v2/repository[/{repository}]/index"
     LOAD = "POST", "/v2/repository[/{repository}]/models/{name}/load", Role.CONTROL
     UNLOAD = "POST", "/v2/repository[/{repository}]/models/{name}/unload", Role.CONTROL
