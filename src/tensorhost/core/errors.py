@@ -159,6 +159,10 @@ class InvalidRequestError(TensorhostError):
     code = ErrorCode.INVALID_REQUEST
 
 
+class AlreadyLoadedError(InvalidRequestError):
+    """A model that was to be loaded for the first time serves already."""
+
+
 class InvalidInputShapeError(TensorhostError):
     """An input's rank or a dimension differs from the signature."""
 
@@ -291,6 +295,10 @@ class MisconfiguredModelError(ModelFailedError):
 
 class UntrustedModelError(ModelFailedError):
     """A model that could do more than compute, where the operator wants none: no further attempt can succeed."""
+
+
+class LoadTimeoutError(ModelFailedError):
+    """A model that took longer than it may before it served."""
 
 
 class RuntimeMissingError(TensorhostError):

@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 from typing import Protocol
+from weakref import WeakValueDictionary
 
+from tensorhost.models.adding import add_model
 from tensorhost.models.listed import ModelList
 from tensorhost.models.manager import ModelManager
 from tensorhost.telemetry.history import History, Past
@@ -25,6 +27,9 @@ class Group(Protocol):
 
     async def load_model(self, name: str, source: Path | None = None, version: str | None = None) -> None:
         """``ModelManager.load_model``, in every process."""
+
+    async def add_model(self, name: str, source: Path | None = None, version: str | None = None) -> None:
+        """``adding.add_model``, in every process."""
 
     async def unload_model(self, name: str, version: str | None = None) -> None:
         """``ModelManager.unload_model``, in every process."""
@@ -48,6 +53,7 @@ class Alone:
     def __init__(self, manager: ModelManager, history: History | None = None) -> None:
         self._manager = manager
         self._history = history or History()
+        self._adding: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     @property
     def ready(self) -> bool:
@@ -57,6 +63,11 @@ class Alone:
     async def load_model(self, name: str, source: Path | None = None, version: str | None = None) -> None:
         """The manager's."""
         await self._manager.load_model(name, source, version)
+
+    async def add_model(self, name: str, source: Path | None = None, version: str | None = None) -> None:
+        """One after another for each model, as the supervisor of several processes has it."""
+        async with self._adding.setdefault(name, asyncio.Lock()):
+            await add_model(self._manager, name, source, version)
 
     async def unload_model(self, name: str, version: str | None = None) -> None:
         """The manager's."""

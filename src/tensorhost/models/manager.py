@@ -24,6 +24,7 @@ from tensorhost.core.errors import (
     TensorhostError,
 )
 from tensorhost.core.ids import check_name
+from tensorhost.models.adding import add_model
 from tensorhost.models.catalog import RETRY_AFTER_S, Catalog
 from tensorhost.models.changes import Changes
 from tensorhost.models.demands import Demands
@@ -262,7 +263,7 @@ class ModelManager:
     async def carry_out(self, wish: Wish) -> None:
         """Do what another process was asked to; the repository is looked at first, as that one may know more of it.
 
-        Raises what ``load_model``, ``unload_model`` and ``label_version`` raise.
+        Raises what ``load_model``, ``add_model``, ``unload_model`` and ``label_version`` raise.
         """
         # What was asked for before is noted first.
         await self._changes.until(lambda: not self._wishes)
@@ -270,6 +271,8 @@ class ModelManager:
             await self.replace_models(wish.models, labels_may_wait=wish.labels_may_wait)
         elif wish.action is Action.LOAD:
             await self.load_model(wish.name, wish.source, wish.version)
+        elif wish.action is Action.ADD:
+            await add_model(self, wish.name, wish.source, wish.version)
         elif wish.action is Action.LABEL:
             await self.label_version(wish.name, wish.label or "", wish.version)
         elif wish.action is Action.RELABEL:

@@ -274,7 +274,8 @@ class Failed(_Message):
         """The message for ``error``, cut to the sizes allowed."""
         details = json.dumps(dict(error.details), default=str)
         return cls(
-            kind=type(error).__name__,
+            # A class that is not known here goes as the one it is made of.
+            kind=next((each.__name__ for each in type(error).__mro__ if each.__name__ in _FAILURES), ""),
             message=error.message[:_MAX_TEXT],
             details=details if len(details) <= _MAX_DETAILS else "{}",
             log_detail=None if error.log_detail is None else error.log_detail[:_MAX_LOG_DETAIL],

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tensorhost.core.errors import InternalError, ModelFailedError, OutOfMemoryError
+from tensorhost.core.errors import InternalError, LoadTimeoutError, ModelFailedError, OutOfMemoryError
 from tensorhost.models.probe_messages import Examined, Failed, Passed, ProbeRequest, Stage, parse_message
 from tensorhost.models.probe_process import WorkerProcess
 from tensorhost.models.race_messages import HeatMessage, Raced
@@ -33,6 +33,10 @@ class ModelCrashedError(ModelFailedError):
 
     executed = True
     """Whether anything of the model was being executed."""
+
+
+class ModelTooSlowError(ModelCrashedError, LoadTimeoutError):
+    """The model took longer in the child process than the operator allows."""
 
 
 class ModelTooLargeError(OutOfMemoryError):
@@ -181,9 +185,11 @@ class Trial:
             )
         return self._crashed(f"crashed its runtime ({_ending(exit_code)})", {"exitCode": exit_code})
 
-    def _crashed(self, how: str, details: dict[str, float]) -> ModelCrashedError:
+    def _crashed(
+        self, how: str, details: dict[str, float], kind: type[ModelCrashedError] = ModelCrashedError
+    ) -> ModelCrashedError:
         stage = self._stage or Stage(doing="preparing")
-        error = ModelCrashedError(
+        error = kind(
             f"The model {how} in a child process, {stage.words()}.", details=details, log_detail=self._detail()
         )
         error.executed = stage.doing not in _NOT_EXECUTED
@@ -195,6 +201,7 @@ class Trial:
         return self._crashed(
             f"took longer than the {self._limits.timeout_s:g} seconds allowed ({self._limits.setting})",
             {"timeoutS": self._limits.timeout_s},
+            ModelTooSlowError,
         )
 
     def _too_large(self) -> OutOfMemoryError:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tensorhost.core.errors import OutOfMemoryError, ShuttingDownError, TensorhostError
+from tensorhost.core.errors import LoadTimeoutError, OutOfMemoryError, ShuttingDownError, TensorhostError
 from tensorhost.models.probe import Prober
 from tensorhost.models.probe_messages import ProbeRequest, Stage
 from tensorhost.models.race_messages import HeatMessage, RaceOrder
@@ -87,6 +87,6 @@ class _Run:
             return False
         signature, entrant = self._under_way
         self._under_way = None
-        transient = isinstance(error, OutOfMemoryError) or "timeoutS" in error.details
+        transient = isinstance(error, OutOfMemoryError | LoadTimeoutError)
         self.heats.append(Heat(signature, entrant, refused=error.message, transient=transient))
         return True

@@ -13,6 +13,8 @@ class Action(StrEnum):
     """What to do with a model."""
 
     LOAD = "load"
+    ADD = "add"
+    """As LOAD, for a model that does not serve yet; one that fails is not tried again."""
     UNLOAD = "unload"
     LABEL = "label"
     RELABEL = "relabel"

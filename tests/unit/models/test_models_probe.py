@@ -17,6 +17,7 @@ from model_fakes import EMPTY_SAVED_MODEL
 
 from tensorhost.core.dtypes import DType
 from tensorhost.core.errors import (
+    LoadTimeoutError,
     MisconfiguredModelError,
     ModelFailedError,
     OutOfMemoryError,
@@ -146,7 +147,7 @@ def test_a_child_killed_from_outside_ran_out_of_memory(prober):
 def test_a_hang_is_a_failure_that_names_the_setting(started):
     with Prober(0.2, command=FAKE) as prober:
         with pytest.raises(
-            ModelFailedError, match=r"longer than the 0\.2 seconds allowed \(probe_timeout_s\) in a child process, when"
+            LoadTimeoutError, match=r"longer than the 0\.2 seconds allowed \(probe_timeout_s\) in a child process, when"
         ):
             attempt(prober, "hangs")
         assert not is_running(started[0].pid)

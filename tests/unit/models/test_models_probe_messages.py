@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from model_fakes import FakeRuntime, signature
 
-from tensorhost.core.errors import InternalError, ModelFailedError, OutOfMemoryError, TensorhostError
+from tensorhost.core.errors import InternalError, LoadTimeoutError, ModelFailedError, OutOfMemoryError, TensorhostError
 from tensorhost.models.probe_messages import Examined, Failed, FirstRuns, Passed, ProbeRequest, Stage, parse_message
+from tensorhost.models.probe_trial import ModelTooLargeError, ModelTooSlowError
 from tensorhost.models.race_messages import HeatMessage, Raced, RaceOrder
 from tensorhost.runtimes import Contents, Finding, FindingKind, LoadOptions
 from tensorhost.runtimes.base import Precision, RuntimeName, Trust
@@ -139,6 +140,13 @@ def test_a_failure_arrives_as_it_was_sent(error):
     arrived = message.error()
     assert type(arrived) is type(error)
     assert (arrived.message, arrived.details, arrived.log_detail) == (error.message, error.details, error.log_detail)
+
+
+@pytest.mark.parametrize(
+    ("kind", "known"), [(ModelTooLargeError, OutOfMemoryError), (ModelTooSlowError, LoadTimeoutError)]
+)
+def test_a_failure_of_a_kind_that_only_the_sender_knows_arrives_as_what_it_is_made_of(kind, known):
+    assert type(parse_message(Failed.of(kind("No.")).to_line()).error()) is known
 
 
 def test_a_failure_too_long_to_send_is_cut():

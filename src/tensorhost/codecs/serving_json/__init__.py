@@ -1,6 +1,7 @@
 """JSON as TensorFlow Serving's REST API reads and writes it: its rules, its numbers and its words for what is wrong."""
 
 from tensorhost.codecs.serving_json.answers import encode_classifications, encode_predictions, encode_regressions
+from tensorhost.codecs.serving_json.bare_instances import instances_in_lines, instances_in_value
 from tensorhost.codecs.serving_json.document import ServingDocument, parse_at_once, parse_document
 from tensorhost.codecs.serving_json.examples import read_examples
 from tensorhost.codecs.serving_json.strings import decode_base64
@@ -14,6 +15,8 @@ __all__ = [
     "encode_classifications",
     "encode_predictions",
     "encode_regressions",
+    "instances_in_lines",
+    "instances_in_value",
     "parse_at_once",
     "parse_document",
     "read_examples",

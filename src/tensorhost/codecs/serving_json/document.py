@@ -23,9 +23,9 @@ from tensorhost.core.errors import InvalidRequestError
 MAX_EXCERPT = 256
 """Most bytes of a value that a message repeats."""
 
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _PROXIES = (JsonMembers, JsonArray)
-_REFUSALS = (ValueError, RuntimeError)
+REFUSALS = (ValueError, RuntimeError)
 """What the fast parser raises."""
 
 
@@ -55,21 +55,29 @@ def parse_document(body: bytes, *, max_depth: int) -> ServingDocument:
     Raises:
         InvalidRequestError: ``JSON Parse error: …`` with RapidJSON's words and offset, or another fault.
     """
-    body = body.removeprefix(_BYTE_ORDER_MARK)
+    body = body.removeprefix(BYTE_ORDER_MARK)
     stand_ins: StandIns | None = None
     try:
         members = Parser().parse(body)
-    except _REFUSALS as error:
+    except REFUSALS as error:
         body, members, stand_ins = _read_again(body, str(error))
     return _document(body, members, stand_ins, max_depth)
 
 
+def parse_value(body: bytes) -> Any:
+    """The one JSON value that ``body`` is, as the parser holds it. Raises as ``parse_document``, for any value."""
+    try:
+        return Parser().parse(body)
+    except REFUSALS as error:
+        return _read_again(body, str(error))[1]
+
+
 def parse_at_once(body: bytes, *, max_depth: int) -> ServingDocument | None:
     """``parse_document``, but None for a body that takes a second look: half a millisecond for each kilobyte."""
-    body = body.removeprefix(_BYTE_ORDER_MARK)
+    body = body.removeprefix(BYTE_ORDER_MARK)
     try:
         members = Parser().parse(body)
-    except _REFUSALS:
+    except REFUSALS:
         return None
     return _document(body, members, None, max_depth)
 
@@ -90,7 +98,7 @@ def _read_again(body: bytes, parser_message: str) -> tuple[bytes, Any, StandIns 
     if may_have_tokens(body):
         stand_ins = stand_ins_for(body)
         readable = replace_tokens(body, stand_ins)
-        with contextlib.suppress(*_REFUSALS):
+        with contextlib.suppress(*REFUSALS):
             return readable, Parser().parse(readable), stand_ins
     widened = widen_integers(readable)
     if widened is None:

@@ -7,14 +7,16 @@ they are limited, guarded, counted and logged there. What must stay true: a requ
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections.abc import Awaitable, Callable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tensorhost.core.errors import (
-    DeadlineExceededError,
+    AlreadyLoadedError,
     InvalidRequestError,
+    LoadTimeoutError,
     MethodNotAllowedError,
     ModelNotFoundError,
     TensorhostError,
@@ -25,7 +27,9 @@ from tensorhost.frontends.containers.questions import Questions, redirected
 from tensorhost.frontends.http.exchange import Exchange, Reply
 from tensorhost.frontends.http.failures import report_failure
 from tensorhost.frontends.native.statuses import HTTP_STATUS
+from tensorhost.frontends.oip.rest.targets import find_target as find_oip_target
 from tensorhost.frontends.tfserving.rest.replies import error_reply
+from tensorhost.frontends.tfserving.rest.targets import find_target as find_serving_target
 from tensorhost.inference import Group, as_tensorhost_error
 from tensorhost.models.manager import ModelManager
 from tensorhost.settings import Settings
@@ -36,11 +40,10 @@ _INVOCATIONS = "/invocations"
 _MODELS = re.compile(r"/models(?:/(?P<name>[^/]+)(?P<invoke>/invoke)?)?")
 _READY = "/readyz"
 _REDIRECT = b"x-vertex-ai-triton-redirect"
-_REDIRECTED = re.compile(r"v2(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)*", re.ASCII)
-_OTHERS = ("/v1/models", "/v2/")
-"""How routes begin that Vertex AI may be told to use and that are there without this."""
+_REDIRECTED = re.compile(r"v2(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)*|metrics", re.ASCII)
+_METRICS = "/metrics"
 _OK = 200
-_LOAD_TIMED_OUT = 408
+_ALREADY_LOADED, _LOAD_TIMED_OUT = 409, 408
 _NOT_READY_SAGEMAKER, _NOT_READY_VERTEX = 502, 503
 
 _Handler = Callable[[Exchange], Awaitable[Reply | Delegated]]
@@ -69,10 +72,12 @@ class ContainerApp:
         if settings.sagemaker or settings.sagemaker_multi_model:
             self._routes[_PING] = {"GET": self._ping}
             self._routes[_INVOCATIONS] = {"POST": self._invoke}
-        if settings.vertex_health_route and not settings.vertex_health_route.startswith(_OTHERS):
-            self._routes[settings.vertex_health_route] = {"GET": self._health}
-        if settings.vertex_predict_route and not settings.vertex_predict_route.startswith(_OTHERS):
-            self._routes[settings.vertex_predict_route] = {"POST": self._predict}
+        health, predict = settings.vertex_health_route, settings.vertex_predict_route
+        if health and not _is_there("GET", health):
+            self._routes.setdefault(health, {})["GET"] = self._health
+        if predict:
+            self._routes.setdefault(predict, {})["POST"] = self._predict
+        self._predicts_there = _is_there("POST", predict)
 
     @property
     def routes(self) -> list[tuple[str, str]]:
@@ -87,8 +92,7 @@ class ContainerApp:
         """Answer one HTTP request, or pass it on."""
         handlers, values = self._match(scope["path"])
         method = scope["method"]
-        if handlers is None or (values is not None and method not in handlers):
-            # The native API has other methods of its own below /models.
+        if handlers is None or (method not in handlers and self._is_shared(scope["path"], values)):
             await self._app(scope, receive, send)
             return
         exchange = Exchange(scope, receive, send, self._settings)
@@ -116,6 +120,10 @@ class ContainerApp:
             return None, None
         return self._of_models(self._several, match), {"name": match["name"] or ""}
 
+    def _is_shared(self, path: str, values: dict[str, str] | None) -> bool:
+        """Whether the other applications have methods of their own at a path of ours, such as those below /models."""
+        return values is not None or (self._predicts_there and path == self._settings.vertex_predict_route)
+
     def _of_models(self, several: MultiModel, match: re.Match[str]) -> _Handlers:
         if match["invoke"]:
             return {"POST": self._invoke_one}
@@ -142,12 +150,17 @@ class ContainerApp:
         return await self._questions.asked(exchange, self._questions.of(exchange, name))
 
     async def _predict(self, exchange: Exchange) -> Delegated:
-        redirect = exchange.headers.get(_REDIRECT)
+        redirect = exchange.header(_REDIRECT)
         if redirect is not None:
-            path = redirect.decode("latin-1").strip("/ ")
-            if _REDIRECTED.fullmatch(path) is None:
-                raise InvalidRequestError("X-Vertex-Ai-Triton-Redirect must name a route below v2.")
-            return redirected(exchange, f"/{path}", _REDIRECT)
+            path = f"/{redirect.decode('latin-1').strip('/ ')}"
+            if _REDIRECTED.fullmatch(path[1:]) is None:
+                raise InvalidRequestError("X-Vertex-Ai-Triton-Redirect must name a route below v2, or metrics.")
+            # Vertex AI knows no method but POST.
+            method = "POST" if _is_there("POST", path) else "GET"
+            headers = {_REDIRECT: None} | ({b"accept": b"text/plain"} if path == _METRICS else {})
+            return redirected(exchange, path, method, headers)
+        if self._predicts_there:
+            return redirected(exchange, exchange.path, "POST", {})
         return await self._invoke(exchange)
 
     async def _is_ready(self) -> bool:
@@ -170,8 +183,19 @@ class ContainerApp:
         return error_reply(known.message, status, known.retry_after_s)
 
 
+def _is_there(method: str, path: str) -> bool:
+    """Whether TensorFlow Serving's REST API or the Open Inference Protocol has that route."""
+    for find_target in (find_serving_target, find_oip_target):
+        with contextlib.suppress(TensorhostError):
+            find_target(method, path)
+            return True
+    return False
+
+
 def _status(error: TensorhostError) -> int:
-    return _LOAD_TIMED_OUT if isinstance(error, DeadlineExceededError) else HTTP_STATUS[error.code]
+    if isinstance(error, AlreadyLoadedError):
+        return _ALREADY_LOADED
+    return _LOAD_TIMED_OUT if isinstance(error, LoadTimeoutError) else HTTP_STATUS[error.code]
 
 
 async def _readiness(app: ASGIApp) -> int:

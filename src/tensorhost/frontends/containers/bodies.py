@@ -1,24 +1,22 @@
 """Bodies that SageMaker's clients send, as TensorFlow Serving's REST API takes them. Pure.
 
-JSON that is an object goes through as it is. A list is the instances, or one instance where its elements are no lists
-or objects; JSON Lines have an instance a line, and so has CSV.
+What its TensorFlow container takes, this does: a request of TensorFlow Serving goes through as it is; any other JSON is
+the instances, or one instance; JSON Lines have an instance a line, and so has CSV.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import re
 
-from tensorhost.core.errors import InvalidRequestError, UnsupportedMediaTypeError
+from tensorhost.codecs.csv_rows import csv_rows
+from tensorhost.codecs.serving_json import instances_in_lines, instances_in_value
+from tensorhost.core.errors import UnsupportedMediaTypeError
 
 _JSON = frozenset({"", "application/json"})
 _JSON_LINES = frozenset({"application/jsonlines", "application/jsons", "application/x-jsonlines"})
 _CSV = "text/csv"
-_NESTED = re.compile(rb"\s*\[\s*[\[{]")
-_LIST = re.compile(rb"\s*\[")
-_WHOLE = re.compile(r"\s*-?[0-9]{1,18}\s*", re.ASCII)
+_OBJECT = re.compile(rb"(?:\xef\xbb\xbf)?\s*\{")
+_NAMED_INPUTS = re.compile(rb'"(?:instances|inputs|examples)"\s*:')
 
 
 def serving_body(body: bytes, content_type: str, field: str) -> bytes:
@@ -31,39 +29,25 @@ def serving_body(body: bytes, content_type: str, field: str) -> bytes:
 
     Raises:
         UnsupportedMediaTypeError: neither JSON, JSON Lines nor CSV.
-        InvalidRequestError: CSV that is none.
+        InvalidRequestError: it is not what its type says.
     """
     if content_type in _JSON:
-        if _LIST.match(body) is None:
-            return body
-        return _named(field, body if _NESTED.match(body) else b"[%b]" % body)
+        return body if _is_request(body) else _named(field, instances_in_value(body))
     if content_type in _JSON_LINES:
-        return _named(field, b"[%b]" % b",".join(line for line in body.splitlines() if line.strip()))
+        is_one = len(body.strip().splitlines()) == 1
+        return body if is_one and _is_request(body) else _named(field, instances_in_lines(body))
     if content_type == _CSV:
-        return _named(field, json.dumps(_rows(body)).encode())
+        return _named(field, csv_rows(body))
     raise UnsupportedMediaTypeError(
         f"The Content-Type must be application/json, application/jsonlines or text/csv, not {content_type[:64]}.",
         details={"actual": content_type[:64]},
     )
 
 
+def _is_request(body: bytes) -> bool:
+    """Whether ``body`` is an object of its own, with inputs under one of their names; it need be no JSON."""
+    return _OBJECT.match(body) is not None and _NAMED_INPUTS.search(body) is not None
+
+
 def _named(field: str, values: bytes) -> bytes:
     return b'{"%b":%b}' % (field.encode(), values)
-
-
-def _rows(body: bytes) -> list[list[int | float | str]]:
-    try:
-        text = body.decode("utf-8-sig")
-        return [_values(row) for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InvalidRequestError(f"The body is not valid CSV: {error}.") from error
-
-
-def _values(row: list[str]) -> list[int | float | str]:
-    """Numbers where all of a row are, else its texts."""
-    if all(map(_WHOLE.fullmatch, row)):
-        return list(map(int, row))
-    try:
-        return list(map(float, row))
-    except ValueError:
-        return list(row)

@@ -25,12 +25,14 @@ class Delegated:
 
     Attributes:
         path: without anything that would need escaping.
+        method: another one than the request's; empty for that.
         headers: by lower-case name, to be set; or None, to be left out.
         body: another one than came, decompressed; None for what came.
         binary_type: the media type that a binary answer is to have, up to the size of its header; empty for its own.
     """
 
     path: str
+    method: str = ""
     headers: Mapping[bytes, bytes | None] = field(default_factory=dict)
     body: bytes | None = None
     binary_type: str = ""
@@ -57,8 +59,8 @@ async def delegate(app: ASGIApp, to: Delegated, scope: Scope, receive: Receive, 
         send = _Retyped(to.binary_type, send)
     kept = [(name, value) for name, value in scope["headers"] if name not in to.headers]
     added = [(name, value) for name, value in to.headers.items() if value is not None]
-    path = {"path": to.path, "raw_path": to.path.encode()}
-    await app({**scope, **path, "headers": kept + added}, receive, send)
+    route = {"method": to.method or scope["method"], "path": to.path, "raw_path": to.path.encode()}
+    await app({**scope, **route, "headers": kept + added}, receive, send)
 
 
 class _Replayed:

@@ -13,14 +13,13 @@ from tensorhost.frontends.authorisation import authorise_http, control_is_open
 from tensorhost.frontends.http.exchange import Exchange, Reply, json_reply
 from tensorhost.frontends.native.fields import required_text
 from tensorhost.frontends.permitted_paths import permitted_path
-from tensorhost.frontends.tfserving.rest.replies import error_reply
 from tensorhost.inference import Group
+from tensorhost.models.adding import check_absent, serves
 from tensorhost.models.manager import ModelManager
 from tensorhost.models.records import ModelRecord
 from tensorhost.settings import Settings
 
 _FIELDS = frozenset({"model_name", "url"})
-_CONFLICT = 409
 _VERSION = re.compile(r"[0-9]{1,19}", re.ASCII)
 _DEEPEST = 3
 """Levels of folders that are looked through for versions."""
@@ -41,19 +40,21 @@ class MultiModel:
         self._group = group
 
     async def load(self, exchange: Exchange) -> Reply:
-        """``POST /models``: answers when the model serves; 409 where it does already."""
+        """``POST /models``: answers when the model serves.
+
+        Raises AlreadyLoadedError where it does already, also by another such call that came just before.
+        """
         self._authorise(exchange)
         body = JsonObject.parse(await exchange.body(), max_depth=self._settings.max_json_depth)
         fields = body.fields(_FIELDS, deferred=())
         name, url = check_name(required_text(fields, "model_name")), required_text(fields, "url")
         exchange.subject = name, None
-        if self.serves(name):
-            return error_reply(f"Model {name} is already loaded.", _CONFLICT, None)
+        check_absent(self._manager.models(), name)
         found = await asyncio.to_thread(_find, permitted_path(self._settings, url, "url"))
         if found is None:
             raise NotFoundError("There is nothing at 'url'.")
         path, version = found
-        await self._group.load_model(name, path, version)
+        await self._group.add_model(name, path, version)
         return json_reply(_described(self._manager.model(name)))
 
     async def list(self, exchange: Exchange) -> Reply:
@@ -75,8 +76,7 @@ class MultiModel:
 
     def serves(self, name: str) -> bool:
         """Whether a version of the model answers requests."""
-        model = self._manager.models().get(name)
-        return model is not None and any(record.available for record in model.versions.values())
+        return serves(self._manager.models(), name)
 
     def _authorise(self, exchange: Exchange) -> None:
         # The platform has no token to send. Whoever lets it in without one says so with the same setting as over gRPC.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from tensorhost.core.errors import InvalidRequestError, ModelNotFoundError
@@ -99,7 +100,7 @@ class Questions:
         if binary is not None:
             return binary
         if self._is_oip:
-            return Delegated(question.oip_path, {HEADER_LENGTH: None})
+            return Delegated(question.oip_path, headers={HEADER_LENGTH: None})
         body = await exchange.body()
         field = "instances" if question.method == "predict" else "examples"
         essence = content_type.partition(";")[0].strip().lower()
@@ -108,16 +109,16 @@ class Questions:
         else:
             body = serving_body(body, essence, field)
         replaced = {b"content-type": b"application/json", b"content-encoding": None, b"content-length": None}
-        return Delegated(question.serving_path, replaced, body)
+        return Delegated(question.serving_path, headers=replaced, body=body)
 
 
-def redirected(exchange: Exchange, path: str, header: bytes) -> Delegated:
-    """The request as it came, for the route of the Open Inference Protocol that ``header`` named.
+def redirected(exchange: Exchange, path: str, method: str, headers: Mapping[bytes, bytes | None]) -> Delegated:
+    """The request as it came, for another route; ``headers`` as ``Delegated`` has them.
 
     Raises InvalidRequestError where the media type should say how long the JSON is and does not.
     """
     to = _with_binary_data(_content_type(exchange), path) or Delegated(path)
-    return replace(to, headers={**to.headers, header: None})
+    return replace(to, method=method, headers={**to.headers, **headers})
 
 
 def _with_binary_data(content_type: str, path: str) -> Delegated | None:
@@ -127,15 +128,26 @@ def _with_binary_data(content_type: str, path: str) -> Delegated | None:
         return None
     media_type, size = binary
     lengths = {b"content-type": b"application/octet-stream", HEADER_LENGTH: b"%d" % size}
-    return Delegated(path, lengths, binary_type=media_type)
+    return Delegated(path, headers=lengths, binary_type=media_type)
 
 
 def _content_type(exchange: Exchange) -> str:
-    return exchange.headers.get(b"content-type", b"").decode("latin-1").strip()
+    return (exchange.header(b"content-type") or b"").decode("latin-1").strip()
 
 
 def _attributes(exchange: Exchange) -> dict[str, str]:
-    """The custom attributes of a request, ``name=value`` between commas."""
-    text = exchange.headers.get(_ATTRIBUTES, b"").decode("latin-1")
-    pairs = (part.partition("=") for part in text.split(","))
-    return {name.strip().lower(): value.strip() for name, equals, value in pairs if equals}
+    """The custom attributes of a request, ``name=value`` between commas.
+
+    Raises InvalidRequestError: one comes twice, and not alike.
+    """
+    text = (exchange.header(_ATTRIBUTES) or b"").decode("latin-1")
+    attributes: dict[str, str] = {}
+    for part in text.split(","):
+        name, equals, value = part.partition("=")
+        name = name.strip().lower()
+        if equals and attributes.setdefault(name, value.strip()) != value.strip():
+            raise InvalidRequestError(
+                f"The custom attribute {name[:_LONGEST_SHOWN]} comes twice, and not alike.",
+                details={"field": name[:_LONGEST_SHOWN]},
+            )
+    return attributes

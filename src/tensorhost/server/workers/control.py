@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from tensorhost.core.errors import (
+    AlreadyLoadedError,
     InvalidRequestError,
     LabelNotReadyError,
     ModelFailedError,
@@ -33,6 +34,7 @@ _MOST_CALLS = 64
 _MOST_TEXT = 2000
 _REFUSALS = frozenset({InvalidRequestError.__name__, LabelNotReadyError.__name__})
 """Why a list of models is not taken over at all."""
+_ALREADY = AlreadyLoadedError.__name__
 _NOT_THERE = frozenset({ModelNotFoundError.__name__, VersionNotFoundError.__name__})
 
 log = get_logger(__name__)
@@ -101,6 +103,8 @@ class ControlCalls:
         if not failures:
             return None
         if len(failures) == len(outcomes):
+            if wish.action is Action.ADD:
+                self.journal.take_back(wish, earlier)
             if wish.action is Action.LABEL:
                 # A worker that started meanwhile has it from the journal.
                 for each in undo(wish, earlier, ()):
@@ -108,6 +112,13 @@ class ControlCalls:
             return next(iter(failures.values()))
         if wish.action is Action.UNLOAD:
             return await self._unloaded(failures)
+        already = next((failure for failure in failures.values() if failure.kind == _ALREADY), None)
+        if already is not None:
+            # A worker that has just begun had yet to load it; what it loaded now may be something else.
+            self.journal.take_back(wish, earlier)
+            for worker in outcomes.keys() - failures.keys():
+                self._replace(worker, already)
+            return already
         added = {version for outcome in outcomes.values() for version in outcome.added}
         for each in undo(wish, earlier, added):
             await self._restore(each)

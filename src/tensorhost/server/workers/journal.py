@@ -41,12 +41,20 @@ class Journal:
                 # A worker takes it up before it has loaded anything.
                 self._labels[_label(wish)] = replace(wish, action=Action.RELABEL)
             return
+        if wish.action is Action.ADD:
+            wish = replace(wish, action=Action.LOAD)
         self._wishes = [
             other
             for other in self._wishes
             if _version(other) != _version(wish) or (other.source is not None and wish.source is None)
         ]
         self._wishes.append(wish)
+
+    def take_back(self, wish: Wish, earlier: Sequence[Wish]) -> None:
+        """Forget a load that came to nothing: what ``earlier``, the journal before it, has of its version counts."""
+        same = _version(wish)
+        self._wishes = [other for other in self._wishes if _version(other) != same]
+        self._wishes += [other for other in earlier if other.action not in _LABELLING and _version(other) == same]
 
     def _replace(self, models: ModelList) -> None:
         """Note a list: what was wished for its new and changed models counts no more, nor for what only it would bring.

@@ -85,6 +85,10 @@ class Member:
         """Have every worker load it."""
         await self._ask(Wish(Action.LOAD, name, version, source))
 
+    async def add_model(self, name: str, source: Path | None = None, version: str | None = None) -> None:
+        """Have every worker load it, unless it serves."""
+        await self._ask(Wish(Action.ADD, name, version, source))
+
     async def unload_model(self, name: str, version: str | None = None) -> None:
         """Have every worker unload it."""
         await self._ask(Wish(Action.UNLOAD, name, version))

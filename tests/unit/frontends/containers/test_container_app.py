@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from tests.unit.inference.engine_bench import EngineBench
 
-from tensorhost.core.errors import DeadlineExceededError, OutOfMemoryError
+from tensorhost.core.errors import AlreadyLoadedError, LoadTimeoutError, OutOfMemoryError
 from tensorhost.frontends import oip
 from tensorhost.frontends.containers import ContainerApp
 from tensorhost.frontends.containers.delegation import binary_type
@@ -30,7 +30,7 @@ class Group(Alone):
         super().__init__(manager)
         self.asked, self.failure = [], None
 
-    async def load_model(self, name, source=None, version=None):
+    async def add_model(self, name, source=None, version=None):
         self.asked.append(("load", name, str(source)))
         self.version = version
         if self.failure is not None:
@@ -53,7 +53,7 @@ class Cloud:
         applications = Applications(self.native, rest, open_inference, chosen)
         self.app = ContainerApp(applications, self.manager, chosen, self.group)
 
-    async def ask(self, method, path, body=b"", app=None, **headers):
+    async def ask(self, method, path, body=b"", app=None, more=(), **headers):
         sent, pieces = [], [body]
 
         async def receive():
@@ -64,7 +64,8 @@ class Cloud:
         async def send(message):
             sent.append(message)
 
-        raw = [(name.lower().replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+        given = [*((name.replace("_", "-"), value) for name, value in headers.items()), *more]
+        raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in given]
         await (app or self.app)({"type": "http", "method": method, "path": path, "headers": raw}, receive, send)
         start, answer = sent
         return start["status"], answer["body"], dict(start["headers"])
@@ -111,6 +112,44 @@ async def test_attributes_name_model_version_and_method():
         )
         assert status == expected, (attributes, answer)
         assert (b'"error"' in answer) is (expected != 200)
+
+
+async def test_an_attribute_that_comes_twice():
+    cloud = sagemaker()
+    for attributes, expected in (
+        ("tfs-model-version=1,tfs-model-version=1", 200),
+        ("tfs-model-version=1,TFS-Model-Version=2", 400),
+        ("tfs-model-name=m,tfs-model-name=", 400),
+        ("tfs-model-name=m=x", 404),
+        ("tfs-model-name=\xe9", 404),
+        ("tfs-model-name=" + "m" * 5000, 404),
+        ("tfs-model-version=99999999999999999999", 400),
+        ("tfs-model-version=\u0661", 400),
+        ("tfs-method=predict:predict", 400),
+        (",=,,tfs-method", 200),
+        ("=1,=2", 400),
+    ):
+        status, answer, _ = await cloud.ask(
+            "POST", "/invocations", INSTANCES, x_amzn_sagemaker_custom_attributes=attributes.encode().decode("latin-1")
+        )
+        assert status == expected, (attributes, answer)
+        assert len(answer) < 1000
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "one", "other"),
+    [
+        ("/invocations", "content-type", "text/csv", "application/json"),
+        ("/invocations", ATTRIBUTES, "tfs-model-version=1", "tfs-model-version=2"),
+        ("/invocations", "content-encoding", "gzip", "identity"),
+        ("/predict/here", "x-vertex-ai-triton-redirect", "v2", "v2/models/m"),
+    ],
+)
+async def test_a_header_that_comes_twice(path, name, one, other):
+    cloud = sagemaker(vertex_predict_route="/predict/here")
+    status, answer, _ = await cloud.ask("POST", path, INSTANCES, more=((name, one), (name, other)))
+    assert status == 400
+    assert json.loads(answer) == {"error": f"The header {name.lower()} comes twice, and not alike."}
 
 
 async def test_what_cannot_be_read_is_refused():
@@ -260,9 +299,75 @@ async def test_vertex_redirects_lead_nowhere_else(redirect):
 
 async def test_vertex_may_use_what_is_there_anyway():
     cloud = Cloud(vertex_predict_route="/v1/models/m:predict", vertex_health_route="/v1/models/m")
-    assert cloud.app.routes == []
+    assert cloud.app.routes == [("POST", "/v1/models/m:predict")]
     status, answer, _ = await cloud.ask("POST", "/v1/models/m:predict", INSTANCES)
     assert (status, json.loads(answer)) == (200, {"predictions": [[2.0, 4.0]]})
+    assert b"model_version_status" in (await cloud.ask("GET", "/v1/models/m"))[1]
+
+
+async def test_vertex_may_use_a_route_of_the_open_inference_protocol():
+    route = "/v2/models/m/infer"
+    cloud = Cloud(vertex_predict_route=route, vertex_health_route="/v2/health/live")
+    status, answer, _ = await cloud.ask("POST", route, oip_body(data=[1, 2]))
+    assert (status, json.loads(answer)["outputs"][0]["data"]) == (200, [2.0, 4.0])
+    # Neither what Vertex AI adds to it is lost, nor what it is otherwise.
+    head = oip_body(parameters={"binary_data_size": 8})
+    kind = f"application/vnd.vertex-ai-triton.binary+json;json-header-size={len(head)}"
+    status, answer, _ = await cloud.ask("POST", route, head + np.float32([1, 2]).tobytes(), content_type=kind)
+    assert (status, json.loads(answer)["outputs"][0]["data"]) == (200, [2.0, 4.0])
+    assert (await cloud.ask("POST", route, x_vertex_ai_triton_redirect="v2/models/m"))[0] == 200
+    status, answer, headers = await cloud.ask("GET", route)
+    assert (status, json.loads(answer), headers[b"allow"]) == (405, {"error": "Method Not Allowed"}, b"POST")
+    assert (await cloud.ask("GET", "/v2/health/live"))[0] == 200
+
+
+async def test_a_route_that_only_begins_like_another_is_vertex_ai_s():
+    cloud = Cloud(vertex_predict_route="/v2/predict", vertex_health_route="/v1/models/m/alive")
+    status, answer, _ = await cloud.ask("POST", "/v2/predict", INSTANCES)
+    assert (status, json.loads(answer)) == (200, {"predictions": [[2.0, 4.0]]})
+    assert (await cloud.ask("GET", "/v1/models/m/alive"))[:2] == (200, b"")
+
+
+async def test_one_path_may_be_asked_for_health_and_for_predictions():
+    for route in ("/", "/predict", "/ping"):
+        cloud = sagemaker(vertex_predict_route=route, vertex_health_route=route)
+        assert (await cloud.ask("GET", route))[:2] == (200, b"")
+        status, answer, _ = await cloud.ask("POST", route, INSTANCES)
+        assert (status, json.loads(answer)) == (200, {"predictions": [[2.0, 4.0]]})
+
+
+@pytest.mark.parametrize(
+    ("redirect", "expected"),
+    [
+        ("v2", b'"extensions"'),
+        ("v2/models/m", b'"inputs"'),
+        ("v2/models/m/ready", b'"ready":true'),
+        ("v2/models/m/versions/1/config", b'"max_batch_size"'),
+        ("v2/models/stats", b'"model_stats"'),
+        ("v2/health/ready", b'"ready"'),
+        ("v2/repository/index", b'"state"'),
+        ("v2/trace/setting", b'"trace_level"'),
+        ("metrics", b"# TYPE tensorhost_"),
+    ],
+)
+async def test_a_redirect_is_asked_by_the_method_of_its_route(redirect, expected):
+    cloud = Cloud(vertex_predict_route="/predict/here")
+    status, answer, _ = await cloud.ask("POST", "/predict/here", x_vertex_ai_triton_redirect=redirect)
+    assert (status, expected in answer) == (200, True), answer
+
+
+async def test_a_redirect_opens_nothing():
+    cloud = Cloud(vertex_predict_route="/predict/here", admin_token="sesame")
+    for redirect in ("v2/repository/models/m/unload", "v2/logging"):
+        asked = cloud.ask("POST", "/predict/here", b"{}", x_vertex_ai_triton_redirect=redirect)
+        assert (await asked)[0] == 401
+    assert (await cloud.ask("POST", "/predict/here", x_vertex_ai_triton_redirect="v2/nope"))[0] == 404
+
+
+async def test_bodies_have_our_limit_and_not_vertex_ai_s():
+    cloud = Cloud(vertex_predict_route="/predict/here")
+    body = INSTANCES + b" " * 3 * 2**20
+    assert (await cloud.ask("POST", "/predict/here", body, content_type="application/json"))[0] == 200
 
 
 async def test_many_models(tmp_path):
@@ -281,10 +386,14 @@ async def test_many_models(tmp_path):
     assert (await cloud.ask("POST", "/models", b"{"))[0] == 400
     assert (await cloud.ask("POST", "/models", b'{"url": "x"}'))[0] == 400
     assert cloud.group.asked == []
-    for failure, expected in ((OutOfMemoryError("no room"), 507), (DeadlineExceededError("late"), 408)):
+    for failure, expected in (
+        (OutOfMemoryError("no room"), 507),
+        (LoadTimeoutError("late"), 408),
+        (AlreadyLoadedError("twice"), 409),
+    ):
         cloud.group.failure = failure
         assert (await load())[0] == expected
-    assert cloud.group.asked == [("load", "a", str(tmp_path / "a"))] * 2
+    assert cloud.group.asked == [("load", "a", str(tmp_path / "a"))] * 3
 
     described = {"modelName": "m", "modelUrl": "m"}
     assert json.loads((await cloud.ask("GET", "/models"))[1]) == {"models": [described]}

@@ -3,7 +3,13 @@
 import asyncio
 from pathlib import Path
 
-from tensorhost.core.errors import LabelNotReadyError, ModelFailedError, ModelNotFoundError, ModelNotReadyError
+from tensorhost.core.errors import (
+    AlreadyLoadedError,
+    LabelNotReadyError,
+    ModelFailedError,
+    ModelNotFoundError,
+    ModelNotReadyError,
+)
 from tensorhost.models.listed import ListedModel
 from tensorhost.models.probe_messages import Failed
 from tensorhost.models.wishes import Action, Wish
@@ -11,6 +17,8 @@ from tensorhost.server.workers.control import ControlCalls
 from tensorhost.server.workers.messages import Done
 
 LOAD, UNLOAD = (Wish(action, "m") for action in (Action.LOAD, Action.UNLOAD))
+ADD = Wish(Action.ADD, "m", "1", Path("/a"))
+ALREADY = Failed.of(AlreadyLoadedError("Model m is already loaded."))
 FAILURE = Failed.of(ModelFailedError("It is broken."))
 NOT_THERE = Failed.of(ModelNotFoundError("There is none."))
 
@@ -84,6 +92,35 @@ async def test_what_fails_everywhere_is_that_failure():
     await group.answer(1, FAILURE)
     assert await call == FAILURE
     assert group.wishes(0) == [LOAD]
+
+
+async def test_what_could_not_be_added_is_not_in_the_journal():
+    group = Group()
+    first, second = group.ask(ADD), group.ask(ADD)
+    await group.answer(0, added=("1",))
+    await group.answer(1, added=("1",))
+    assert await first is None
+    loaded = Wish(Action.LOAD, "m", "1", Path("/a"))
+    assert group.calls.journal.wishes() == (loaded,)
+    await group.answer(0, ALREADY)
+    await group.answer(1, ALREADY)
+    assert await second == ALREADY
+    assert group.calls.journal.wishes() == (loaded,)
+    broken = group.ask(Wish(Action.ADD, "n", "1", Path("/n")))
+    await group.answer(0, FAILURE)
+    await group.answer(1, FAILURE)
+    assert await broken == FAILURE
+    assert group.calls.journal.wishes() == (loaded,)
+
+
+async def test_a_worker_that_has_added_what_others_have_had_all_along_is_replaced():
+    group = Group()
+    call = group.ask(ADD)
+    await group.answer(0, added=("1",))
+    await group.answer(1, ALREADY)
+    assert await call == ALREADY
+    assert [worker.killed for worker in group.workers.values()] == [True, False]
+    assert group.wishes(1) == [ADD]
 
 
 async def test_a_load_that_fails_on_one_worker_is_taken_back_on_all():

@@ -36,6 +36,22 @@ def test_a_load_is_taken_back_by_unloading_what_it_added():
     assert undo(Wish(LOAD, "m", "1"), (), set()) == []
 
 
+def test_an_added_model_is_one_to_load_until_that_has_come_to_nothing():
+    before, other = Wish(LOAD, "m", "1", Path("/a")), Wish(LOAD, "n", "1", Path("/n"))
+    journal = Journal()
+    for wish in (before, label("m", "x"), other):
+        journal.add(wish)
+    earlier, added = journal.wishes(), Wish(Action.ADD, "m", "1", Path("/b"))
+    journal.add(added)
+    assert journal.wishes() == (other, Wish(LOAD, "m", "1", Path("/b")), label("m", "x"))
+    journal.take_back(added, earlier)
+    assert journal.wishes() == (other, before, label("m", "x"))
+    new = Wish(Action.ADD, "new", "1", Path("/new"))
+    journal.add(new)
+    journal.take_back(new, earlier)
+    assert journal.wishes() == (other, before, label("m", "x"))
+
+
 def test_files_that_took_the_place_of_others_give_it_back():
     before = Wish(LOAD, "m", "1", Path("/a"))
     assert undo(Wish(LOAD, "m", "1", Path("/b")), (Wish(LOAD, "other"), before), set()) == [before]
