@@ -32,6 +32,7 @@ import numpy as np
 
 from benchmarks import machine
 from benchmarks.figures import compare, percentile, summarise
+from benchmarks.grpc_generator import CONNECTIONS, GrpcGenerator
 from benchmarks.models import DEFAULT_CACHE, Model, ensure
 from benchmarks.servers import free_port
 from tensorhost.codecs.protobuf import message_class
@@ -40,7 +41,6 @@ RESULT = Path(__file__).parent / "results" / "grpc_predict.json"
 OURS, PEER = "tensorhost", "grpc_aio"
 METHOD = "/tensorflow.serving.PredictionService/Predict"
 IN_FLIGHT = (1, 32, 128)
-CONNECTIONS = 4
 BUDGET_US = {"rest": 250, "grpc": 350}
 _PACKAGES = ("tensorhost", "tensorflow-cpu", "grpcio", "pygrpc-native", "protobuf", "numpy", "uvloop")
 _START_TIMEOUT_S = 120
@@ -131,22 +131,16 @@ class Server:
 
     def load(self, in_flight: int, seconds: float) -> dict[str, float]:
         """Rate and latencies under load, and who used the processor."""
-        where = ("127.0.0.1", str(self.ports.grpc), self.method, str(self.request_file), str(self.answer_file))
-        how = (str(min(CONNECTIONS, in_flight)), str(in_flight), str(seconds))
-        command = [sys.executable, "-m", "benchmarks.grpc_load", *where, *how]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-        with self.turn(), subprocess.Popen(command, text=True, **pipes) as generator:  # type: ignore[call-overload]
-            assert generator.stdin is not None
-            assert generator.stdout is not None
-            generator.stdout.readline()
+        right = self.answer_file.read_bytes()
+        with (
+            self.turn(),
+            GrpcGenerator(self.ports.grpc, self.method, self.request_file, in_flight, seconds) as generator,
+        ):
             before, started = machine.CpuSeconds.now(self._process.pid), time.perf_counter()
-            generator.stdin.write("go\n")
-            generator.stdin.flush()
-            figures: dict[str, float] = json.loads(generator.stdout.readline())
-            generator.wait()
+            figures = generator.run(lambda answer: answer == right)
             busy = machine.CpuSeconds.now(self._process.pid).cores_since(before, time.perf_counter() - started)
         cpu_us = busy["server_cores"] / figures["requests_s"] * 1e6
-        return figures | busy | {"cpu_us_per_request": round(cpu_us, 1)}
+        return busy | figures | {"cpu_us_per_request": round(cpu_us, 1)}
 
     def _signal(self, number: signal.Signals) -> None:
         for pid in machine.family(self._process.pid):
