@@ -1,4 +1,7 @@
-"""Writes docs/benchmarks.md and its charts from the saved runs; ``--check`` only says whether they are up to date."""
+"""Writes docs/benchmarks.md with its charts, and a part of docs/comparison.md, from the saved runs.
+
+``--check`` only says whether they are up to date.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from comparison_page import CHARTS, comparison_charts, comparison_section
+from comparison_page import CHARTS, binary_section, binary_summary, comparison_charts, comparison_section
+from generated_page import with_part
 from growth_page import growth_sections, soak_section
 from grpc_page import grpc_section, open_inference_section
 from latency_goal_page import latency_goal_section
@@ -19,6 +23,9 @@ from workers_page import workers_section
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 TARGET = ROOT / "docs" / "benchmarks.md"
+COMPARISON = ROOT / "docs" / "comparison.md"
+BINARY = "compare_binary"
+_SOURCE = f"scripts/benchmark_page.py from benchmarks/results/{BINARY}.json"
 
 _HEAD = """\
 # Benchmarks
@@ -92,7 +99,10 @@ tensorhost makes; *Runtime.run* is that call with names, checks and conversions 
 def render() -> str:
     """The whole page."""
     compared = _read("compare")
-    parts = [_HEAD, *comparison_section(compared, _machine(compared)), *loading_section(_read("load_interference"))]
+    parts = [_HEAD, *comparison_section(compared, _machine(compared))]
+    if binary := _read_if_saved(BINARY):
+        parts += binary_section(binary, _machine(binary))
+    parts += loading_section(_read("load_interference"))
     parts += [*race_section(_read("race"), _machine), *knobs_section(_read("knobs"), _machine)]
     parts += [*startup_section(_read("startup"), _machine), *engine_section(_read("engine"))]
     parts += [*unload_section(_read("unload")), *formats_section(_read("formats"))]
@@ -258,14 +268,20 @@ def _read(name: str) -> dict[str, Any]:
     return saved
 
 
+def _read_if_saved(name: str) -> dict[str, Any] | None:
+    return _read(name) if (RESULTS / f"{name}.json").is_file() else None
+
+
 def wanted_files() -> dict[Path, str]:
-    """What the page and its charts should be, by file."""
+    """What the pages and the charts should be, by file."""
     charts = comparison_charts(_read("compare"))
-    return {TARGET: render()} | {TARGET.parent / CHARTS / name: svg for name, svg in charts.items()}
+    compared = with_part(COMPARISON.read_text(encoding="utf-8"), _SOURCE, binary_summary(_read_if_saved(BINARY)))
+    pages = {TARGET: render(), COMPARISON: compared}
+    return pages | {TARGET.parent / CHARTS / name: svg for name, svg in charts.items()}
 
 
 def main() -> int:
-    """0 when page and charts are, or have become, up to date; 1 when ``--check`` finds one stale or too many."""
+    """0 when pages and charts are, or have become, up to date; 1 when ``--check`` finds one stale or too many."""
     wanted = wanted_files()
     folder = TARGET.parent / CHARTS
     left_over = set(folder.glob("*.svg")) - wanted.keys()

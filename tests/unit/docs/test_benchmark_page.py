@@ -217,3 +217,91 @@ def test_a_chart_without_figures_is_still_a_chart():
     row = svg_charts.Row("a", "other", (None,))
     assert ">failed<" in svg_charts.bar_chart("Rates", ["p"], [row])
     assert ">failed<" in svg_charts.range_chart("Latency", ["p"], [row])
+
+
+def turn(requests_s, times=None):
+    spread = {"median": requests_s, "lowest": requests_s, "highest": requests_s}
+    named = {"requests_s": requests_s, "p50_ms": 1.0, "p99_ms": 2.0, "cpu_us_per_request": 30.0, "body_bytes": 38}
+    cores = {"generator_cores": 0.93, "other_cores": 0.0}
+    ratios = {
+        mine: {what: dict.fromkeys(spread, ratio) for what in ("requests_s", "cpu")} for mine, ratio in times or ()
+    }
+    return named | cores | {"spread": {"requests_s": spread}, "rounds": [{}], "times": ratios}
+
+
+def case(body, model, connections, servers):
+    known = {"load": "closed", "rate": 0, "seconds": 2}
+    return known | {"body": body, "model": model, "connections": connections, "servers": servers}
+
+
+@pytest.fixture
+def as_bytes(compared):
+    """A run over gRPC and with binary tensors."""
+    small = {
+        "tensorhost": turn(7654.0),
+        "tensorhost_grpcio": turn(3000.0),
+        "triton": turn(7000.0, [("tensorhost", 1.1), ("tensorhost_grpcio", 0.4)]),
+        "ray": {"failed": "answers <no> | more"},
+    }
+    large = {
+        "tensorhost": turn(500.0),
+        "tensorhost_json": turn(100.0, [("tensorhost", 5.0)]),
+        "tensorhost_tensorflow": turn(400.0),
+        "tensorhost_tensorflow_json": turn(90.0, [("tensorhost", 5.5)]),
+    }
+    return compared | {
+        "versions": compared["versions"] | {"grpcio": "1.2", "pygrpc-native": "3.4"},
+        "how": compared["how"] | {"grpc_connections": 4},
+        "cases": [case("grpc", "tiny", 128, small), case("binary", "mobilenetv2", 1, large)],
+    }
+
+
+def test_a_run_with_numbers_as_bytes_has_tables_with_what_the_client_took(as_bytes):
+    shown = "\n".join(comparison_page.binary_section(as_bytes, "here"))
+    assert "here, pygrpc-native 3.4, grpcio 1.2; wrk" in shown
+    assert "### gRPC: y = x/2 + 2 on three numbers" in shown
+    assert "128 in flight over 4 connections, requests of 38 bytes, 1 round of 2 s:" in shown
+    assert "| tensorhost, grpcio | 3,000 (3,000–3,000) | 1.00 | 2.00 | 30 | 0.9 | 0.0 |" in shown
+    assert "times rate of tensorhost | times rate of tensorhost, grpcio | times processor of tensorhost |" in shown
+    assert "| **1.10×** (1.10–1.10) | **0.40×** (0.40–0.40) | **1.10×** (1.10–1.10) |" in shown
+    assert "| Ray Serve | answers &lt;no>   more |" in shown
+    assert "1 connection, requests of 38 bytes" in shown.partition("### HTTP: MobileNetV2")[2]
+    (row,) = [line for line in shown.splitlines() if line.startswith("| tensorhost, JSON")]
+    assert row.endswith(" | 0.9 | 0.0 | **5.00×** (5.00–5.00) |  | **5.00×** (5.00–5.00) |")
+
+
+def test_every_row_of_its_tables_has_as_many_cells_as_the_header(as_bytes):
+    text = "\n".join((*comparison_page.binary_section(as_bytes, "here"), comparison_page.binary_summary(as_bytes)))
+    tables = [block.splitlines() for block in text.split("\n\n") if block.startswith("|")]
+    assert len(tables) == 4
+    assert all(len({line.count("|") for line in table}) == 1 for table in tables)
+
+
+def test_the_comparison_has_its_ratios_in_short(as_bytes):
+    shown = comparison_page.binary_summary(as_bytes)
+    assert "|  | Ray Serve | Triton | tensorhost, JSON |" in shown
+    assert "| gRPC, y = x/2 + 2 on three numbers, 128 in flight |  | 1.1× |  |" in shown
+    assert "| HTTP, MobileNetV2, 1 connection |  |  | 5.0× |" in shown
+
+
+def test_without_such_a_run_the_pages_say_that_there_is_none(page, monkeypatch, tmp_path):
+    shutil.copytree(page.RESULTS, tmp_path, dirs_exist_ok=True)
+    (tmp_path / f"{page.BINARY}.json").unlink(missing_ok=True)
+    monkeypatch.setattr(page, "RESULTS", tmp_path)
+    assert "with numbers as bytes" not in page.render()
+    assert "say anything about GPUs, gRPC or large tensors" in page.wanted_files()[page.COMPARISON]
+
+
+def test_such_a_run_makes_both_pages_stale_until_they_are_written(page, monkeypatch, tmp_path, as_bytes, capsys):
+    pages = tmp_path / "docs"
+    shutil.copytree(page.TARGET.parent, pages)
+    monkeypatch.setattr(page, "TARGET", pages / page.TARGET.name)
+    monkeypatch.setattr(page, "COMPARISON", pages / page.COMPARISON.name)
+    change(page, monkeypatch, tmp_path / "results", "compare", lambda _: None)
+    (tmp_path / "results" / f"{page.BINARY}.json").write_text(json.dumps(as_bytes), encoding="utf-8")
+    assert page.main() == 1
+    assert {line.split()[0] for line in capsys.readouterr().err.splitlines()} == {"benchmarks.md", "comparison.md"}
+    monkeypatch.setattr("sys.argv", ["benchmark_page.py"])
+    assert page.main() == 0
+    assert "7,654 (7,654–7,654)" in page.TARGET.read_text(encoding="utf-8")
+    assert "| HTTP, MobileNetV2, 1 connection |" in page.COMPARISON.read_text(encoding="utf-8")
