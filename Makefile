@@ -98,7 +98,7 @@ docs: $(STAMP) ## Build the documentation's site into build/site; a broken link 
 	$(SITE)
 	@echo "Open build/site/index.html."
 
-bench: $(STAMP) ## Measure against other servers and write docs/benchmarks.md (half an hour; needs wrk)
+bench: $(STAMP) ## Measure against other servers and write docs/benchmarks.md (45 minutes; needs wrk)
 	$(BIN)/python -m benchmarks
 
 build: $(STAMP) ## Build the wheel and the source archive into dist/

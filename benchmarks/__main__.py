@@ -1,6 +1,6 @@
-"""Every benchmark behind docs/benchmarks.md, saved, and the page written anew: ``python -m benchmarks``.
+"""The comparison and its neighbours on docs/benchmarks.md, saved, and the page written anew: ``python -m benchmarks``.
 
-About half an hour on two cores. ``--cache FOLDER`` is passed on to those that keep models.
+About 45 minutes on two cores. ``--cache FOLDER`` is passed on to those that keep models.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Who is compared: for each way of serving a model, the command that starts it and the protocol it is asked over.
+"""Who is compared: for each way of serving a model, the command that starts it and the protocols it is asked over.
 
 Every server is started as its own documentation has it, with its batching on where it has any, batches of up to 32
 and a wait of a millisecond where a wait must be given. The servers themselves are in ``peers``.
@@ -8,27 +8,44 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.protocols import BARE, NATIVE, V1, V2, Protocol
+from benchmarks.protocols import (
+    BARE,
+    BINARY,
+    GRPC,
+    INFER,
+    JSON,
+    NATIVE,
+    NATIVE_PNG,
+    OUR_BINARY,
+    OUR_INFER,
+    PNG,
+    V1,
+    V2,
+    V2_BINARY,
+    Protocol,
+)
 
 _PEERS = Path(__file__).parent / "peers"
 OURS = "tensorhost"
-_QUIET = ("--log-level", "warning", "--grpc-port", "0")
+_OUR_PROTOCOLS = {JSON: NATIVE, PNG: NATIVE_PNG, BINARY: OUR_BINARY, GRPC: OUR_INFER}
 
 
 @dataclass(frozen=True, slots=True)
 class Contender:
     """One way of serving a model.
 
-    In ``command`` and the values of ``environment``, ``{model}`` and ``{port}`` are filled in. A server may also use
-    the nine ports after its own.
+    In ``command`` and the values of ``environment``, ``{model}``, ``{port}`` and ``{grpc_port}`` are filled in. A
+    server may also use the nine ports after its own, of which the first is for gRPC.
     """
 
     name: str
     command: tuple[str, ...]
-    protocol: Protocol = NATIVE
+    protocols: Mapping[str, Protocol] = field(default_factory=lambda: {JSON: NATIVE})
+    """What it is asked over, by kind of body; over the first until it is ready."""
     versioned: bool = False
     """Whether ``{model}`` is the folder of versions rather than the SavedModel itself."""
     environment: dict[str, str] = field(default_factory=dict)
@@ -40,21 +57,37 @@ class Contender:
         """Whether this is tensorhost, with whatever flags."""
         return not self.peer
 
+    @property
+    def protocol(self) -> Protocol:
+        """The first of its protocols."""
+        return next(iter(self.protocols.values()))
 
-def tensorhost(*flags: str, name: str = OURS) -> Contender:
+
+def tensorhost(*flags: str, name: str = OURS, bodies: Collection[str] = (JSON, PNG)) -> Contender:
     """This server, from the environment that runs the benchmark, as a user would start it."""
     program = str(Path(sys.executable).parent / "tensorhost")
-    command = (program, "serve", "{model}", "--port", "{port}", *_QUIET, *flags)
-    return Contender(name, command, versioned=True)
+    grpc = ("--grpc-port", "{grpc_port}" if GRPC in bodies else "0")
+    command = (program, "serve", "{model}", "--port", "{port}", *grpc, "--log-level", "warning", *flags)
+    protocols = {kind: protocol for kind, protocol in _OUR_PROTOCOLS.items() if kind in bodies}
+    return Contender(name, command, protocols, versioned=True)
 
 
 def all_of_ours() -> tuple[Contender, ...]:
-    """tensorhost as it comes, kept to TensorFlow, as all the others are, and as two processes on one port."""
+    """tensorhost as it comes, kept to TensorFlow, as all the others are, and as two processes on one port.
+
+    On the loopback interface gRPC comes over the native transport; where strangers can reach the port, over grpcio.
+    """
     return (
-        tensorhost(),
-        tensorhost("--runtime", "tensorflow", name="tensorhost_tensorflow"),
+        tensorhost(bodies=_OUR_PROTOCOLS),
+        tensorhost("--runtime", "tensorflow", name="tensorhost_tensorflow", bodies=_OUR_PROTOCOLS),
+        tensorhost("--grpc-transport", "grpcio", name="tensorhost_grpcio", bodies=(GRPC,)),
         tensorhost("--workers", "2", name="tensorhost_workers"),
     )
+
+
+def another_of_ours(name: str, flags: Collection[str]) -> Contender:
+    """tensorhost with flags from a command line, in every case."""
+    return tensorhost(*flags, name=name, bodies=_OUR_PROTOCOLS)
 
 
 def peer(name: str, python: Path) -> tuple[Contender, ...]:
@@ -63,10 +96,16 @@ def peer(name: str, python: Path) -> tuple[Contender, ...]:
 
 
 def _script(
-    python: Path, name: str, script: str, *arguments: str, protocol: Protocol = NATIVE, peer: str = ""
+    python: Path,
+    name: str,
+    script: str,
+    *arguments: str,
+    peer: str = "",
+    protocols: Mapping[str, Protocol] | None = None,
 ) -> Contender:
     command = (str(python), str(_PEERS / script), *arguments)
-    return Contender(name, command, protocol, environment={"SAVED_MODEL": "{model}"}, peer=peer or name)
+    environment = {"SAVED_MODEL": "{model}"}
+    return Contender(name, command, protocols or {JSON: NATIVE}, environment=environment, peer=peer or name)
 
 
 def _fastapi(python: Path) -> list[Contender]:
@@ -95,28 +134,32 @@ def _bentoml(python: Path) -> list[Contender]:
     where = ("--working-dir", str(_PEERS), "--host", "127.0.0.1", "--port", "{port}")
     command = (str(python), "-m", "bentoml", "serve", "bentoml_server:SavedModel", *where)
     environment = {"SAVED_MODEL": "{model}", "BENTOML_DO_NOT_TRACK": "True"}
-    return [Contender("bentoml", command, BARE, environment=environment, peer="bentoml")]
+    return [Contender("bentoml", command, {JSON: BARE}, environment=environment, peer="bentoml")]
 
 
 def _mlserver(python: Path) -> list[Contender]:
-    return [_script(python, "mlserver", "mlserver_model.py", "{model}", "{port}", protocol=V2)]
+    # Its gRPC is on the port after the one it is given.
+    protocols = {JSON: V2, GRPC: INFER}
+    return [_script(python, "mlserver", "mlserver_model.py", "{model}", "{port}", protocols=protocols)]
 
 
 def _ray(python: Path) -> list[Contender]:
     script = str(_PEERS / "ray_server.py")
-    command = (str(python), script, "{model}", "{port}", str(os.cpu_count() or 1))
+    command = (str(python), script, "{model}", "{port}", "{grpc_port}", str(os.cpu_count() or 1))
     # What its documentation calls high-throughput mode; and no reports to the outside.
     environment = {"RAY_SERVE_ENABLE_HA_PROXY": "1", "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1"}
     environment |= {"RAY_USAGE_STATS_ENABLED": "0"}
-    return [Contender("ray", command, environment=environment, peer="ray")]
+    return [Contender("ray", command, {JSON: NATIVE, GRPC: INFER}, environment=environment, peer="ray")]
 
 
 def _kserve(python: Path) -> list[Contender]:
-    return [_script(python, "kserve", "kserve_server.py", "{model}", "{port}", protocol=V1)]
+    protocols = {JSON: V1, BINARY: V2_BINARY, GRPC: INFER}
+    return [_script(python, "kserve", "kserve_server.py", "{model}", "{port}", "{grpc_port}", protocols=protocols)]
 
 
 def _triton(python: Path) -> list[Contender]:
-    return [_script(python, "triton", "triton_model.py", "{model}", "{port}", protocol=V2)]
+    protocols = {JSON: V2, BINARY: V2_BINARY, GRPC: INFER}
+    return [_script(python, "triton", "triton_model.py", "{model}", "{port}", "{grpc_port}", protocols=protocols)]
 
 
 _PEER_CONTENDERS = {

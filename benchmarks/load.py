@@ -11,10 +11,13 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+
+from benchmarks.protocols import JSON_HEADERS
 
 _SCRIPT = Path(__file__).parent / "post.lua"
 _ANSWER_TIMEOUT_S = 30
@@ -43,14 +46,16 @@ def generator_version() -> str:
     return " ".join(answer.split()[:2])
 
 
-def run_load(url: str, body_file: Path, connections: int, seconds: int) -> Figures:
+def run_load(
+    url: str, body_file: Path, connections: int, seconds: int, headers: Mapping[str, str] = JSON_HEADERS
+) -> Figures:
     """Post ``body_file`` to ``url`` for ``seconds`` over ``connections`` connections.
 
     Raises:
         LoadFailedError: any request failed, or none was answered.
     """
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", f"--timeout={_ANSWER_TIMEOUT_S}s"]
-    command += ["-s", str(_SCRIPT), url, "--", str(body_file)]
+    command += ["-s", str(_SCRIPT), url, "--", str(body_file), *(f"{name}={value}" for name, value in headers.items())]
     finished = subprocess.run(command, capture_output=True, text=True, check=False, timeout=seconds + 60)
     lines = [line for line in finished.stdout.splitlines() if line.startswith("{")]
     if finished.returncode != 0 or not lines:

@@ -103,6 +103,18 @@ def _tiny() -> tuple[Any, tuple[int, ...]]:
     return module, (3,)
 
 
+def _pixels() -> tuple[Any, tuple[int, ...]]:
+    """The mean colour of an image of 224x224x3: what is left is what moving a large tensor costs."""
+    import tensorflow as tf
+
+    module = tf.Module()
+    module.serve = tf.function(
+        lambda x: {"y": tf.reduce_mean(x, (1, 2))},
+        input_signature=[tf.TensorSpec((None, 224, 224, 3), tf.float32, name="x")],
+    )
+    return module, (224, 224, 3)
+
+
 def _transformer() -> tuple[Any, tuple[int, ...]]:
     """Two encoder layers, 128 wide, four heads, on 64 token ids of a vocabulary of 8,000: a small text classifier."""
     import tensorflow as tf
@@ -167,6 +179,7 @@ VOCABULARY = 8000
 
 MAKERS: dict[str, Callable[[], tuple[Any, tuple[int, ...]]]] = {
     "tiny": _tiny,
+    "pixels": _pixels,
     "mlp": _mlp,
     "lstm": _lstm,
     "transformer": _transformer,

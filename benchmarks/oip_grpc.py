@@ -15,32 +15,19 @@ import json
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from benchmarks import machine
-from benchmarks.grpc_predict import CONNECTIONS, Ports, Server, measure_load
+from benchmarks.grpc_generator import CONNECTIONS
+from benchmarks.grpc_predict import Ports, Server, measure_load
 from benchmarks.models import DEFAULT_CACHE, Model, ensure
 from benchmarks.peers import environment
+from benchmarks.protocols import INFER, OUR_INFER
 from benchmarks.servers import free_port
-from tensorhost.codecs.protobuf import message_class
 
 RESULT = Path(__file__).parent / "results" / "oip_grpc.json"
 OURS, PEER = "tensorhost", "mlserver"
-METHOD = "/inference.GRPCInferenceService/ModelInfer"
 IN_FLIGHT = (1, 32, 128)
 _PACKAGES = ("tensorhost", "tensorflow-cpu", "grpcio", "pygrpc-native", "protobuf", "numpy", "uvloop")
-
-
-def infer_request(model: Model, name: str) -> bytes:
-    """One row; with an id, since MLServer would make one up and no two answers would be the same."""
-    request: Any = message_class("inference.ModelInferRequest")(model_name=name, id="1")
-    rows = np.asarray(model.rows, np.float32)
-    request.inputs.add(name=model.input_name, datatype="FP32", shape=rows.shape)
-    request.raw_input_contents.append(rows.tobytes())
-    encoded: bytes = request.SerializeToString()
-    return encoded
 
 
 def ours(model: Model, scratch: Path) -> Server:
@@ -49,7 +36,7 @@ def ours(model: Model, scratch: Path) -> Server:
     program = str(Path(sys.executable).parent / "tensorhost")
     flags = ["--port", str(ports.rest), "--grpc-port", str(ports.grpc), "--log-level", "error", "--runtime", "native"]
     command = [program, "serve", str(model.folder), *flags]
-    return Server(OURS, command, ports, scratch, infer_request(model, model.name), METHOD)
+    return Server(OURS, command, ports, scratch, OUR_INFER.write(model), OUR_INFER.path)
 
 
 def peer(model: Model, scratch: Path, python: Path) -> Server:
@@ -59,19 +46,14 @@ def peer(model: Model, scratch: Path, python: Path) -> Server:
     command = [str(python), str(script), str(model.saved_model), str(port)]
     # Its settings files are written there.
     scratched = {"TMPDIR": str(scratch)}
-    return Server(PEER, command, Ports(port + 1), scratch, infer_request(model, "model"), METHOD, scratched)
+    return Server(PEER, command, Ports(port + 1), scratch, INFER.write(model), INFER.path, scratched)
 
 
 def check(server: Server, model: Model) -> None:
     """Raise RuntimeError unless the server's answer is TensorFlow's."""
-    response: Any = message_class("inference.ModelInferResponse").FromString(server.answer_file.read_bytes())
-    (output,) = response.outputs
-    if response.raw_output_contents:
-        values = np.frombuffer(response.raw_output_contents[0], np.float32)
-    else:
-        values = np.asarray(output.contents.fp32_contents, np.float32)
-    if not np.array_equal(values, model.expected.ravel()):
-        raise RuntimeError(f"{server.name} answers wrongly: {response}")
+    answer = server.answer_file.read_bytes()
+    if not INFER.answers(model, answer):
+        raise RuntimeError(f"{server.name} answers wrongly: {answer!r}")
 
 
 def main() -> None:

@@ -1,11 +1,15 @@
--- Posts the file named on the command line over and over, and prints what was counted as one line of JSON.
+-- Posts the file named on the command line over and over, with the headers named after it as NAME=VALUE, and prints
+-- what was counted as one line of JSON.
 
 function init(args)
   local file = assert(io.open(args[1], "rb"))
   wrk.method = "POST"
   wrk.body = file:read("*a")
-  wrk.headers["Content-Type"] = "application/json"
   file:close()
+  for index = 2, #args do
+    local name, value = args[index]:match("^([^=]+)=(.*)$")
+    wrk.headers[name] = value
+  end
 end
 
 function done(summary, latency, requests)

@@ -17,8 +17,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import httpx
-
+from benchmarks.asking import Ask, NoAnswerError, asking_grpc, asking_http
 from benchmarks.contenders import Contender
 from benchmarks.machine import family
 from benchmarks.models import Model
@@ -30,10 +29,7 @@ _STOP_TIMEOUT_S = 15
 _PORTS = range(20000, 32000, 10)
 """Below those that the system gives to clients, and ten apart: some servers take the ports after theirs."""
 
-_NOT_YET = frozenset({httpx.codes.BAD_REQUEST, httpx.codes.NOT_FOUND, httpx.codes.SERVICE_UNAVAILABLE})
-"""What a server that listens before its models are loaded may answer."""
-
-JSON_HEADERS = {"Content-Type": "application/json"}
+_FIRST_ANSWER_TIMEOUT_S = 30
 
 
 class WrongAnswerError(RuntimeError):
@@ -56,7 +52,7 @@ class RunningServer:
         path = serve or (model.folder if contender.versioned else model.saved_model)
 
         def fill(text: str) -> str:
-            return text.format(model=path, port=self.port)
+            return text.format(model=path, port=self.port, grpc_port=self.grpc_port)
 
         environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2", "TMPDIR": str(scratch)}
         environment |= {name: fill(value) for name, value in contender.environment.items()}
@@ -75,13 +71,18 @@ class RunningServer:
         return self._process.pid
 
     @property
+    def grpc_port(self) -> int:
+        """Where gRPC is served, if it is."""
+        return self.port + 1
+
+    @property
     def url(self) -> str:
         """Where predictions are asked for."""
         return self.url_of(self.contender.protocol)
 
     def url_of(self, protocol: Protocol) -> str:
-        """Where predictions are asked for over ``protocol``."""
-        return f"http://127.0.0.1:{self.port}{protocol.path}"
+        """Where predictions are asked for over ``protocol``, which is one over HTTP."""
+        return f"http://127.0.0.1:{self.port}{protocol.path.format(model=self.model.name)}"
 
     def body(self) -> bytes:
         """The request this contender is sent."""
@@ -91,38 +92,47 @@ class RunningServer:
         """Return when the server answers its request with the model's output.
 
         Raises:
-            WrongAnswerError: it answered 200 with something else.
+            WrongAnswerError: it answered with something else.
             TimeoutError: it ended, or did not answer in time; the message holds the end of its log.
         """
         give_up_at = time.monotonic() + _START_TIMEOUT_S
         last = "no answer"
         while time.monotonic() < give_up_at and self._process.poll() is None:
-            with contextlib.suppress(httpx.TransportError):
-                answer = httpx.post(self.url, content=self.body(), headers=JSON_HEADERS, timeout=30)
-                if answer.status_code == httpx.codes.OK:
-                    self._check(self.contender.protocol, answer)
+            try:
+                with self._asking(self.contender.protocol, _FIRST_ANSWER_TIMEOUT_S) as ask:
+                    self._check(self.contender.protocol, ask())
                     return
-                if answer.status_code not in _NOT_YET:
-                    raise WrongAnswerError(f"{self.name} answers {answer.status_code}: {answer.text[:200]}")
-                last = f"{answer.status_code} {answer.text[:200]}"
+            except NoAnswerError as error:
+                if not error.is_early:
+                    raise WrongAnswerError(f"{self.name} {error}") from error
+                last = str(error)
             time.sleep(0.1)
         tail = self._log.read_text(encoding="utf-8", errors="replace")[-2000:]
         raise TimeoutError(f"{self.name} did not start serving {self.model.name} ({last}):\n{tail}")
 
-    def _check(self, protocol: Protocol, answer: httpx.Response) -> None:
-        if not protocol.answers(self.model, answer.json()):
-            raise WrongAnswerError(f"{self.name} answers {self.model.name} wrongly: {answer.text[:200]}")
+    def _asking(self, protocol: Protocol, timeout_s: float) -> contextlib.AbstractContextManager[Ask]:
+        body = protocol.write(self.model)
+        if protocol.is_grpc:
+            return asking_grpc(f"127.0.0.1:{self.grpc_port}", protocol, body, timeout_s)
+        return asking_http(self.url_of(protocol), protocol, body, timeout_s)
+
+    def _check(self, protocol: Protocol, answer: bytes) -> None:
+        if not protocol.answers(self.model, answer):
+            raise WrongAnswerError(f"{self.name} answers {self.model.name} wrongly: {answer[:200]!r}")
 
     def settle(self, seconds: float, protocol: Protocol | None = None) -> None:
         """Ask one request after another for a while, at least one; return when the last is answered. All are compared.
 
         What a load generator left unanswered when it ended is worked off by then, too.
+
+        Raises:
+            WrongAnswerError: an answer is not the model's.
+            NoAnswerError: there was none.
         """
-        protocol = protocol or self.contender.protocol
-        url, body, until = self.url_of(protocol), protocol.write(self.model), time.monotonic() + seconds
-        with httpx.Client(headers=JSON_HEADERS, timeout=_START_TIMEOUT_S) as client:
+        protocol, until = protocol or self.contender.protocol, time.monotonic() + seconds
+        with self._asking(protocol, _START_TIMEOUT_S) as ask:
             while True:
-                self._check(protocol, client.post(url, content=body).raise_for_status())
+                self._check(protocol, ask())
                 if time.monotonic() >= until:
                     return
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import httpx
-
+from benchmarks.asking import NoAnswerError
 from benchmarks.compare.plan import Case
 from benchmarks.compare.turns import Participant
 from benchmarks.figures import compare, spread, summarise
@@ -32,21 +31,21 @@ def measure_case(case: Case, participants: Sequence[Participant], rounds: int) -
                 continue
             try:
                 turns[one.name].append(one.turn(case))
-            except (LoadFailedError, WrongAnswerError, httpx.HTTPError) as error:
+            except (LoadFailedError, WrongAnswerError, NoAnswerError) as error:
                 if one.is_ours:
                     raise
                 failures[one.name] = reason(error)
-    ours = {one.name: turns[one.name] for one in taking if one.is_ours}
+    measures = {one.name: turns[one.name] for one in taking if one.is_measure}
     servers = {
-        name: {"failed": failures[name]} if name in failures else summarise_server(mine, name, ours)
+        name: {"failed": failures[name]} if name in failures else summarise_server(mine, name, measures)
         for name, mine in turns.items()
     }
     return case.key | {"seconds": case.seconds, "servers": servers}
 
 
-def summarise_server(turns: Turns, name: str, ours: dict[str, Turns]) -> dict[str, Any]:
-    """Medians, spread and rounds of one, and how tensorhost compares with it, round by round."""
-    times = {} if name in ours else {mine: compare(their, turns) for mine, their in ours.items()}
+def summarise_server(turns: Turns, name: str, measures: dict[str, Turns]) -> dict[str, Any]:
+    """Medians, spread and rounds of one, and how those it is measured by compare with it, round by round."""
+    times = {} if name in measures else {mine: compare(their, turns) for mine, their in measures.items()}
     spreads = {figure: spread([one[figure] for one in turns]) for figure in ("requests_s", "p99_ms")}
     return summarise(turns) | {"spread": spreads, "times": times}
 

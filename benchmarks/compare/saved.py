@@ -1,6 +1,7 @@
-"""The saved result: read, merged with what was measured anew, written. Pure but for the two functions at the end.
+"""The saved results: read, merged with what was measured anew, written. Pure but for the two functions at the end.
 
-A case is known by its key (``plan.Case.key``); what is measured anew replaces what was saved under the same key, server
+There are two, one for each group of cases (``plan.Case.group``), so that one can be measured anew without the other. A
+case is known by its key (``plan.Case.key``); what is measured anew replaces what was saved under the same key, server
 by server. Ratios are kept with the server they belong to, because they were taken between neighbours in time, inside
 the run that measured it. Runs on different machines, or with different versions of the same package, do not mix.
 """
@@ -12,7 +13,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-RESULT = Path(__file__).resolve().parents[1] / "results" / "compare.json"
+from benchmarks.protocols import BINARY, JSON
+
+RESULTS = Path(__file__).resolve().parents[1] / "results"
+_NAMES = {JSON: "compare.json", BINARY: "compare_binary.json"}
 _KEY = ("model", "load", "connections", "rate", "body")
 
 Saved = dict[str, Any]
@@ -76,16 +80,18 @@ def _case_text(case: Saved) -> str:
     return f'  {head}, "servers": {{\n{servers}\n  }}}}'
 
 
-def read() -> Saved | None:
-    """What is saved; None for nothing."""
-    if not RESULT.is_file():
+def read(group: str) -> Saved | None:
+    """What is saved of a group of cases; None for nothing."""
+    file = RESULTS / _NAMES[group]
+    if not file.is_file():
         return None
-    saved: Saved = json.loads(RESULT.read_text(encoding="utf-8"))
+    saved: Saved = json.loads(file.read_text(encoding="utf-8"))
     return saved
 
 
-def write(saved: Saved) -> None:
-    """Write the result whole, so that a run that is ended leaves a readable file."""
-    fresh = RESULT.with_suffix(".new")
+def write(group: str, saved: Saved) -> None:
+    """Write a result whole, so that a run that is ended leaves a readable file."""
+    file = RESULTS / _NAMES[group]
+    fresh = file.with_suffix(".new")
     fresh.write_text(as_text(saved), encoding="utf-8")
-    fresh.replace(RESULT)
+    fresh.replace(file)

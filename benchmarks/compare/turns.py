@@ -8,18 +8,19 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
 from benchmarks import machine
-from benchmarks.compare.plan import JSON, PNG, Case
+from benchmarks.asking import NoAnswerError
+from benchmarks.compare.plan import Case
+from benchmarks.grpc_generator import GrpcGenerator
 from benchmarks.load import LoadFailedError, run_load, run_open_load
 from benchmarks.models import Model
-from benchmarks.protocols import NATIVE_PNG
-from benchmarks.servers import RunningServer
+from benchmarks.servers import RunningServer, WrongAnswerError
 
 SETTLE_S = 0.3
 WARM_UP_S = 1
@@ -40,64 +41,86 @@ class Participant(Protocol):
     @property
     def is_ours(self) -> bool: ...
 
+    @property
+    def is_measure(self) -> bool:
+        """Whether the others' figures are put in relation to its own."""
+
     def takes(self, case: Case) -> bool:
         """Whether it can be measured in this case."""
 
     def warm_up(self) -> None:
-        """Before the first case of a model."""
+        """Before the first case of a model. What fails here fails again in a turn, where it counts."""
 
     def turn(self, case: Case) -> dict[str, float]:
         """Its figures over the case's seconds; ``requests_s`` and ``cpu_us_per_request`` are always among them."""
 
 
 class ServerParticipant:
-    """A running server, paused but for its turns."""
+    """A running server, paused but for its turns, asked over one protocol.
 
-    def __init__(self, server: RunningServer, scratch: Path) -> None:
-        self.name = server.name
+    Args:
+        server: the server, of which there may be several participants.
+        kind: the kind of body it is sent.
+        row: the name of its figures.
+        scratch: a folder for bodies.
+    """
+
+    def __init__(self, server: RunningServer, kind: str, row: str, scratch: Path) -> None:
+        self.name = row
         self.is_ours = server.contender.is_ours
+        self.is_measure = self.is_ours and row == server.name
         self._server = server
-        self._protocols = {JSON: server.contender.protocol, PNG: NATIVE_PNG}
-        self._bodies = {kind: scratch / f"{server.name}.{kind}" for kind in self._protocols}
+        self._kind = kind
+        self._protocol = server.contender.protocols[kind]
+        self._body = scratch / f"{row}.{kind}"
 
     def takes(self, case: Case) -> bool:
-        return case.admits(self._server.contender)
+        return case.rows_of(self._server.contender).get(self.name) == self._kind
 
     def warm_up(self) -> None:
-        with self._awake(), contextlib.suppress(LoadFailedError):
-            run_load(self._server.url, self._body(JSON), _WARM_UP_CONNECTIONS, WARM_UP_S)
+        self._body.write_bytes(self._protocol.write(self._server.model))
+        with contextlib.suppress(LoadFailedError, NoAnswerError, WrongAnswerError), self._awake():
+            self._load(_WARM_UP_CONNECTIONS, WARM_UP_S)
 
     def turn(self, case: Case) -> dict[str, float]:
-        protocol, body = self._protocols[case.body], self._body(case.body)
-        url = self._server.url_of(protocol)
         with self._awake():
-            self._server.settle(SETTLE_S, protocol)
-            if not case.rate:
-                figures = measure(self._server.pid, lambda: asdict(run_load(url, body, case.connections, case.seconds)))
-            else:
-                load = (url, body, case.connections, case.rate, case.seconds)
+            self._server.settle(SETTLE_S, self._protocol)
+            if case.rate:
+                load = (self._server.url_of(self._protocol), self._body, case.connections, case.rate, case.seconds)
                 figures = measure(self._server.pid, lambda: run_open_load(*load))
-        return figures | {"body_bytes": body.stat().st_size}
+            else:
+                figures = self._load(case.connections, case.seconds)
+        return figures | {"body_bytes": self._body.stat().st_size}
 
-    def _body(self, kind: str) -> Path:
-        if not self._bodies[kind].is_file():
-            self._bodies[kind].write_bytes(self._protocols[kind].write(self._server.model))
-        return self._bodies[kind]
+    def _load(self, connections: int, seconds: int) -> dict[str, float]:
+        """A closed loop."""
+        server, protocol = self._server, self._protocol
+        if protocol.is_grpc:
+            with GrpcGenerator(server.grpc_port, protocol.path, self._body, connections, seconds) as generator:
+                return measure(server.pid, lambda: generator.run(lambda answer: protocol.answers(server.model, answer)))
+        load = (server.url_of(protocol), self._body, connections, seconds, protocol.headers)
+        return measure(server.pid, lambda: asdict(run_load(*load)))
 
     @contextlib.contextmanager
     def _awake(self) -> Iterator[None]:
         self._server.resume()
         try:
             yield
-            self._server.settle(0)
+            self._server.settle(0, self._protocol)
         finally:
             self._server.pause()
+
+
+def participants_of(server: RunningServer, cases: Sequence[Case], scratch: Path) -> list[ServerParticipant]:
+    """The participants that a server is in some cases, one for each of its rows and kinds of bodies."""
+    rows = dict.fromkeys(row for case in cases for row in case.rows_of(server.contender).items())
+    return [ServerParticipant(server, kind, name, scratch) for name, kind in rows]
 
 
 class LoopParticipant:
     """A model called in a loop by its own process; ``rows`` at a time, as many as a server could put together."""
 
-    is_ours = False
+    is_ours = is_measure = False
 
     def __init__(self, way: str, process: subprocess.Popen[str]) -> None:
         self.name = way
@@ -146,11 +169,11 @@ def measure(pid: int, load: Callable[[], Mapping[str, float]]) -> dict[str, floa
 
 
 @contextlib.contextmanager
-def run_loops(model: Model, failures: dict[str, str]) -> Iterator[list[LoopParticipant]]:
-    """Start a process for every way that is installed; ``failures`` takes the reasons of those that do not answer."""
+def run_loops(model: Model, ways: Sequence[str], failures: dict[str, str]) -> Iterator[list[LoopParticipant]]:
+    """Start a process for each of ``ways`` that is installed; ``failures`` takes the reasons of the others."""
     with contextlib.ExitStack() as stack:
         loops = []
-        for way in LOOPS:
+        for way in ways:
             if way == "openvino" and find_spec("openvino") is None:
                 failures[way] = "is not installed"
                 continue

@@ -33,7 +33,8 @@ PEERS = {
     "bentoml": Peer(("bentoml",), ("bentoml", "uvicorn")),
     # MLServer 1.7 asks uvloop for an event loop that uvloop 0.22 no longer makes.
     "mlserver": Peer(("mlserver", "uvloop<0.22"), ("mlserver", "fastapi", "uvicorn", "uvloop")),
-    "ray": Peer(("ray[serve]",), ("ray", "uvicorn", "uvloop")),
+    # Ray Serve has gRPC, but no service of its own: Triton's client brings the Open Inference Protocol's.
+    "ray": Peer(("ray[serve]", "grpcio", "tritonclient"), ("ray", "uvicorn", "uvloop")),
     "kserve": Peer(("kserve",), ("kserve", "fastapi", "uvicorn", "uvloop")),
     # The wheel's Python backend was built for NumPy 1 and takes the sizes of NumPy 2's arrays wrongly.
     "triton": Peer(("nvidia-pytriton", "numpy<2"), ("nvidia-pytriton",)),

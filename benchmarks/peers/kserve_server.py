@@ -1,7 +1,7 @@
-"""KServe's Python server with a custom model as its documentation shows it, asked over its V1 protocol.
+"""KServe's Python server with a custom model as its documentation shows it, asked over its V1 and V2 protocols.
 
-Usage: ``kserve_server.py SAVED_MODEL PORT``. It does not batch: in KServe that is done by a sidecar written in Go,
-which no Python package contains.
+Usage: ``kserve_server.py SAVED_MODEL PORT GRPC_PORT``. It does not batch: in KServe that is done by a sidecar written
+in Go, which no Python package contains.
 """
 
 import sys
@@ -10,10 +10,11 @@ from typing import Any
 import kserve
 import numpy as np
 import tensorflow as tf
+from kserve.utils.utils import get_predict_response
 
 
 class SavedModel(kserve.Model):
-    """``{"instances": rows}`` to ``{"predictions": rows}``."""
+    """Over V1 ``{"instances": rows}`` to ``{"predictions": rows}``; over V2 the only input to the only output."""
 
     def __init__(self, name: str, saved_model: str) -> None:
         super().__init__(name)
@@ -29,12 +30,18 @@ class SavedModel(kserve.Model):
         self.ready = True
         return self.ready
 
-    def predict(self, payload: dict[str, Any], headers: dict[str, str] | None = None) -> dict[str, Any]:  # noqa: ARG002 - the name is the framework's
-        rows = np.array(payload["instances"], self.dtype)
+    def predict(
+        self,
+        payload: dict[str, Any] | kserve.InferRequest,
+        headers: dict[str, str] | None = None,  # noqa: ARG002 - the name is the framework's
+    ) -> dict[str, Any] | kserve.InferResponse:
+        over_v2 = isinstance(payload, kserve.InferRequest)
+        rows = payload.inputs[0].as_numpy() if over_v2 else np.array(payload["instances"], self.dtype)
         outputs = self.infer(**{self.input_name: tf.constant(rows)})
-        return {"predictions": outputs[self.output_name].numpy().tolist()}
+        return get_predict_response(payload, outputs[self.output_name].numpy(), self.name)
 
 
 if __name__ == "__main__":
-    server = kserve.ModelServer(http_port=int(sys.argv[2]), enable_grpc=False, enable_latency_logging=False)
+    http_port, grpc_port = map(int, sys.argv[2:])
+    server = kserve.ModelServer(http_port=http_port, grpc_port=grpc_port, enable_latency_logging=False)
     server.start([SavedModel("model", sys.argv[1])])

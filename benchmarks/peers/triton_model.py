@@ -1,8 +1,9 @@
 """NVIDIA Triton with its Python backend and dynamic batching: the real ``tritonserver``, from nvidia-pytriton's wheel.
 
-``triton_model.py SAVED_MODEL PORT`` writes a model repository into a folder of its own, whose model is this file, and
-becomes ``tritonserver`` on it. One instance, because a second one would take the first one's cores; the batcher waits
-for nobody, which is its default. Triton has had no TensorFlow backend since 25.03; this is what is left to its users.
+``triton_model.py SAVED_MODEL PORT GRPC_PORT`` writes a model repository into a folder of its own, whose model is this
+file, and becomes ``tritonserver`` on it. One instance, because a second one would take the first one's cores; the
+batcher waits for nobody, which is its default. Triton has had no TensorFlow backend since 25.03; this is what is left
+to its users.
 """
 
 import json
@@ -75,7 +76,7 @@ def write_repository(folder: Path, saved_model: str) -> None:
     shutil.copy(__file__, folder / "model" / "1" / "model.py")
 
 
-def become_tritonserver(folder: Path, port: str) -> None:
+def become_tritonserver(folder: Path, port: str, grpc_port: str) -> None:
     """As pytriton arranges it: the backend needs the stub of this Python's version beside it."""
     import pytriton
 
@@ -89,7 +90,7 @@ def become_tritonserver(folder: Path, port: str) -> None:
     program = str(package / "bin" / "tritonserver")
     command = [program, f"--model-repository={folder / 'repository'}", f"--backend-directory={folder / 'backends'}"]
     command += ["--http-address=127.0.0.1", f"--http-port={port}", f"--id={port}"]
-    command += ["--allow-grpc=false", "--allow-metrics=false"]
+    command += ["--grpc-address=127.0.0.1", f"--grpc-port={grpc_port}", "--allow-metrics=false"]
     command += [f"--backend-config=python,shm-region-prefix-name=triton{port}"]
     os.execv(program, command)
 
@@ -97,4 +98,4 @@ def become_tritonserver(folder: Path, port: str) -> None:
 if __name__ == "__main__":
     scratch = Path(tempfile.mkdtemp(prefix="triton-"))
     write_repository(scratch / "repository", sys.argv[1])
-    become_tritonserver(scratch, sys.argv[2])
+    become_tritonserver(scratch, *sys.argv[2:])

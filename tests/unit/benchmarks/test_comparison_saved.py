@@ -4,6 +4,7 @@ import pytest
 from benchmarks.compare import saved as results
 from benchmarks.compare.plan import CASES, Case
 from benchmarks.compare.saved import MixedRunsError, as_text, has, merge
+from benchmarks.protocols import BINARY, JSON
 
 TINY, MLP = Case("tiny", 1, 2), Case("mlp", 32, 2)
 ORDER = [TINY.key, MLP.key]
@@ -83,9 +84,12 @@ def test_the_text_is_the_result_with_a_line_for_each_server(cases):
     )
 
 
-def test_what_was_written_is_read_again(monkeypatch, tmp_path):
-    monkeypatch.setattr(results, "RESULT", tmp_path / "compare.json")
-    assert results.read() is None
-    results.write(run((TINY, {"ray": {}})))
-    assert results.read() == run((TINY, {"ray": {}}))
-    assert [path.name for path in tmp_path.iterdir()] == ["compare.json"]
+def test_what_was_written_is_read_again_each_group_from_its_own_file(monkeypatch, tmp_path):
+    monkeypatch.setattr(results, "RESULTS", tmp_path)
+    assert results.read(JSON) is None
+    results.write(JSON, run((TINY, {"ray": {}})))
+    assert results.read(BINARY) is None
+    results.write(BINARY, run((MLP, {"ray": {}})))
+    assert results.read(JSON) == run((TINY, {"ray": {}}))
+    assert results.read(BINARY) == run((MLP, {"ray": {}}))
+    assert {path.name for path in tmp_path.iterdir()} == {"compare.json", "compare_binary.json"}
