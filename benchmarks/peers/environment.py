@@ -42,26 +42,28 @@ PEERS = {
 
 
 def ensure(name: str, root: Path) -> Path:
-    """The Python of a peer's environment under ``root``, installed first where it is missing (about half a minute).
+    """The Python of a peer's environment under ``root``, installed first (about half a minute) where it is missing.
+
+    One that was made of other requirements than today's is made anew.
 
     Raises PeerMissingError when the package manager fails.
     """
     folder = root / name
     python = folder / "bin" / "python"
     installed = folder / ".installed"
-    if installed.is_file():
+    requirements = (*PEERS[name].requirements, f"tensorflow-cpu=={version('tensorflow-cpu')}")
+    if installed.is_file() and installed.read_text(encoding="utf-8").splitlines() == list(requirements):
         return python
     print(f"installing {name} into {folder}", flush=True)
     subprocess.run([sys.executable, "-m", "venv", "--clear", "--without-pip", str(folder)], check=True)
-    tensorflow = f"tensorflow-cpu=={version('tensorflow-cpu')}"
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(python)]
-    command = [*pip, "install", "--quiet", *PEERS[name].requirements, tensorflow]
+    command = [*pip, "install", "--quiet", *requirements]
     finished = subprocess.run(command, capture_output=True, text=True, check=False)
     if finished.returncode != 0:
         print(finished.stderr, file=sys.stderr, flush=True)
         causes = [line for line in finished.stderr.splitlines() if line.startswith("ERROR:")]
         raise PeerMissingError(f"could not be installed. {causes[0] if causes else ''}".strip())
-    installed.touch()
+    installed.write_text("\n".join(requirements), encoding="utf-8")
     return python
 
 
