@@ -16,6 +16,8 @@ QUICK = {"TENSORHOST_PROBE": "false", "WARMUP_ITERATIONS": "1", "TENSORHOST_DRAI
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
 RELOAD = "/tensorflow.serving.ModelService/HandleReloadConfigRequest"
 PROFILE = "/tensorflow.ProfilerService/Profile"
+UNLOAD = "/inference.GRPCInferenceService/RepositoryModelUnload"
+STREAM = "/inference.GRPCInferenceService/ModelStreamInfer"
 WATCH = "/grpc.health.v1.Health/Watch"
 REQUEST = message_class("tensorflow.serving.PredictRequest")
 RESPONSE = message_class("tensorflow.serving.PredictResponse")
@@ -117,10 +119,26 @@ def test_control_calls_are_closed(call, path):
     )
 
 
+def test_nobody_is_taken_for_a_caller_on_the_servers_machine(call):
+    unload = message_class("inference.RepositoryModelUnloadRequest")(model_name="wine")
+    with pytest.raises(grpc.RpcError) as refused:
+        call(UNLOAD, unload.SerializeToString())
+    assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
+    assert "behind a proxy" in refused.value.details()
+
+
 def test_messages_that_are_too_large_are_refused_in_grpcs_words(call):
     with pytest.raises(grpc.RpcError) as refused:
         call(PREDICT, b"x" * (65 * 2**20))
     assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+def test_a_stream_may_send_more_than_a_message_may_have(proxied, certificate):
+    request = message_class("inference.ModelInferRequest")(model_name="nothing")
+    request.raw_input_contents.append(bytes(13 * 2**20))
+    with channel(proxied, certificate) as opened:
+        answers = opened.stream_stream(STREAM)(iter([request.SerializeToString()] * 5), timeout=TIMEOUT_S)
+        assert len(list(answers)) == 5
 
 
 def test_where_nobody_answers_clients_are_told_to_come_again(certificate, tmp_path):
