@@ -15,9 +15,9 @@ if not programs_run_here():
     pytest.skip("perf_analyzer is a program for Linux on x86-64", allow_module_level=True)
 
 ONCE = ("--request-count", "500")
-"""Measure so many requests, however long that takes. One level of load only."""
-WINDOWS = ("--measurement-mode", "time_windows", "-p", "200", "-s", "1000000")
-"""Measure in three windows, whose figures may differ as they like."""
+"""Measure so many requests, which takes a second at least. One level of load only."""
+WINDOWS = ("--measurement-mode", "time_windows", "-p", "100", "-s", "1000000")
+"""Measure in three windows of 100 ms, whose figures may differ as they like."""
 _TIMEOUT_S = 60.0
 
 
