@@ -78,10 +78,14 @@ def heard(caplog):
 
 
 class Frames:
-    """One HTTP/2 connection with one stream that the client leaves open."""
+    """One HTTP/2 connection with calls of ECHO whose client leaves them open."""
 
     DATA, HEADERS, SETTINGS = 0, 1, 4
     _END_STREAM, _END_HEADERS = 1, 4
+
+    @classmethod
+    async def to(cls, server):
+        return cls(*await asyncio.open_connection("127.0.0.1", int(server.addresses[0].rpartition(":")[2])))
 
     def __init__(self, reader, writer):
         self._reader, self._writer = reader, writer
@@ -92,8 +96,15 @@ class Frames:
         flags = self._END_HEADERS if kind == self.HEADERS else 0
         self._writer.write(len(payload).to_bytes(3, "big") + bytes((kind, flags)) + stream.to_bytes(4, "big") + payload)
 
+    def call(self, first=b"", stream=1):
+        """Begin a call; ``first`` are the first bytes of its request."""
+        fields = {":method": "POST", ":scheme": "http", ":path": ECHO, ":authority": "x", "te": "trailers"}
+        self.send(self.HEADERS, fields_of({**fields, "content-type": "application/grpc"}), stream)
+        if first:
+            self.send(self.DATA, first, stream)
+
     async def answer(self):
-        """The payload of the frame that ends the stream."""
+        """The payload of the frame that ends one of the calls."""
         while True:
             head = await self._reader.readexactly(9)
             payload = await self._reader.readexactly(int.from_bytes(head[:3], "big"))
@@ -175,18 +186,33 @@ async def test_the_log_names_the_setting_where_the_library_refuses(heard, compre
 
 
 async def test_the_log_has_nothing_to_say_of_calls_that_go_well_nor_of_the_stop(heard):
-    let_go = asyncio.Event()
+    begun, let_go = asyncio.Queue(), asyncio.Event()
 
     async def hold(request, _context):
+        begun.put_nowait(request)
         await let_go.wait()
         return request
 
     async with serving([Rpc(ECHO, hold), RPCS[1]], grpc_transport="grpcio") as server, asking(server) as client:
         assert await stream(client, b"x") == (None, [b"x"])
-        call = client.future(ECHO, timeout=30)
-        assert (await client.refusal(ECHO, timeout=0.2)).code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        kept, given_up = (client.future(ECHO, timeout=30) for _ in range(2))
+        async with asyncio.timeout(30):
+            for _ in range(2):
+                await begun.get()
+        given_up.cancel()
         let_go.set()
-        await asyncio.to_thread(call.result)
+        await asyncio.to_thread(kept.result)
+    assert not heard.records
+
+
+async def test_nor_of_a_request_that_the_stop_does_not_wait_for(heard):
+    async with serving(RPCS, grpc_transport="grpcio") as server:
+        frames = await Frames.to(server)
+        frames.call()
+        frames.call(b"\0\0\0\0\1x", stream=3)
+        async with asyncio.timeout(10):
+            await frames.answer()
+    await frames.aclose()
     assert not heard.records
 
 
@@ -210,14 +236,13 @@ async def test_a_stream_that_is_cut_off_is_in_the_log_with_what_it_may_be(heard)
 
 
 async def test_grpcio_refuses_a_message_as_it_begins():
-    fields = {":method": "POST", ":scheme": "http", ":path": ECHO, ":authority": "x", "te": "trailers"}
-    async with serving(RPCS, grpc_transport="grpcio", grpc_max_message_bytes=LIMIT) as server:
-        reader, writer = await asyncio.open_connection("127.0.0.1", int(server.addresses[0].rpartition(":")[2]))
-        async with contextlib.aclosing(Frames(reader, writer)) as frames:
-            frames.send(frames.HEADERS, fields_of({**fields, "content-type": "application/grpc"}))
-            frames.send(frames.DATA, b"\0" + (2**30).to_bytes(4, "big") + b"the first bytes of very many")
-            async with asyncio.timeout(10):
-                assert b"larger than max (1073741824 vs. " in await frames.answer()
+    async with (
+        serving(RPCS, grpc_transport="grpcio", grpc_max_message_bytes=LIMIT) as server,
+        contextlib.aclosing(await Frames.to(server)) as frames,
+    ):
+        frames.call(b"\0" + (2**30).to_bytes(4, "big") + b"the first bytes of very many")
+        async with asyncio.timeout(10):
+            assert b"larger than max (1073741824 vs. " in await frames.answer()
 
 
 async def test_zero_is_no_limit(transport):
