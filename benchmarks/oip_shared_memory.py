@@ -169,6 +169,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7, help="how often all take a turn")
     parser.add_argument("--requests", type=int, default=40, help="requests of a turn")
     options = parser.parse_args()
+    how, busy = {"rounds": options.rounds, "requests": options.requests, "base": BASE}, os.getloadavg()[0]
     grpc_port = free_port()
     flags = ("--grpc-port", grpc_port, "--no-probe", "--runtime", "native", "--oip-shared-memory")
     with tempfile.TemporaryDirectory() as folder:
@@ -188,10 +189,9 @@ def main() -> None:
         for way, figures in ways.items():
             print(f"{size:8} {way:22} {figures['ms']:8.3f} ms  {figures['of_base']:6.3f} of {BASE}")
     if options.save:
-        # Others that use the machine slow all ways down, those with more to copy through sockets most.
-        busy = [round(load, 1) for load in os.getloadavg()]
-        how = {"rounds": options.rounds, "requests": options.requests, "base": BASE, "load_average": busy}
         saved = machine.describe(_PACKAGES) | {"how": how, "sizes": found, "copies": copies}
+        # Others that use the machine slow all ways down, those with more to copy through sockets most.
+        saved["machine"]["load"] = round(busy, 1)
         RESULT.write_text(json.dumps(saved, indent=1) + "\n", encoding="utf-8")
 
 
