@@ -15,7 +15,7 @@ from generated_page import with_part
 from growth_page import growth_sections, soak_section
 from grpc_page import grpc_section, open_inference_section
 from latency_goal_page import latency_goal_section
-from oip_page import oip_codec_section
+from oip_page import oip_codec_section, shared_memory_section
 from runtime_page import knobs_section, race_section, startup_section
 from tensors_page import tensors_section
 from workers_page import workers_section
@@ -112,6 +112,7 @@ def render() -> str:
     parts += grpc_section(over_grpc, _machine(over_grpc))
     open_inference = _read("oip_grpc")
     parts += open_inference_section(open_inference, _machine(open_inference))
+    parts += shared_memory_section(_read("oip_shared_memory"))
     parts += latency_goal_section(_read("latency_goal"), _machine)
     parts += [*growth_sections(_read("growth"), _machine), *soak_section(_read("soak"), _machine)]
     parts += codecs_section(_read("codecs"))

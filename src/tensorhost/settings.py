@@ -224,7 +224,7 @@ class Settings(BaseSettings):
     oip_shared_memory: bool = Field(
         False,
         description="Let clients of the Open Inference Protocol that may control the server register shared memory of "
-        "this machine, through which tensors then go. Only with one worker.",
+        "this machine, through which tensors then go.",
     )
     oip_shared_memory_prefix: str = Field(
         "tensorhost_",
@@ -504,13 +504,6 @@ class Settings(BaseSettings):
             raise ValueError("tls_certfile and tls_keyfile go together")
         if self.tls_client_ca is not None and self.tls_certfile is None:
             raise ValueError("tls_client_ca needs tls_certfile and tls_keyfile")
-        return self
-
-    @model_validator(mode="after")
-    def _shared_memory_is_of_one_process(self) -> Self:
-        if self.oip_shared_memory and self.workers != 1:
-            # What is registered with one process, the others would not know.
-            raise ValueError("oip_shared_memory needs workers = 1")
         return self
 
     @model_validator(mode="after")

@@ -1,4 +1,7 @@
-"""Tensors through shared memory, by Triton's clients and their own way of making it, against a server process."""
+"""Tensors through shared memory, by Triton's clients and their own way of making it, against a server process.
+
+One of several workers is in ``test_oip_shared_memory_workers.py``.
+"""
 
 import base64
 import uuid
@@ -117,17 +120,40 @@ def test_registering_is_checked(client, region):
     _, key = region(64)
     _, foreign = region(64, prefix="foreign_")
     for name, wrong, size, offset, message in (
-        ("r", key, 65, 0, "Invalid offset"),
-        ("r", key, 8, 64, "Invalid offset"),
+        ("r", key, 65, 0, "failed to register shared memory region 'r': invalid args"),
+        ("r", key, 8, 64, "failed to register shared memory region 'r': invalid args"),
+        ("r", key, 0, 8, "failed to register shared memory region 'r': invalid args"),
+        ("r" * 10_000, key, 8, 0, "1 to 256"),
         ("r", "tensorhost_absent", 8, 0, "Unable to open"),
         ("r", foreign, 8, 0, "must begin with 'tensorhost_'"),
         ("r", "../../etc/passwd", 8, 0, "key"),
     ):
         with pytest.raises(InferenceServerException, match=message):
             client.register_system_shared_memory(name, wrong, size, offset)
+    client.unregister_system_shared_memory("r" * 10_000)
     client.register_system_shared_memory("r", key, 64)
-    with pytest.raises(InferenceServerException, match="already in manager"):
-        client.register_system_shared_memory("r", key, 32)
+    for size in (64, 32):
+        with pytest.raises(InferenceServerException, match="shared memory region 'r' already in manager") as refused:
+            client.register_system_shared_memory("r", key, size)
+        assert refused.value.status() in ("400", "StatusCode.ALREADY_EXISTS")
+    client.register_system_shared_memory("also r", key, 32)
+    assert names(client.get_system_shared_memory_status()) == ["also r", "r"]
+    client.unregister_system_shared_memory()
+    assert names(client.get_system_shared_memory_status()) == []
+
+
+def test_outputs_are_not_written_over_each_other(client, kind, region):
+    memory, key = region(128)
+    client.register_system_shared_memory("out", key, 128)
+    inputs = [kind.InferInput(name, [1, 16], "INT32") for name in ("INPUT0", "INPUT1")]
+    for each in inputs:
+        each.set_data_from_numpy(ROWS)
+    first = shared_output(kind, "OUTPUT0", "out", 64)
+    with pytest.raises(InferenceServerException, match="same bytes of shared memory"):
+        client.infer("simple", inputs, outputs=[first, shared_output(kind, "OUTPUT1", "out", 64, 60)])
+    assert not shared_memory.get_contents_as_numpy(memory, np.int32, [32], 0).any()
+    client.infer("simple", inputs, outputs=[first, shared_output(kind, "OUTPUT1", "out", 64, 64)])
+    assert shared_memory.get_contents_as_numpy(memory, np.int32, [32], 0).tolist() == [*(2 * ROWS[0]), *([0] * 16)]
 
 
 def test_cuda_memory_is_not_supported(client):

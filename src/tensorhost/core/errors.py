@@ -163,6 +163,10 @@ class AlreadyLoadedError(InvalidRequestError):
     """A model that was to be loaded for the first time serves already."""
 
 
+class AlreadyExistsError(InvalidRequestError):
+    """Something of that name is there already."""
+
+
 class InvalidInputShapeError(TensorhostError):
     """An input's rank or a dimension differs from the signature."""
 

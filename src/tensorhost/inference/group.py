@@ -1,4 +1,5 @@
-"""What concerns a whole server, which may be several processes with the same models: control, readiness, numbers.
+"""What concerns a whole server, which may be several processes with the same models: control, readiness, numbers, and
+what else clients may change of all.
 
 Front ends ask here instead of the manager, and need not know how many processes there are. What must stay true: one
 process alone is asked directly and pays nothing.
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Protocol
 from weakref import WeakValueDictionary
 
+from tensorhost.inference.process_state import ProcessState
+from tensorhost.inference.regions import Region
 from tensorhost.models.adding import add_model
 from tensorhost.models.listed import ModelList
 from tensorhost.models.manager import ModelManager
@@ -24,6 +27,10 @@ class Group(Protocol):
     @property
     def ready(self) -> bool:
         """Whether the server as a whole has acted on what it found at its start."""
+
+    @property
+    def state(self) -> ProcessState:
+        """What this process has of what is the same in every one. To be read; changed by the methods below."""
 
     async def load_model(self, name: str, source: Path | None = None, version: str | None = None) -> None:
         """``ModelManager.load_model``, in every process."""
@@ -46,14 +53,26 @@ class Group(Protocol):
     async def past(self, fine_after: int = -1, coarse_after: int = -1) -> Past:
         """What happened lately in all processes together; see ``History.past``."""
 
+    async def register_region(self, region: Region) -> None:
+        """``Regions.register``, in every process or in none."""
+
+    async def unregister_region(self, name: str) -> None:
+        """``Regions.unregister``, in every process."""
+
+    async def set_log_level(self, level: int, verbosity: int) -> None:
+        """``LogLevel.set``, in every process."""
+
 
 class Alone:
     """The group of a single process; see ``Group``."""
 
-    def __init__(self, manager: ModelManager, history: History | None = None) -> None:
+    def __init__(
+        self, manager: ModelManager, history: History | None = None, state: ProcessState | None = None
+    ) -> None:
         self._manager = manager
         self._history = history or History()
         self._adding: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self.state = state or ProcessState.of(manager.settings)
 
     @property
     def ready(self) -> bool:
@@ -89,3 +108,15 @@ class Alone:
     async def past(self, fine_after: int = -1, coarse_after: int = -1) -> Past:
         """Of this process; empty where nobody takes samples."""
         return self._history.past(fine_after, coarse_after)
+
+    async def register_region(self, region: Region) -> None:
+        """In this process."""
+        self.state.regions.register(region)
+
+    async def unregister_region(self, name: str) -> None:
+        """In this process."""
+        self.state.regions.unregister(name)
+
+    async def set_log_level(self, level: int, verbosity: int) -> None:
+        """Of this process."""
+        self.state.log_level.set(level, verbosity)

@@ -22,6 +22,7 @@ from tensorhost.frontends.dashboard import Dashboard
 from tensorhost.frontends.native import NativeApp
 from tensorhost.frontends.tfserving import RequestLog, RestApp
 from tensorhost.inference import Alone, Group, InferenceEngine
+from tensorhost.inference.regions import MOST_REGIONS
 from tensorhost.models.configured import ConfiguredModels
 from tensorhost.models.listed import ModelList
 from tensorhost.models.manager import ModelManager
@@ -123,7 +124,8 @@ def run_process(settings: Settings, main: Callable[[], Coroutine[Any, Any, int]]
     configure_logging(settings.log_level, settings.log_format, **log_fields)
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     has_grpc = settings.grpc_port != 0 or settings.grpc_socket_path is not None
-    allow_open_files(settings.max_connections * (2 if has_grpc else 1) + _OTHER_FILES)
+    regions = MOST_REGIONS if settings.oip_shared_memory else 0
+    allow_open_files(settings.max_connections * (2 if has_grpc else 1) + regions + _OTHER_FILES)
     runner = asyncio.Runner(loop_factory=_loop_factory())
     try:
         exit_code = runner.run(main())
@@ -179,7 +181,7 @@ async def serve_models(settings: Settings, part: Part) -> int:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         engine.close()
-        open_inference.close()
+        group.state.regions.close()
         async with asyncio.TaskGroup() as closing:
             closing.create_task(_close(manager, settings))
             closing.create_task(request_log.close(settings.shutdown_timeout_s))

@@ -6,6 +6,7 @@ from tensorhost.codecs.oip.grpc_messages import read_grpc_request, write_grpc_re
 from tensorhost.codecs.oip.http_messages import HttpBody, read_http_request, write_http_response
 from tensorhost.codecs.oip.raw import decode_raw, encode_raw
 from tensorhost.codecs.oip.requests import (
+    SHARED_MEMORY_REGION,
     InferRequest,
     InferResponse,
     InputTensor,
@@ -18,6 +19,7 @@ from tensorhost.codecs.oip.requests import (
 
 __all__ = [
     "DATATYPES",
+    "SHARED_MEMORY_REGION",
     "HttpBody",
     "InferRequest",
     "InferResponse",

@@ -25,6 +25,7 @@ from tensorhost.codecs.oip.requests import (
     RequestedOutput,
     check_items,
     check_name,
+    check_one_source,
 )
 from tensorhost.codecs.protobuf import decode, message_class
 from tensorhost.codecs.protobuf.framing import field_key, varint
@@ -73,11 +74,9 @@ def _input(tensor: Any) -> InputTensor:
     check_shape(shape, name)
     parameters = _parameters(tensor.parameters)
     elements = None if SHARED_MEMORY_REGION in parameters else TypedElements(tensor.contents)
-    if elements is None and tensor.HasField("contents"):
-        raise InvalidRequestError(
-            f"Input '{name}' has contents and the parameter '{SHARED_MEMORY_REGION}'; it must have one of them.",
-            details={"input": name},
-        )
+    if elements is None:
+        found = [SHARED_MEMORY_REGION, *(["contents"] if tensor.HasField("contents") else [])]
+        check_one_source(name, found, ("contents", SHARED_MEMORY_REGION))
     return InputTensor(name, tensor.datatype, tuple(shape), parameters, elements)
 
 

@@ -18,6 +18,7 @@ from tensorhost.codecs.oip.requests import (
     InputTensor,
     OutputTensor,
     RawElements,
+    check_one_source,
 )
 from tensorhost.codecs.tensor_forms import Octets
 from tensorhost.core.dtypes import DType
@@ -103,13 +104,7 @@ def _check_source(tensor: InputTensor) -> None:
     found = [key for key in (BINARY_SIZE, SHARED_MEMORY_REGION) if key in tensor.parameters]
     if tensor.elements is not None:
         found.append("data")
-    if len(found) != 1:
-        among = "has " + " and ".join(f"'{key}'" for key in found) if found else "has none"
-        raise InvalidRequestError(
-            f"Input '{tensor.name}' must have one of 'data', the parameter '{BINARY_SIZE}' and the parameter "
-            f"'{SHARED_MEMORY_REGION}', but {among}.",
-            details={"input": tensor.name, "actual": found},
-        )
+    check_one_source(tensor.name, found, ("data", BINARY_SIZE, SHARED_MEMORY_REGION))
 
 
 def write_http_response(response: InferResponse) -> HttpBody:

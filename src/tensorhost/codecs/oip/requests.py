@@ -50,6 +50,18 @@ def check_items(what: str, count: int) -> None:
         )
 
 
+def check_one_source(name: str, found: Sequence[str], possible: Sequence[str]) -> None:
+    """Raise InvalidRequestError unless an input has its elements in one place; places are as the wire calls them."""
+    if len(found) == 1:
+        return
+    *first, last = (f"'{each}'" for each in possible)
+    among = "has " + " and ".join(f"'{each}'" for each in found) if found else "has none"
+    raise InvalidRequestError(
+        f"Input '{name}' must have one of {', '.join(first)} and {last}, but {among}.",
+        details={"input": name, "actual": list(found)},
+    )
+
+
 class Elements(Protocol):
     """The elements of one input, in the form in which they came."""
 

@@ -156,6 +156,21 @@ def invalid_parameter(name: str, expected: str) -> InvalidRequestError:
     return InvalidRequestError(f"parameter '{shown(name)}' must be {expected}", details={"field": shown(name)})
 
 
+def contradicting_wishes(name: str, first: str, second: str) -> InvalidRequestError:
+    """An output wanted in two ways that exclude each other; both by their parameters."""
+    return InvalidRequestError(
+        f"Output can't set both '{first}' and '{second}', as '{shown(name)}' does", details={"output": shown(name)}
+    )
+
+
+def overlapping_outputs(first: str, second: str) -> InvalidRequestError:
+    """Two outputs that would be written over each other."""
+    return InvalidRequestError(
+        f"outputs '{first}' and '{second}' would be written to the same bytes of shared memory",
+        details={"output": second},
+    )
+
+
 def no_room(name: str, region: str, needed: int, room: int) -> InvalidRequestError:
     """An output that does not fit where it is wanted; sizes in bytes."""
     return InvalidRequestError(

@@ -8,8 +8,10 @@ anything is decoded, and what the engine gets is what the signature takes.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 
 from tensorhost.codecs.oip import InferRequest, InferResponse, InputTensor, OutputTensor, RawElements
 from tensorhost.codecs.oip.datatypes import check_answerable
@@ -29,13 +31,14 @@ from tensorhost.frontends.oip.parameters import (
 )
 from tensorhost.frontends.oip.shapes import as_it_is_shown, as_the_model_has_it
 from tensorhost.frontends.oip.shared_memory import SharedMemory
-from tensorhost.frontends.oip.shared_tensors import read_inputs, write_output
+from tensorhost.frontends.oip.shared_tensors import SharedTensors
 from tensorhost.inference import Admission, Call, InferenceEngine
 
 _QUICK_ELEMENTS = 2**15
 """More elements are read, sorted or written as classes on a thread, unless they lie as they are in memory."""
 _QUICK_CLASSES = 1024
 _MICROSECONDS = 1e6
+_NOTHING_SHARED = contextlib.nullcontext()
 
 
 class Inference:
@@ -43,14 +46,13 @@ class Inference:
 
     Args:
         engine: answers.
-        shared_memory: of this process.
+        shared_memory: of the server.
     """
 
     def __init__(self, engine: InferenceEngine, shared_memory: SharedMemory) -> None:
         self._engine = engine
         self._shared_memory = shared_memory
         self._max_elements = engine.manager.settings.max_tensor_elements
-        self._max_text_bytes = engine.manager.settings.max_body_bytes
 
     async def infer(
         self, request: InferRequest, name: str, number: int | None, wire_deadline: float = math.inf
@@ -86,29 +88,18 @@ class Inference:
             if request.raw_body is not None:
                 request.inputs = [raw_input(admission.servable, call, request.raw_body)]
             check_inputs(admission.servable, call, request.inputs)
-            read_inputs(
-                self._shared_memory,
-                name,
-                request.inputs,
-                max_elements=self._max_elements,
-                max_text_bytes=self._max_text_bytes,
-            )
-            inputs = await self._decode(call, request.inputs)
-            # The engine may overwrite what it owns, and these may be views of the request's bytes.
-            result = await self._engine.run(admission, call, inputs)
-            answered = await self._with_classes(call, result.outputs, wishes)
-            is_raw = request.raw_body is not None
-            by_name = {wish.name: wish for wish in wishes}
-            by_row = max_batch_size(admission.servable, call) > 0
-            outputs = [
-                self._output(
-                    name,
-                    as_it_is_shown(array, by_row=by_row),
-                    by_name.get(name),
-                    as_binary=is_raw or parameters.binary_data_output,
-                )
-                for name, array in answered.items()
-            ]
+            with self._shared(name, request.inputs, wishes, deadline) as shared:
+                if shared is not None:
+                    await shared.read_inputs(request.inputs, max_elements=self._max_elements)
+                inputs = await self._decode(call, request.inputs)
+                # The engine may overwrite what it owns, and these may be views of the request's bytes.
+                result = await self._engine.run(admission, call, inputs)
+                answered = await self._with_classes(call, result.outputs, wishes)
+                by_row = max_batch_size(admission.servable, call) > 0
+                as_binary = request.raw_body is not None or parameters.binary_data_output
+                outputs = _outputs(answered, wishes, by_row=by_row, as_binary=as_binary)
+                if shared is not None:
+                    outputs = await shared.write_outputs(outputs)
         return InferResponse(
             result.model_name, version_text(result.model_version), outputs, request.id, parameters.echoed
         )
@@ -192,14 +183,27 @@ class Inference:
             return await asyncio.to_thread(classes, scores, count, labels, by_row=by_row)
         return classes(scores, count, labels, by_row=by_row)
 
-    def _output(self, name: str, array: Array, wish: OutputWish | None, *, as_binary: bool) -> OutputTensor:
-        """An output as it is answered; ``as_binary`` is what holds for all that say nothing of it."""
+    def _shared(
+        self, model: str, inputs: Sequence[InputTensor], wishes: Sequence[OutputWish], deadline: float
+    ) -> AbstractContextManager[SharedTensors | None]:
+        """What of a request lies in shared memory or is wanted there; None where nothing is."""
+        wanted = {wish.name: wish.shared for wish in wishes if wish.shared is not None}
+        if not wanted and all(each.elements is not None for each in inputs):
+            return _NOTHING_SHARED
+        return SharedTensors(self._shared_memory, model, wanted, deadline)
+
+
+def _outputs(
+    answered: Mapping[str, Array], wishes: Sequence[OutputWish], *, by_row: bool, as_binary: bool
+) -> list[OutputTensor]:
+    """Outputs as they are answered; ``as_binary`` is what holds for all that say nothing of it."""
+    wished = {wish.name: wish.binary_data for wish in wishes if wish.binary_data is not None}
+    outputs: list[OutputTensor] = []
+    for name, array in answered.items():
         check_answerable(DType.of(array), name)
-        if wish is None:
-            return OutputTensor(name, array, as_binary=as_binary)
-        if wish.shared is not None:
-            return write_output(self._shared_memory, name, array, wish.shared)
-        return OutputTensor(name, array, as_binary=as_binary if wish.binary_data is None else wish.binary_data)
+        shown = as_it_is_shown(array, by_row=by_row)
+        outputs.append(OutputTensor(name, shown, as_binary=wished.get(name, as_binary)))
+    return outputs
 
 
 def _is_slow(given: InputTensor) -> bool:

@@ -28,7 +28,7 @@ class OpenInference:
     def __init__(self, engine: InferenceEngine, settings: Settings, group: Group) -> None:
         self.engine = engine
         self.settings = settings
-        self.shared_memory = SharedMemory(settings)
+        self.shared_memory = SharedMemory(settings, group)
         self.inference = Inference(engine, self.shared_memory)
         self.repository = Repository(engine.manager, group)
         self.statistics = Statistics(engine.manager, group)
@@ -39,10 +39,6 @@ class OpenInference:
     def begin_drain(self) -> None:
         """The server is not ready from now on; requests are answered all the same."""
         self._draining = True
-
-    def close(self) -> None:
-        """Forget the shared memory that clients have registered."""
-        self.shared_memory.close()
 
     def server_ready(self) -> bool:
         """Whether the server has acted on what it found at its start, and is not being stopped."""

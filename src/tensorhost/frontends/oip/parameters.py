@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from tensorhost.batching.entries import NORMAL_PRIORITY
-from tensorhost.codecs.oip import Parameters, RequestedOutput
+from tensorhost.codecs.oip import SHARED_MEMORY_REGION, Parameters, RequestedOutput
 from tensorhost.frontends.oip import faults
 from tensorhost.frontends.oip.shared_tensors import SharedPart, read_part
 
@@ -78,7 +78,10 @@ def read_parameters(parameters: Parameters) -> RequestParameters:
 
 
 def read_output(output: RequestedOutput) -> OutputWish:
-    """What is wanted of an output. Raises InvalidRequestError: a parameter is not what it should be."""
+    """What is wanted of an output.
+
+    Raises InvalidRequestError: a parameter is not what it should be, or contradicts another.
+    """
     parameters = output.parameters
     if not parameters:
         return OutputWish(output.name)
@@ -86,6 +89,10 @@ def read_output(output: RequestedOutput) -> OutputWish:
     if not (binary is None or isinstance(binary, bool)):
         raise faults.invalid_parameter("binary_data", "true or false")
     count, shared = _unsigned(parameters, "classification"), read_part(parameters, output.name)
+    if shared is not None and (count or binary):
+        # Classes are strings of whatever length; and what lies in shared memory is nowhere in the answer.
+        other = "classification" if count else "binary_data"
+        raise faults.contradicting_wishes(output.name, SHARED_MEMORY_REGION, other)
     return OutputWish(output.name, count, binary, shared)
 
 

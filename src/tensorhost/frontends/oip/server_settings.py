@@ -12,9 +12,10 @@ from typing import TypeAlias
 
 from tensorhost.core.errors import InvalidRequestError
 from tensorhost.frontends.oip import faults
-from tensorhost.inference import Alone, Group
+from tensorhost.inference import Group
 from tensorhost.settings import Settings
 from tensorhost.telemetry import get_logger
+from tensorhost.telemetry.log_level import LARGEST_VERBOSITY
 
 LogSetting: TypeAlias = bool | int | str
 TraceSetting: TypeAlias = str | list[str]
@@ -23,7 +24,6 @@ _LEVELS = ("log_error", "log_warning", "log_info")
 """What a record can be, the most severe first; the level shown includes all before it."""
 _LEVEL_OF = {0: logging.CRITICAL, 1: logging.ERROR, 2: logging.WARNING, 3: logging.INFO}
 _FIXED = ("log_file", "log_format")
-_MOST_VERBOSE = 2**32 - 1
 
 log = get_logger(__name__)
 
@@ -33,13 +33,13 @@ class ServerSettings:
 
     Args:
         settings: whether requests are traced, and how records are written.
-        group: all processes of the server; only one alone can change its settings.
+        group: all processes of the server.
     """
 
     def __init__(self, settings: Settings, group: Group) -> None:
         self._settings = settings
-        self._is_alone = isinstance(group, Alone)
-        self._verbose_level = 1 if settings.log_level == "debug" else 0
+        self._group = group
+        self._log_level = group.state.log_level
 
     def trace(self) -> dict[str, TraceSetting]:
         """The trace settings, which are the same for every model; all values are texts, as clients expect."""
@@ -69,18 +69,18 @@ class ServerSettings:
 
     def logging(self) -> dict[str, LogSetting]:
         """The logging settings. ``log_file`` is empty, since records go to standard error."""
-        level = logging.getLogger().level
+        level = self._log_level.level
         return {
             "log_file": "",
             "log_info": level <= logging.INFO,
             "log_warning": level <= logging.WARNING,
             "log_error": level <= logging.ERROR,
-            "log_verbose_level": self._verbose_level if level <= logging.DEBUG else 0,
+            "log_verbose_level": self._log_level.verbosity,
             "log_format": "default",
         }
 
-    def update_logging(self, wanted: Mapping[str, LogSetting | None]) -> dict[str, LogSetting]:
-        """Change which records are written; the settings as they are then.
+    async def update_logging(self, wanted: Mapping[str, LogSetting | None]) -> dict[str, LogSetting]:
+        """Change which records all processes write; the settings as they are then.
 
         ``log_info``, ``log_warning``, ``log_error`` and ``log_verbose_level`` may change: with the level from 1 records
         for debugging are written too. A record is written where those more severe are. None stands for what is.
@@ -94,11 +94,8 @@ class ServerSettings:
         changed = {name: value for name, value in changed.items() if value != present[name]}
         if not changed:
             return present
-        if not self._is_alone:
-            raise faults.fixed_setting(next(iter(changed)), "a server of several processes logs as it was started")
-        level, verbose = _level(present | changed, changed), int(changed.get("log_verbose_level", 0))
-        self._verbose_level = verbose
-        logging.getLogger().setLevel(level)
+        level = _level(present | changed, changed)
+        await self._group.set_log_level(level, int(changed.get("log_verbose_level", 0)))
         log.warning("log level changed", level=logging.getLevelName(level).lower())
         return self.logging()
 
@@ -110,7 +107,7 @@ def _check(name: str, value: LogSetting, present: Mapping[str, LogSetting]) -> N
         if value != present[name]:
             raise faults.fixed_setting(name, "it is set where the server is started")
     elif name == "log_verbose_level":
-        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _MOST_VERBOSE:
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= LARGEST_VERBOSITY:
             raise faults.invalid_parameter(name, "a whole number that is not negative")
     elif not isinstance(value, bool):
         raise faults.invalid_parameter(name, "true or false")

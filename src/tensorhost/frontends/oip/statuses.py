@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tensorhost.core.errors import ErrorCode, TensorhostError, UnsupportedTypeError
+from tensorhost.core.errors import AlreadyExistsError, ErrorCode, TensorhostError, UnsupportedTypeError
 from tensorhost.frontends.oip.faults import UnsupportedError
 from tensorhost.frontends.rpc import RpcError, RpcStatus
 from tensorhost.inference import as_tensorhost_error
@@ -87,5 +87,10 @@ def as_rpc_error(error: Exception) -> RpcError:
     if isinstance(error, RpcError):
         return error
     known = as_tensorhost_error(error)
-    status = RpcStatus.UNIMPLEMENTED if isinstance(known, _UNSUPPORTED) else RPC_STATUS[known.code]
-    return RpcError(status, known.message)
+    return RpcError(_rpc_status(known), known.message)
+
+
+def _rpc_status(error: TensorhostError) -> RpcStatus:
+    if isinstance(error, _UNSUPPORTED):
+        return RpcStatus.UNIMPLEMENTED
+    return RpcStatus.ALREADY_EXISTS if isinstance(error, AlreadyExistsError) else RPC_STATUS[error.code]

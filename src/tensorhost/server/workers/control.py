@@ -8,16 +8,13 @@ answered once, after the last worker; and workers that differ do not go on runni
 
 from __future__ import annotations
 
-import asyncio
-import itertools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from tensorhost.core.errors import (
     AlreadyLoadedError,
     InvalidRequestError,
     LabelNotReadyError,
-    ModelFailedError,
     ModelNotFoundError,
     OverloadedError,
     VersionNotFoundError,
@@ -25,8 +22,9 @@ from tensorhost.core.errors import (
 from tensorhost.models.probe_messages import Failed
 from tensorhost.models.wishes import Action, Wish
 from tensorhost.server.workers.journal import Journal, undo
-from tensorhost.server.workers.messages import CarryOut, Done, WishMessage
+from tensorhost.server.workers.messages import CarryOut, WishMessage
 from tensorhost.server.workers.process import WorkerProcess
+from tensorhost.server.workers.rounds import Outcome, Rounds
 from tensorhost.server.workers.turns import Turns
 from tensorhost.telemetry import get_logger
 
@@ -40,30 +38,25 @@ _NOT_THERE = frozenset({ModelNotFoundError.__name__, VersionNotFoundError.__name
 log = get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of a wish on one worker."""
-
-    failure: Failed | None = None
-    added: tuple[str, ...] = ()
-
-
 class ControlCalls:
     """Carries out control calls.
 
     Args:
         workers: the running workers by slot, as they are whenever this is read.
+        rounds: tells them.
         serves: whether a slot's worker has loaded what it is to serve.
     """
 
     def __init__(
-        self, workers: Mapping[int, WorkerProcess], serves: Callable[[int], bool] = lambda _slot: True
+        self,
+        workers: Mapping[int, WorkerProcess],
+        rounds: Rounds,
+        serves: Callable[[int], bool] = lambda _slot: True,
     ) -> None:
         self.journal = Journal()
         self._workers = workers
+        self._rounds = rounds
         self._serves = serves
-        self._numbers = itertools.count()
-        self._expected: dict[tuple[int, int], asyncio.Future[Outcome]] = {}
         self._turns = Turns()
         self._calls = 0
 
@@ -80,21 +73,6 @@ class ControlCalls:
                 return await self._in_turn(wish)
         finally:
             self._calls -= 1
-
-    def done(self, worker: int, message: Done) -> None:
-        """A worker has done what it was told, or not."""
-        self._settle((worker, message.id), Outcome(message.failure, message.added))
-
-    def lost(self, worker: int) -> None:
-        """A worker has ended; what it was to do, it does not."""
-        failure = Failed.of(ModelFailedError("A worker process ended meanwhile."))
-        for key in [key for key in self._expected if key[0] == worker]:
-            self._settle(key, Outcome(failure))
-
-    def _settle(self, key: tuple[int, int], outcome: Outcome) -> None:
-        future = self._expected.pop(key, None)
-        if future is not None and not future.done():
-            future.set_result(outcome)
 
     async def _in_turn(self, wish: Wish) -> Failed | None:
         earlier = self.journal.wishes()
@@ -166,12 +144,9 @@ class ControlCalls:
     async def _everywhere(self, wish: Wish) -> dict[int, Outcome]:
         """Tell all workers, and wait for all. One that starts later finds the wish in the journal."""
         self.journal.add(wish)
-        number = next(self._numbers)
-        expected: dict[int, asyncio.Future[Outcome]] = {}
-        for slot, worker in self._workers.items():
-            expected[slot] = self._expected[slot, number] = asyncio.get_running_loop().create_future()
-            worker.send(CarryOut(id=number, wish=WishMessage.of(self._wish_for(slot, wish))))
-        return {slot: await future for slot, future in expected.items()}
+        return await self._rounds.tell(
+            lambda slot, number: CarryOut(id=number, wish=WishMessage.of(self._wish_for(slot, wish)))
+        )
 
     def _wish_for(self, slot: int, wish: Wish) -> Wish:
         """What the worker is told: one that still loads will serve what has a label before it is sent requests."""

@@ -11,23 +11,30 @@ import contextlib
 import itertools
 import logging
 import os
+import socket
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tensorhost.core.errors import InternalError
+from tensorhost.core.errors import InternalError, TensorhostError
 from tensorhost.inference import as_tensorhost_error
+from tensorhost.inference.process_state import ProcessState
+from tensorhost.inference.regions import LONGEST_NAME, Region
 from tensorhost.models.listed import ModelList
 from tensorhost.models.manager import ModelManager
 from tensorhost.models.probe_messages import Failed
 from tensorhost.models.wishes import Action, Wish
 from tensorhost.server.servers import Servers
+from tensorhost.server.workers.change_messages import Change, LogLevelMessage, Registration, Unregistration
 from tensorhost.server.workers.claims import ClaimKind
+from tensorhost.server.workers.files import receive_files
+from tensorhost.server.workers.message_base import Message
 from tensorhost.server.workers.messages import (
     Accept,
     Answered,
     Ask,
+    AskChange,
     CarryOut,
     Claim,
     Collect,
@@ -35,7 +42,7 @@ from tensorhost.server.workers.messages import (
     Done,
     Granted,
     Hello,
-    Message,
+    MakeChange,
     Readiness,
     Ready,
     Recall,
@@ -65,10 +72,16 @@ class Member:
 
     Args:
         reader, writer: the line to the supervisor.
+        files: where the files come from that go with its messages.
+        state: of this process.
     """
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, files: socket.socket, state: ProcessState
+    ) -> None:
         self.ready = False
+        self.state = state
+        self._files = files
         self.stop = asyncio.Event()
         self._reader = reader
         self._writer = writer
@@ -113,9 +126,30 @@ class Member:
         collected = await self._answer_to(Collect(id=number), self._views, number)
         return collected.view.view()
 
+    async def register_region(self, region: Region) -> None:
+        """Have every worker do it."""
+        self.state.regions.check(region)
+        await self._ask_change(Registration.of(region))
+
+    async def unregister_region(self, name: str) -> None:
+        """Have every worker do it."""
+        if len(name) <= LONGEST_NAME:  # nothing is registered by a longer one
+            await self._ask_change(Unregistration(name=name))
+
+    async def set_log_level(self, level: int, verbosity: int) -> None:
+        """Have every worker do it."""
+        await self._ask_change(LogLevelMessage(level=level, verbosity=verbosity))
+
     async def _ask(self, wish: Wish) -> None:
         number = next(self._numbers)
-        answered = await self._answer_to(Ask(id=number, wish=WishMessage.of(wish)), self._answers, number)
+        await self._done_by_all(Ask(id=number, wish=WishMessage.of(wish)), number)
+
+    async def _ask_change(self, change: Change) -> None:
+        number = next(self._numbers)
+        await self._done_by_all(AskChange(id=number, change=change), number)
+
+    async def _done_by_all(self, question: Ask | AskChange, number: int) -> None:
+        answered = await self._answer_to(question, self._answers, number)
         if answered.failure is not None:
             raise answered.failure.error()
 
@@ -180,6 +214,8 @@ class Member:
                 self.ready = message.ready
             case CarryOut():
                 self._start(self._carry_out(message, manager), "carry out a control call")
+            case MakeChange():
+                self._make_change(message)
             case Report():
                 self._start(self._report(message, manager), "report metrics")
             case Answered():
@@ -207,6 +243,21 @@ class Member:
             failure = Failed.of(known)
         added = _available(manager, wish.name) - before
         self._send(Done(id=message.id, failure=failure, added=tuple(sorted(added))))
+
+    def _make_change(self, message: MakeChange) -> None:
+        failure: Failed | None = None
+        try:
+            match message.change:
+                case Registration() as change:
+                    [file] = receive_files(self._files, 1)
+                    self.state.regions.adopt(change.region(), file)
+                case Unregistration() as change:
+                    self.state.regions.unregister(change.name)
+                case LogLevelMessage() as change:
+                    self.state.log_level.set(change.level, change.verbosity)
+        except TensorhostError as error:
+            failure = Failed.of(error)
+        self._send(Done(id=message.id, failure=failure))
 
     async def _report(self, message: Report, manager: ModelManager) -> None:
         def report() -> bytes:

@@ -9,14 +9,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from tensorhost.core.errors import InternalError
+from tensorhost.inference.process_state import ProcessState
 from tensorhost.models.listed import ListedModel, ModelList, RequestLogOptions
 from tensorhost.models.policy import VersionPolicy
 from tensorhost.models.probe_messages import Failed
 from tensorhost.models.wishes import Action, Wish
+from tensorhost.server.workers.change_messages import Change, StateMessage
 from tensorhost.server.workers.claims import ClaimKind
+from tensorhost.server.workers.message_base import Message
 from tensorhost.settings import Settings
 from tensorhost.telemetry.history import LATEST, Past, Sample
 from tensorhost.telemetry.view_message import ErrorMessage, ViewMessage
@@ -32,16 +35,6 @@ _Id = Annotated[int, Field(ge=0, lt=2**62)]
 _Text = Annotated[str, Field(max_length=_MAX_TEXT)]
 _SampleText = Annotated[str, Field(max_length=_MAX_SAMPLE)]
 _M = TypeVar("_M")
-
-
-class Message(BaseModel):
-    """One message of either side."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    def to_line(self) -> bytes:
-        """The message as the other side reads it."""
-        return self.model_dump_json().encode() + b"\n"
 
 
 class ListedMessage(Message):
@@ -120,7 +113,8 @@ class WishMessage(Message):
 class Begin(Message):
     """The first message: all a worker must know. ``settings`` are JSON and hold the token, hence not a command line.
 
-    ``models`` is the list to serve, None for what lies in the model path.
+    ``models`` is the list to serve, None for what lies in the model path. ``state`` is None where it is as the settings
+    say.
     """
 
     type: Literal["begin"] = "begin"
@@ -129,6 +123,7 @@ class Begin(Message):
     settings: Annotated[str, Field(max_length=_MAX_SETTINGS)]
     models: tuple[ListedMessage, ...] | None = None
     wishes: tuple[WishMessage, ...]
+    state: StateMessage | None = None
 
     @classmethod
     def of(
@@ -138,6 +133,7 @@ class Begin(Message):
         settings: Settings,
         wishes: tuple[Wish, ...],
         models: ModelList | None = None,
+        state: ProcessState | None = None,
     ) -> Self:
         """The message for worker number ``worker`` of ``workers``."""
         return cls(
@@ -146,6 +142,7 @@ class Begin(Message):
             settings=settings.to_json(),
             models=None if models is None else tuple(map(ListedMessage.of, models)),
             wishes=tuple(map(WishMessage.of, wishes)),
+            state=None if state is None else StateMessage.of(state),
         )
 
 
@@ -176,6 +173,14 @@ class CarryOut(Message):
     wish: WishMessage
 
 
+class MakeChange(Message):
+    """Change what all processes have in common; to be answered by ``Done``. The file of a region came before it."""
+
+    type: Literal["make_change"] = "make_change"
+    id: _Id
+    change: Change
+
+
 class Report(Message):
     """Say what the metrics are; to be answered by ``Reported``."""
 
@@ -184,7 +189,7 @@ class Report(Message):
 
 
 class Answered(Message):
-    """All workers have done what ``Ask`` asked for, or why not."""
+    """All workers have done what ``Ask`` or ``AskChange`` asked for, or why not."""
 
     type: Literal["answered"] = "answered"
     id: _Id
@@ -256,7 +261,7 @@ class Stop(Message):
     type: Literal["stop"] = "stop"
 
 
-ToWorker = Accept | Readiness | CarryOut | Report | Answered | Collected | Recalled | Granted | Stop
+ToWorker = Accept | Readiness | CarryOut | MakeChange | Report | Answered | Collected | Recalled | Granted | Stop
 
 # -- to the supervisor ---------------------------------------------------------------------------------------------
 
@@ -276,7 +281,7 @@ class Ready(Message):
 
 
 class Done(Message):
-    """What became of ``CarryOut``. ``added`` are versions that serve now and did not before."""
+    """What became of ``CarryOut`` or ``MakeChange``. ``added`` are versions that serve now and did not before."""
 
     type: Literal["done"] = "done"
     id: _Id
@@ -290,6 +295,14 @@ class Ask(Message):
     type: Literal["ask"] = "ask"
     id: _Id
     wish: WishMessage
+
+
+class AskChange(Message):
+    """A client asked this worker to change what all have in common; to be answered by ``Answered`` when all have it."""
+
+    type: Literal["ask_change"] = "ask_change"
+    id: _Id
+    change: Change
 
 
 class Collect(Message):
@@ -331,7 +344,7 @@ class Release(Message):
     id: _Id
 
 
-ToSupervisor = Hello | Ready | Done | Ask | Collect | Recall | Reported | Claim | Release
+ToSupervisor = Hello | Ready | Done | Ask | AskChange | Collect | Recall | Reported | Claim | Release
 
 
 class Reader(Generic[_M]):

@@ -18,7 +18,9 @@ from typing import Self
 from tensorhost.core.errors import InternalError
 from tensorhost.models.probe_process import search_path
 from tensorhost.server.stop import STOP_SIGNALS
-from tensorhost.server.workers.messages import MAX_LINE_BYTES, Message, ToSupervisor, read_by_supervisor
+from tensorhost.server.workers.files import file_sockets, send_files
+from tensorhost.server.workers.message_base import Message
+from tensorhost.server.workers.messages import MAX_LINE_BYTES, ToSupervisor, read_by_supervisor
 from tensorhost.settings import environment_variable
 
 _MODULE = ("-P", "-m", "tensorhost.server.workers.worker")
@@ -29,9 +31,14 @@ class WorkerProcess:
     """One worker. Use ``start``, from the thread that lives as long as the server: the worker dies with it."""
 
     def __init__(
-        self, process: subprocess.Popen[bytes], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self,
+        process: subprocess.Popen[bytes],
+        files: socket.socket,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
     ) -> None:
         self._process = process
+        self._files = files
         self._reader = reader
         self._writer = writer
 
@@ -42,9 +49,10 @@ class WorkerProcess:
         Raises OSError when that cannot be done.
         """
         ours, theirs = socket.socketpair()
+        files, their_files = file_sockets()
         try:
-            with theirs:
-                descriptors = (theirs.fileno(), *(listener.fileno() for listener in listeners))
+            with theirs, their_files:
+                descriptors = (theirs.fileno(), their_files.fileno(), *(listener.fileno() for listener in listeners))
                 with _stop_signals_blocked():
                     process = subprocess.Popen(  # noqa: S603, ASYNC220 - this interpreter, a module of ours; it is quick
                         [sys.executable, *_MODULE, str(os.getpid()), *map(str, descriptors)],
@@ -54,18 +62,21 @@ class WorkerProcess:
                     )
         except OSError:
             ours.close()
+            files.close()
             raise
         reader, writer = await asyncio.open_unix_connection(sock=ours, limit=MAX_LINE_BYTES)
-        return cls(process, reader, writer)
+        return cls(process, files, reader, writer)
 
     @property
     def pid(self) -> int:
         """The worker's process id."""
         return self._process.pid
 
-    def send(self, message: Message) -> None:
-        """Have ``message`` sent; one to a worker that has ended is lost."""
+    def send(self, message: Message, files: Sequence[int] = ()) -> None:
+        """Have ``message`` sent, and open files with it; one to a worker that has ended is lost."""
         if not self._writer.is_closing():
+            with contextlib.suppress(OSError):  # the worker has ended, or will miss them
+                send_files(self._files, files)
             self._writer.write(message.to_line())
 
     async def messages(self) -> AsyncIterator[ToSupervisor]:
@@ -88,6 +99,7 @@ class WorkerProcess:
     async def end(self) -> int:
         """Wait until the process has ended, and kill it if it takes long; its exit code, negative for a signal."""
         self._writer.close()
+        self._files.close()
         try:
             return await asyncio.to_thread(self._process.wait, _GOODBYE_S)
         except subprocess.TimeoutExpired:

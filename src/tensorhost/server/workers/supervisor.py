@@ -19,6 +19,7 @@ from typing import Any
 
 from tensorhost.core.errors import InternalError
 from tensorhost.core.version import __version__
+from tensorhost.inference.process_state import ProcessState
 from tensorhost.models.configured import ConfiguredModels
 from tensorhost.models.listed import ModelList
 from tensorhost.models.wishes import Action, Wish
@@ -28,6 +29,7 @@ from tensorhost.server.listener import listen_together, reserve
 from tensorhost.server.sampling import sample
 from tensorhost.server.stop import hung_stop_s, stop_on_signal
 from tensorhost.server.tls import tls_context
+from tensorhost.server.workers.changes import Changes
 from tensorhost.server.workers.claims import ClaimId, Claims
 from tensorhost.server.workers.control import ControlCalls
 from tensorhost.server.workers.figures import Figures
@@ -35,6 +37,7 @@ from tensorhost.server.workers.messages import (
     Accept,
     Answered,
     Ask,
+    AskChange,
     Begin,
     Claim,
     Collect,
@@ -52,6 +55,7 @@ from tensorhost.server.workers.messages import (
     ToSupervisor,
 )
 from tensorhost.server.workers.process import WorkerProcess
+from tensorhost.server.workers.rounds import Rounds
 from tensorhost.server.workers.shares import scratch_folder, worker_settings
 from tensorhost.server.workers.slots import Phase, Slot, assign, is_hopeless, is_ready
 from tensorhost.settings import Settings
@@ -77,7 +81,10 @@ class Supervisor:
         self._slots = [Slot() for _ in range(count)]
         self._workers: dict[int, WorkerProcess] = {}
         self._listeners: list[list[socket.socket]] = []
-        self._control = ControlCalls(self._workers, lambda slot: self._slots[slot].phase is Phase.READY)
+        self._rounds = Rounds(self._workers)
+        self._control = ControlCalls(self._workers, self._rounds, lambda slot: self._slots[slot].phase is Phase.READY)
+        self._state = ProcessState.of(settings)
+        self._changes = Changes(self._state, self._rounds)
         self._figures = Figures(self._slots, self._workers)
         self._history = History()
         self._claims = Claims(settings.load_threads)
@@ -134,6 +141,7 @@ class Supervisor:
             self._close_listeners()
             for holder in self._grpc_holders:
                 holder.close()
+            self._state.regions.close()
 
     def _listen(self, count: int) -> None:
         """Listen for HTTP, and hold the port of gRPC, on which each worker listens itself."""
@@ -185,9 +193,10 @@ class Supervisor:
             log.error("a worker cannot be started", of_worker=index, reason=str(error))
             self._lost(index)
             return os.EX_OSERR
-        # Together, so that each wish reaches the worker once: from the journal, or because it is on the list.
-        journal = self._control.journal
-        worker.send(Begin.of(index, len(self._slots), self._of_worker, journal.wishes(), journal.models))
+        # Together, so that each wish and change reaches the worker once: in this message, or because it is on the list.
+        journal, state = self._control.journal, self._state
+        begin = Begin.of(index, len(self._slots), self._of_worker, journal.wishes(), journal.models, state)
+        worker.send(begin, state.regions.registered_files())
         self._workers[index] = worker
         if self._stop.is_set():
             worker.send(Stop())
@@ -208,7 +217,7 @@ class Supervisor:
         else:
             self._slots[index].died(time.monotonic())
         self._accepting.pop(index, None)
-        self._control.lost(index)
+        self._rounds.lost(index)
         self._figures.lost(index)
         self._grant(self._claims.lost(index))
         self._rearrange()
@@ -265,8 +274,10 @@ class Supervisor:
                 self._announce(message)
             case Ask():
                 self._tasks.create_task(self._answer_ask(worker, message), name="control call")
+            case AskChange():
+                self._tasks.create_task(self._answer_ask_change(worker, message), name="change of all workers")
             case Done():
-                self._control.done(index, message)
+                self._rounds.done(index, message)
             case Collect():
                 self._tasks.create_task(self._answer_collect(worker, message), name="collect metrics")
             case Recall():
@@ -281,6 +292,9 @@ class Supervisor:
 
     async def _answer_ask(self, worker: WorkerProcess, message: Ask) -> None:
         worker.send(Answered(id=message.id, failure=await self._control.carry_out(message.wish.wish())))
+
+    async def _answer_ask_change(self, worker: WorkerProcess, message: AskChange) -> None:
+        worker.send(Answered(id=message.id, failure=await self._changes.make(message.change)))
 
     async def _answer_collect(self, worker: WorkerProcess, message: Collect) -> None:
         worker.send(Collected(id=message.id, view=ViewMessage.of(await self._figures.collect())))

@@ -92,7 +92,7 @@ def test_an_input_in_shared_memory_has_no_raw_contents():
     with pytest.raises(InvalidRequestError, match="Input 'far' has no data"):
         request.inputs[0].decode(max_elements=LIMIT)
     message.inputs[0].contents.fp32_contents.append(1)
-    with pytest.raises(InvalidRequestError, match="Input 'far' has contents and the parameter 'shared_memory_region'"):
+    with pytest.raises(InvalidRequestError, match=r"Input 'far' must have one of .* but has .* and 'contents'"):
         read(message)
 
 

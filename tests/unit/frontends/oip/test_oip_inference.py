@@ -46,8 +46,9 @@ class Desk:
     def __init__(self, **options):
         self.bench = EngineBench(**options)
         settings = self.bench.manager.settings
-        self.inference = Inference(self.bench.engine, SharedMemory(settings))
-        self.offered = OpenInference(self.bench.engine, settings, Alone(self.bench.manager))
+        group = Alone(self.bench.manager)
+        self.inference = Inference(self.bench.engine, SharedMemory(settings, group))
+        self.offered = OpenInference(self.bench.engine, settings, group)
 
     async def ask(self, *inputs, name="m", number=None, **fields):
         request = InferRequest(inputs=list(inputs) or [given()], **fields)

@@ -63,6 +63,8 @@ def test_what_is_wanted_of_an_output():
         ({"shared_memory_region": "r"}, "shared_memory_byte_size"),
         ({"shared_memory_region": "r", "shared_memory_byte_size": -1}, "shared_memory_byte_size"),
         ({"shared_memory_region": "r", "shared_memory_byte_size": 4, "shared_memory_offset": 2**63}, "offset"),
+        ({"shared_memory_region": "r", "shared_memory_byte_size": 4, "classification": 1}, "both .* 'classification'"),
+        ({"shared_memory_region": "r", "shared_memory_byte_size": 4, "binary_data": True}, "both .* 'binary_data'"),
     ],
 )
 def test_a_wrong_parameter_of_an_output_is_named(parameters, named):

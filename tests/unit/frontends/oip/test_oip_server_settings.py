@@ -1,12 +1,14 @@
 """Settings that clients read, and the few they may change."""
 
 import logging
+from types import SimpleNamespace
 
 import pytest
 
 from tensorhost.core.errors import InvalidRequestError
 from tensorhost.frontends.oip.server_settings import ServerSettings
 from tensorhost.inference import Alone
+from tensorhost.inference.process_state import ProcessState
 from tensorhost.models.manager import ModelManager
 from tensorhost.settings import Settings
 
@@ -56,9 +58,9 @@ async def test_logging_is_as_the_server_was_started():
 )
 async def test_what_is_written_may_change_and_change_back(level, wanted, level_then, said):
     settings = await alone()
-    assert settings.update_logging(wanted) == DEFAULT | said == settings.logging()
+    assert (await settings.update_logging(wanted)) == DEFAULT | said == settings.logging()
     assert level() == level_then
-    assert settings.update_logging(DEFAULT) == DEFAULT
+    assert await settings.update_logging(DEFAULT) == DEFAULT
     assert level() == logging.INFO
 
 
@@ -79,17 +81,34 @@ async def test_what_is_written_may_change_and_change_back(level, wanted, level_t
 async def test_what_cannot_be_is_refused_and_changes_nothing(level, wanted, message):
     settings = await alone()
     with pytest.raises(InvalidRequestError, match=message):
-        settings.update_logging(wanted)
+        await settings.update_logging(wanted)
     assert settings.logging() == DEFAULT
     assert level() == logging.INFO
 
 
-async def test_several_processes_log_as_they_were_started(level):
-    settings = ServerSettings(Settings(), object())
-    assert settings.update_logging({"log_info": True}) == DEFAULT
-    with pytest.raises(InvalidRequestError, match="several processes"):
-        settings.update_logging({"log_info": False})
-    assert level() == logging.INFO
+async def test_a_change_is_one_of_all_processes(level):
+    told = []
+
+    async def set_log_level(*change):
+        told.append(change)
+
+    group = SimpleNamespace(state=ProcessState.of(Settings()), set_log_level=set_log_level)
+    settings = ServerSettings(Settings(workers=2), group)
+    await settings.update_logging({"log_info": True})
+    assert told == []
+    await settings.update_logging({"log_info": False})
+    await settings.update_logging({"log_verbose_level": 2**32 - 1})
+    assert told == [(logging.WARNING, 0), (logging.DEBUG, 2**32 - 1)]
+    assert level() == logging.INFO  # which the group would have changed
+
+
+async def test_what_another_process_was_asked_for_is_said_here_too(level):
+    group = Alone(ModelManager(Settings()))
+    settings = ServerSettings(Settings(), group)
+    group.state.log_level.set(logging.DEBUG, 3)
+    assert settings.logging() == DEFAULT | {"log_verbose_level": 3}
+    group.state.log_level.set(logging.ERROR, 3)
+    assert settings.logging() == DEFAULT | {"log_info": False, "log_warning": False}
 
 
 @pytest.mark.parametrize(("tracing", "level_said", "rate"), [(False, ["OFF"], "1000"), (True, ["TIMESTAMPS"], "1")])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tensorhost.core.errors import ErrorCode, ModelFailedError, UnsupportedTypeError
+from tensorhost.core.errors import AlreadyExistsError, ErrorCode, ModelFailedError, UnsupportedTypeError
 from tensorhost.frontends.oip import faults
 from tensorhost.frontends.oip.statuses import HTTP_STATUS, RPC_STATUS, as_rpc_error, http_status
 from tensorhost.frontends.rpc import RpcError, RpcStatus
@@ -26,6 +26,7 @@ def test_both_tables_have_every_code():
         (faults.no_cuda(), 501, RpcStatus.UNIMPLEMENTED),
         (faults.no_named_repositories(), 501, RpcStatus.UNIMPLEMENTED),
         (UnsupportedTypeError("complex64"), 501, RpcStatus.UNIMPLEMENTED),
+        (AlreadyExistsError("taken"), 400, RpcStatus.ALREADY_EXISTS),
         (ModelFailedError("it did"), 500, RpcStatus.INTERNAL),
     ],
 )

@@ -12,7 +12,8 @@ from tensorhost.codecs.protobuf import message_class
 from tensorhost.codecs.tensor_writing import encode_predict_request
 from tensorhost.core.errors import InvalidRequestError, PayloadTooLargeError
 from tensorhost.frontends.http.exchange import OFF_LOOP_ELEMENTS
-from tensorhost.frontends.tfserving.services.tensors import Claim, UnsentMemory, read_inputs, write_response
+from tensorhost.frontends.tfserving.services.tensors import read_inputs, write_response
+from tensorhost.frontends.unsent_memory import Claim, UnsentMemory
 
 Request: Any = message_class("tensorhost.wire.PredictRequest")
 Response: Any = message_class("tensorflow.serving.PredictResponse")

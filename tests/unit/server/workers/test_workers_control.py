@@ -15,6 +15,7 @@ from tensorhost.models.probe_messages import Failed
 from tensorhost.models.wishes import Action, Wish
 from tensorhost.server.workers.control import ControlCalls
 from tensorhost.server.workers.messages import Done
+from tensorhost.server.workers.rounds import Rounds
 
 LOAD, UNLOAD = (Wish(action, "m") for action in (Action.LOAD, Action.UNLOAD))
 ADD = Wish(Action.ADD, "m", "1", Path("/a"))
@@ -28,7 +29,7 @@ class NotedWorker:
         self.told = []
         self.killed = False
 
-    def send(self, message):
+    def send(self, message, files=()):
         self.told.append(message)
 
     def kill(self):
@@ -38,7 +39,8 @@ class NotedWorker:
 class Group:
     def __init__(self, count=2, **options):
         self.workers = {number: NotedWorker() for number in range(count)}
-        self.calls = ControlCalls(self.workers, **options)
+        self.rounds = Rounds(self.workers)
+        self.calls = ControlCalls(self.workers, self.rounds, **options)
 
     def ask(self, wish):
         return asyncio.create_task(self.calls.carry_out(wish))
@@ -46,7 +48,7 @@ class Group:
     async def answer(self, number, failure=None, added=()):
         """Worker ``number`` answers what it was told last."""
         await turn()
-        self.calls.done(number, Done(id=self.workers[number].told[-1].id, failure=failure, added=added))
+        self.rounds.done(number, Done(id=self.workers[number].told[-1].id, failure=failure, added=added))
         await turn()
 
     def wishes(self, number):
@@ -76,7 +78,7 @@ async def test_calls_about_one_model_run_one_after_another_and_others_meanwhile(
     assert group.wishes(0) == group.wishes(1) == [LOAD, Wish(Action.LOAD, "n")]
     for number in (0, 1):
         for told in list(group.workers[number].told):
-            group.calls.done(number, Done(id=told.id))
+            group.rounds.done(number, Done(id=told.id))
     assert await first is None
     assert await other is None
     await group.answer(0)
@@ -166,7 +168,7 @@ async def test_a_worker_that_ends_meanwhile_has_failed_and_whoever_asked_is_answ
     call = group.ask(LOAD)
     await group.answer(0, added=("2",))
     del group.workers[1]
-    group.calls.lost(1)
+    group.rounds.lost(1)
     await turn()
     await group.answer(0)
     failure = await call
@@ -180,7 +182,7 @@ async def test_too_many_calls_are_refused():
     await turn()
     refused = await group.calls.carry_out(LOAD)
     assert refused.kind == "OverloadedError"
-    group.calls.lost(0)
+    group.rounds.lost(0)
     assert all(failure.kind == "ModelFailedError" for failure in await asyncio.gather(*calls))
     call = group.ask(LOAD)
     await group.answer(0)
@@ -262,7 +264,7 @@ async def test_a_list_waits_for_the_calls_before_it_and_those_after_it_wait_for_
     await turn()
     assert len(group.wishes(0)) == 2
     for told in list(group.workers[0].told):
-        group.calls.done(0, Done(id=told.id))
+        group.rounds.done(0, Done(id=told.id))
     await turn()
     assert group.wishes(0)[2:] == [REPLACE]
     await group.answer(0)
@@ -325,6 +327,6 @@ async def test_a_list_given_up_while_it_waits_for_its_turn_holds_up_nobody():
     other = group.ask(Wish(Action.LOAD, "n"))
     await turn()
     for told in list(group.workers[0].told):
-        group.calls.done(0, Done(id=told.id))
+        group.rounds.done(0, Done(id=told.id))
     assert (await first, await other) == (None, None)
     assert group.calls.journal.models is None

@@ -1,17 +1,23 @@
+import os
 from pathlib import Path
 
 import pytest
 
 from tensorhost.core.errors import InternalError, ModelNotFoundError
+from tensorhost.inference.process_state import ProcessState
+from tensorhost.inference.regions import Region, Regions
 from tensorhost.models.listed import ListedModel, RequestLogOptions
 from tensorhost.models.policy import VersionPolicy
 from tensorhost.models.probe_messages import Failed
 from tensorhost.models.wishes import Action, Wish
+from tensorhost.server.workers.change_messages import LogLevelMessage, Registration, Unregistration
 from tensorhost.server.workers.messages import (
     Accept,
     Ask,
+    AskChange,
     Begin,
     Done,
+    MakeChange,
     Release,
     WishMessage,
     read_begin,
@@ -19,7 +25,9 @@ from tensorhost.server.workers.messages import (
     read_by_worker,
 )
 from tensorhost.settings import Settings
+from tensorhost.telemetry.log_level import LogLevel
 
+REGION = Region("r", "/tensorhost_a", 8, 8)
 WISH = Wish(Action.LOAD, "m", "1", Path("/a b"))
 
 
@@ -36,6 +44,32 @@ def test_what_is_written_is_read():
     assert (type(error), error.message, error.details) == (ModelNotFoundError, "no", {"models": ["x"]})
     accept = Accept(sockets=(0, 2), serving=True)
     assert read_by_worker.read(accept.to_line()) == accept
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        Registration.of(REGION),
+        Registration.of(Region("ä" * 256, "/" + "k" * 255, 2**62, 2**62)),
+        Unregistration(name=""),
+        LogLevelMessage(level=10, verbosity=2**32 - 1),
+    ],
+)
+def test_changes_are_read_as_they_were_written(change):
+    ask, make = AskChange(id=1, change=change), MakeChange(id=2, change=change)
+    assert read_by_supervisor.read(ask.to_line()) == ask
+    assert read_by_worker.read(make.to_line()) == make
+
+
+def test_a_worker_begins_with_what_was_changed_so_far():
+    state = ProcessState(Regions(""), LogLevel(3))
+    file = os.open(os.devnull, os.O_RDONLY)
+    state.regions.adopt(REGION, file)
+    begin = read_begin.read(Begin.of(0, 1, Settings(), (), state=state).to_line())
+    state.regions.close()
+    assert [each.region() for each in begin.state.regions] == [REGION]
+    assert begin.state.log_level == LogLevelMessage.of(state.log_level)
+    assert read_begin.read(Begin.of(0, 1, Settings(), ()).to_line()).state is None
 
 
 def test_the_first_message_carries_every_setting_whatever_the_environment_says(monkeypatch):
@@ -76,6 +110,8 @@ def test_a_list_of_models_is_read_as_it_was_written():
         b'{"type": "done", "id": -1}\n',
         b'{"type": "claim", "id": 1, "kind": "anything"}\n',
         b'{"type": "ask", "id": 1, "wish": {"action": "destroy", "name": "m"}}\n',
+        b'{"type": "ask_change", "id": 1, "change": {"kind": "destroy", "name": "m"}}\n',
+        b'{"type": "ask_change", "id": 1, "change": {"kind": "log_level", "level": 1000, "verbosity": 0}}\n',
         b"\xff\n",
     ],
 )

@@ -10,6 +10,7 @@ from tensorhost.frontends.oip import faults
 from tensorhost.frontends.oip.open_inference import OpenInference
 from tensorhost.frontends.oip.rest.replies import empty_reply
 from tensorhost.frontends.oip.rest.targets import Target
+from tensorhost.inference.regions import Region
 
 
 class Management:
@@ -61,7 +62,7 @@ class Management:
     async def update_logging(self, exchange: Exchange, _target: Target) -> Reply:
         """Change which records are written."""
         wanted = await self._all_fields(exchange)
-        return json_reply(self._offered.server_settings.update_logging(wanted))
+        return json_reply(await self._offered.server_settings.update_logging(wanted))
 
     async def shared_status(self, _exchange: Exchange, target: Target) -> Reply:
         """The regions of shared memory that are registered."""
@@ -77,12 +78,12 @@ class Management:
             raise faults.invalid_parameter("offset", "a number of bytes")
         if isinstance(size, bool) or not isinstance(size, int):
             raise faults.invalid_parameter("byte_size", "a number of bytes")
-        self._offered.shared_memory.register(target.values["region"], key, offset, size)
+        await self._offered.shared_memory.register(Region(target.values["region"], key, offset, size))
         return empty_reply()
 
     async def shared_unregister(self, _exchange: Exchange, target: Target) -> Reply:
         """Forget a region, or all of them."""
-        self._offered.shared_memory.unregister(target.values.get("region", ""))
+        await self._offered.shared_memory.unregister(target.values.get("region", ""))
         return empty_reply()
 
     async def cuda_status(self, _exchange: Exchange, _target: Target) -> Reply:

@@ -16,6 +16,7 @@ from tensorhost.frontends.oip.open_inference import OpenInference
 from tensorhost.frontends.oip.server_settings import LogSetting, TraceSetting
 from tensorhost.frontends.oip.services.calls import response_class, rpc
 from tensorhost.frontends.rpc import Role, Rpc, RpcContext
+from tensorhost.inference.regions import Region
 
 _INDEX, _LOAD, _UNLOAD = map(response_class, ("RepositoryIndex", "RepositoryModelLoad", "RepositoryModelUnload"))
 _SYSTEM_STATUS, _SYSTEM_REGISTER, _SYSTEM_UNREGISTER = (
@@ -90,12 +91,12 @@ class Control:
 
     async def system_register(self, request: Any, _context: RpcContext) -> Any:
         """Make a region known. Raises as ``SharedMemory.register``."""
-        self._memory.register(request.name, request.key, request.offset, request.byte_size)
+        await self._memory.register(Region(request.name, request.key, request.offset, request.byte_size))
         return _SYSTEM_REGISTER()
 
     async def system_unregister(self, request: Any, _context: RpcContext) -> Any:
         """Forget a region, or all. Raises as ``SharedMemory.unregister``."""
-        self._memory.unregister(request.name)
+        await self._memory.unregister(request.name)
         return _SYSTEM_UNREGISTER()
 
     async def cuda_status(self, _request: Any, _context: RpcContext) -> Any:
@@ -124,7 +125,7 @@ class Control:
         """The logging settings, likewise. Raises as ``ServerSettings.update_logging``."""
         wanted = {name: _log_setting(value) for name, value in request.settings.items()}
         response = _LOG_SETTINGS()
-        for name, value in self._logged(wanted, context).items():
+        for name, value in (await self._logged(wanted, context)).items():
             setattr(response.settings[name], _log_field(value), value)
         return response
 
@@ -134,11 +135,11 @@ class Control:
         self._authorise(context)
         return self._server_settings.update_trace(wanted)
 
-    def _logged(self, wanted: Mapping[str, LogSetting | None], context: RpcContext) -> Mapping[str, LogSetting]:
+    async def _logged(self, wanted: Mapping[str, LogSetting | None], context: RpcContext) -> Mapping[str, LogSetting]:
         if not wanted:
             return self._server_settings.logging()
         self._authorise(context)
-        return self._server_settings.update_logging(wanted)
+        return await self._server_settings.update_logging(wanted)
 
 
 def _trace_setting(values: Sequence[str]) -> TraceSetting | None:

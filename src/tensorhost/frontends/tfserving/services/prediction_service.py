@@ -26,8 +26,9 @@ from tensorhost.frontends.tfserving.services.responses import (
     regression_response,
 )
 from tensorhost.frontends.tfserving.services.specs import encoded_spec, read_spec, write_spec
-from tensorhost.frontends.tfserving.services.tensors import Claim, UnsentMemory, read_inputs, write_response
+from tensorhost.frontends.tfserving.services.tensors import read_inputs, write_response
 from tensorhost.frontends.tfserving.serving_metrics import ServingMetrics
+from tensorhost.frontends.unsent_memory import Claim, UnsentMemory
 from tensorhost.frontends.versions import number_of
 from tensorhost.settings import Settings
 

@@ -8,66 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from tensorhost.codecs.tensor_proto import decode_tensor, is_quick_to_read, stated_bytes
 from tensorhost.codecs.tensor_writing import encode_predict_response, is_written_in_place
 from tensorhost.core.errors import PayloadTooLargeError
 from tensorhost.core.tensors import Array
 from tensorhost.frontends.http.exchange import OFF_LOOP_ELEMENTS
-
-
-class UnsentMemory:
-    """Memory that requests under way were given beyond what they sent, bounded for all of them together.
-
-    A request of fifty bytes may state a shape of 2^27 values: a few such at a time would end the process.
-
-    Args:
-        max_bytes: the bound. A request that is alone may go beyond it, as one of so many bytes might.
-    """
-
-    __slots__ = ("_max_bytes", "_taken_bytes")
-
-    def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
-        self._taken_bytes = 0
-
-    def take(self, size_bytes: int) -> None:
-        """Take so much. Raises PayloadTooLargeError, and takes nothing, where others have taken too much."""
-        if self._taken_bytes and self._taken_bytes + size_bytes > self._max_bytes:
-            raise PayloadTooLargeError(
-                "Tensors that are larger than their messages take too much memory; max_buffered_body_bytes limits it."
-            )
-        self._taken_bytes += size_bytes
-
-    def give_back(self, size_bytes: int) -> None:
-        """The opposite."""
-        self._taken_bytes -= size_bytes
-
-
-class Claim:
-    """The part of one request in ``UnsentMemory``, given back at the end of the ``with`` block."""
-
-    __slots__ = ("_bytes", "_memory")
-
-    def __init__(self, memory: UnsentMemory) -> None:
-        self._memory = memory
-        self._bytes = 0
-
-    def take(self, size_bytes: int) -> None:
-        """Once; see ``UnsentMemory``."""
-        self._memory.take(size_bytes)
-        self._bytes = size_bytes
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._bytes:
-            self._memory.give_back(self._bytes)
+from tensorhost.frontends.unsent_memory import Claim
 
 
 async def read_inputs(
@@ -81,7 +29,7 @@ async def read_inputs(
         max_elements: most elements of one.
         claim: takes what memory large tensors need beyond ``received_bytes``.
 
-    Raises what ``decode_tensor`` and ``Claim.take`` raise.
+    Raises what ``decode_tensor`` raises; PayloadTooLargeError, too, where other requests have taken too much memory.
     """
     try:
         return _read(tensors, min(OFF_LOOP_ELEMENTS, max_elements))
@@ -90,8 +38,10 @@ async def read_inputs(
             raise
     stated = sum(stated_bytes(tensor, max_elements=max_elements) for tensor in tensors.values())
     unsent_bytes = stated - received_bytes
-    if unsent_bytes > 0:
-        claim.take(unsent_bytes)
+    if unsent_bytes > 0 and not claim.take(unsent_bytes):
+        raise PayloadTooLargeError(
+            "Tensors that are larger than their messages take too much memory; max_buffered_body_bytes limits it."
+        )
     if all(is_quick_to_read(tensor, received_bytes, few_elements=OFF_LOOP_ELEMENTS) for tensor in tensors.values()):
         return _read(tensors, max_elements)
     return await asyncio.to_thread(_read, tensors, max_elements)
