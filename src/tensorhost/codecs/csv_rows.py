@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import orjson
 
 from tensorhost.core.errors import InvalidRequestError
 
-_NUMBER = r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
-_JSON_NUMBERS = re.compile(rf"{_NUMBER}(?:,{_NUMBER})*", re.ASCII)
+# Nothing is ever given back: what would be needed for that takes hundreds of bytes for each number.
+_NUMBER = r"-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?+(?:[eE][+-]?[0-9]++)?+"
+_JSON_NUMBERS = re.compile(rf"{_NUMBER}(?:,{_NUMBER})*+", re.ASCII)
 _LOOSE_NUMBER = re.compile(
     r"(?:\+|(?P<minus>-))?(?=\.?[0-9])(?P<whole>[0-9]*)(?:\.(?P<fraction>[0-9]*))?(?:[eE](?P<exponent>[+-]?[0-9]+))?",
     re.ASCII,
@@ -30,16 +32,25 @@ def csv_rows(body: bytes) -> bytes:
     Raises InvalidRequestError: it is no UTF-8 or no CSV, or rows differ in length.
     """
     try:
-        rows = list(_rows(body.decode("utf-8-sig")))
+        text = body.decode("utf-8-sig")
+        with contextlib.suppress(ValueError):
+            return _listed(text, _numbers)
+        return _listed(text, _texts)
     except (UnicodeDecodeError, csv.Error) as error:
         raise InvalidRequestError(f"The body is not valid CSV: {error}.") from error
-    if not rows:
-        return b"[]"
-    is_single = len(rows[0]) == 1
-    numbers = _numbers(rows)
-    if numbers is not None:
-        return f"[{','.join(numbers if is_single else [f'[{row}]' for row in numbers])}]".encode()
-    return orjson.dumps([row[0] for row in rows] if is_single else rows)
+
+
+def _listed(text: str, write: Callable[[list[str]], bytes]) -> bytes:
+    """The rows of ``text``, each as ``write`` has it, as a JSON list.
+
+    One row is held at a time: millions of short ones would take fifty times the memory that their text does.
+    """
+    listed = bytearray(b"[")
+    for row in _rows(text):
+        written = write(row)
+        listed += b"%b," % written if len(row) == 1 else b"[%b]," % written
+    listed[1 if len(listed) == 1 else -1 :] = b"]"
+    return bytes(listed)
 
 
 class _Lines:
@@ -78,29 +89,28 @@ def _rows(text: str) -> Iterator[list[str]]:
         yield row
 
 
-def _numbers(rows: Sequence[Sequence[str]]) -> list[str] | None:
-    """The values of each row as JSON numbers between commas; None where one is no number."""
-    found: list[str] = []
-    for row in rows:
-        joined = ",".join(row)
-        if joined.count(",") != len(row) - 1 or not _JSON_NUMBERS.fullmatch(joined):
-            numbers = [_number(value) for value in row]
-            if None in numbers:
-                return None
-            joined = ",".join(filter(None, numbers))
-        found.append(joined)
-    return found
+def _texts(row: list[str]) -> bytes:
+    """The values of a row as JSON strings between commas."""
+    return orjson.dumps(row)[1:-1]
 
 
-def _number(value: str) -> str | None:
-    """``value`` as JSON writes it, with NaN and infinities by name; None where it is no number."""
+def _numbers(row: list[str]) -> bytes:
+    """The values of a row as JSON numbers between commas. Raises ValueError where one is no number."""
+    joined = ",".join(row)
+    if joined.count(",") == len(row) - 1 and _JSON_NUMBERS.fullmatch(joined):
+        return joined.encode()
+    return ",".join(map(_number, row)).encode()
+
+
+def _number(value: str) -> str:
+    """``value`` as JSON writes it, with NaN and infinities by name. Raises ValueError where it is no number."""
     text = value.strip(_SPACES)
     named = _NAMED_NUMBER.fullmatch(text)
     if named is not None:
         return "NaN" if named["nan"] else f"{named['minus'] or ''}Infinity"
     match = _LOOSE_NUMBER.fullmatch(text)
     if match is None:
-        return None
+        raise ValueError("no number")
     minus, whole, fraction, exponent = match.groups("")
     number = minus + (whole.lstrip("0") or "0")
     return number + (f".{fraction}" if fraction else "") + (f"e{exponent}" if exponent else "")

@@ -16,6 +16,7 @@ _JSON = frozenset({"", "application/json"})
 _JSON_LINES = frozenset({"application/jsonlines", "application/jsons", "application/x-jsonlines"})
 _CSV = "text/csv"
 _OBJECT = re.compile(rb"(?:\xef\xbb\xbf)?\s*\{")
+_LINE_END = re.compile(rb"[\r\n]")
 _NAMED_INPUTS = re.compile(rb'"(?:instances|inputs|examples)"\s*:')
 
 
@@ -34,7 +35,7 @@ def serving_body(body: bytes, content_type: str, field: str) -> bytes:
     if content_type in _JSON:
         return body if _is_request(body) else _named(field, instances_in_value(body))
     if content_type in _JSON_LINES:
-        is_one = len(body.strip().splitlines()) == 1
+        is_one = _LINE_END.search(body.strip()) is None
         return body if is_one and _is_request(body) else _named(field, instances_in_lines(body))
     if content_type == _CSV:
         return _named(field, csv_rows(body))

@@ -1,6 +1,7 @@
 """Bodies of SageMaker's clients, and what they become."""
 
 import json
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -123,3 +124,22 @@ def test_nothing_but_instances_is_ever_made(content_type, body):
 def test_other_media_types(content_type):
     with pytest.raises(UnsupportedMediaTypeError, match="text/csv"):
         serving_body(b"", content_type, "instances")
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        (LINES, b"1\n" * 50_000),
+        (CSV, b"1\n" * 50_000),
+        (CSV, b"a,b\n" * 25_000),
+        (CSV, b"1.5," * 25_000 + b"1"),
+    ],
+)
+def test_a_body_of_many_short_rows_does_not_take_many_times_its_memory(content_type, body):
+    tracemalloc.start()
+    try:
+        serving_body(body, content_type, "instances")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 32 * len(body)
