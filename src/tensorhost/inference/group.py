@@ -71,6 +71,7 @@ class Alone:
     ) -> None:
         self._manager = manager
         self._history = history or History()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._adding: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self.state = state or ProcessState.of(manager.settings)
 
@@ -85,8 +86,20 @@ class Alone:
 
     async def add_model(self, name: str, source: Path | None = None, version: str | None = None) -> None:
         """One after another for each model, as the supervisor of several processes has it."""
-        async with self._adding.setdefault(name, asyncio.Lock()):
-            await add_model(self._manager, name, source, version)
+        turn = self._adding.setdefault(name, asyncio.Lock())
+        await turn.acquire()
+        # It goes on without who asked: what a failure leaves is to be cleared away before the next one's turn.
+        adding = asyncio.create_task(add_model(self._manager, name, source, version), name=f"add {name}")
+        self._tasks.add(adding)
+
+        def end(task: asyncio.Task[None]) -> None:
+            turn.release()
+            self._tasks.discard(task)
+            if not task.cancelled():
+                task.exception()  # which nobody may be there to hear
+
+        adding.add_done_callback(end)
+        await asyncio.shield(adding)
 
     async def unload_model(self, name: str, version: str | None = None) -> None:
         """The manager's."""

@@ -73,6 +73,30 @@ async def test_what_could_not_be_added_is_not_tried_again(world, managed, elsewh
     assert available(manager, "m") == ["1"]
 
 
+async def test_a_load_goes_on_without_who_asked_and_is_not_tried_again_where_it_fails(
+    world, managed, elsewhere, caplog
+):
+    manager = await managed(load_attempts=3)
+    group, key = Alone(manager), f"{elsewhere.parent.name}/a"
+    world.gates[key] = gate = threading.Event()
+    world.failures[key] = ModelFailedError("It is broken.")
+    gone = asyncio.create_task(group.add_model("m", elsewhere, "1"))
+    await until(manager, lambda: is_loading(manager, "m"))
+    gone.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await gone
+    waiting = asyncio.create_task(group.add_model("m", elsewhere, "2"))
+    await asyncio.sleep(0)
+    assert "2" not in manager.models()["m"].versions
+    gate.set()
+    await until(manager, lambda: "2" in manager.models()["m"].versions)
+    assert not manager.version("m", "1").busy
+    with pytest.raises(ModelFailedError, match="It is broken"):
+        await waiting
+    assert (len(world.loads), manager.models()["m"].wanted()) == (2, set())
+    assert "never retrieved" not in caplog.text
+
+
 async def test_a_path_that_is_none_changes_nothing(world, managed, tmp_path):
     world.write("m/1")
     manager = await managed()
