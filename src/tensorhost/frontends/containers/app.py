@@ -78,6 +78,7 @@ class ContainerApp:
         if predict:
             self._routes.setdefault(predict, {})["POST"] = self._predict
         self._predicts_there = _is_there("POST", predict)
+        self._shared = {path for path in (health, predict) if _is_there("GET", path) or _is_there("POST", path)}
 
     @property
     def routes(self) -> list[tuple[str, str]]:
@@ -122,7 +123,7 @@ class ContainerApp:
 
     def _is_shared(self, path: str, values: dict[str, str] | None) -> bool:
         """Whether the other applications have methods of their own at a path of ours, such as those below /models."""
-        return values is not None or (self._predicts_there and path == self._settings.vertex_predict_route)
+        return values is not None or path in self._shared
 
     def _of_models(self, several: MultiModel, match: re.Match[str]) -> _Handlers:
         if match["invoke"]:

@@ -328,6 +328,15 @@ async def test_a_route_that_only_begins_like_another_is_vertex_ai_s():
     assert (await cloud.ask("GET", "/v1/models/m/alive"))[:2] == (200, b"")
 
 
+async def test_a_route_that_others_have_for_another_method_keeps_it():
+    route = "/v1/models/m"
+    cloud = Cloud(vertex_predict_route=route, vertex_health_route=route)
+    status, answer, _ = await cloud.ask("GET", route)
+    assert (status, "model_version_status" in json.loads(answer)) == (200, True)
+    status, answer, _ = await cloud.ask("POST", route, INSTANCES)
+    assert (status, json.loads(answer)) == (200, {"predictions": [[2.0, 4.0]]})
+
+
 async def test_one_path_may_be_asked_for_health_and_for_predictions():
     for route in ("/", "/predict", "/ping"):
         cloud = sagemaker(vertex_predict_route=route, vertex_health_route=route)
