@@ -38,6 +38,9 @@ async def test_of_many_who_add_a_model_one_does(world, managed, elsewhere):
     with pytest.raises(AlreadyLoadedError):
         await manager.carry_out(Wish(Action.ADD, "m", "2", elsewhere))
     assert available(manager, "m") == ["1"]
+    await group.unload_model("m")
+    await group.add_model("m", elsewhere, "1")
+    assert available(manager, "m") == ["1"]
 
 
 async def test_those_who_waited_try_it_themselves_where_it_failed(world, managed, elsewhere):
