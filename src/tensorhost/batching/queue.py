@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from tensorhost.batching.assembler import Assembler
 from tensorhost.batching.costs import CostCurve
 from tensorhost.batching.entries import NORMAL_PRIORITY, Batch, Entry
-from tensorhost.batching.execution import Execution, RunModel, Waiter
+from tensorhost.batching.execution import Execution, RunModel, ThreadCall, Waiter
 from tensorhost.batching.pace import Pace, PaceReport
 from tensorhost.batching.padding import Padding, Span
 from tensorhost.batching.ragged import elements_filled_up
@@ -33,11 +33,11 @@ from tensorhost.core.errors import (
     OverloadedError,
     TensorhostError,
 )
-from tensorhost.core.requests import Timings
+from tensorhost.core.requests import MergeTimes, Timings
 from tensorhost.core.tensors import Array, Tensors
 
-OnBatch = Callable[[int, str, float], None]
-"""Told of each call: rows, why the batch closed, seconds."""
+OnBatch = Callable[[int, str, float, MergeTimes | None], None]
+"""Told of each call: rows, why the batch closed, seconds, and those of them for merging if there was anything to."""
 
 OnCall = Callable[[Batch[Waiter], Sequence[Outcome], float, float], None]
 """Told of each call with everything in it: the batch, what became of its slices, when it began, seconds."""
@@ -111,6 +111,7 @@ class BatchQueue:
             batched=options.batched,
             max_batch_rows=options.max_batch_rows,
             padding=self._padding,
+            clock=clock,
             pads_inputs=self._pads_inputs,
         )
         self._pace = _pace(options, self._padding)
@@ -130,6 +131,7 @@ class BatchQueue:
         )
         self._loop = asyncio.get_running_loop()
         self._busy = False
+        self._thread_call: ThreadCall | None = None
         self._pull_handle: asyncio.Handle | None = None
         self._holding = False
         self._refusal: Callable[[], TensorhostError] | None = None
@@ -138,6 +140,17 @@ class BatchQueue:
     def queue_rows(self) -> int:
         """Rows waiting now."""
         return self._assembler.queue_rows
+
+    @property
+    def waiting_requests(self) -> int:
+        """Requests that wait now for a call to begin, or for another if they take several; any thread may ask."""
+        waiting = self._assembler.waiting
+        call = self._thread_call
+        if call is not None and call.began_at == math.inf:
+            waiting += sum(
+                stop == entry.rows and not entry.payload.future.done() for entry, _, stop in call.batch.slices
+            )
+        return waiting
 
     @property
     def options(self) -> QueueOptions:
@@ -277,19 +290,28 @@ class BatchQueue:
         if not batch.slices:
             self._schedule_pull()
             return
-        for part in batch.slices:
-            if part.start == 0:
-                part.entry.payload.timings.queue_s = now - part.entry.offered_at
         if self._runs_inline(batch):
-            self._deliver(batch, self._execution.run(batch), now)
-            return
+            outcomes = self._execution.run(batch)
+            seconds = self._clock() - now
+            self._deliver(batch, outcomes, now, seconds, seconds)
+        else:
+            self._hand_over(batch, now)
+
+    def _hand_over(self, batch: Batch[Waiter], taken_at: float) -> None:
+        """Have the servable's thread make the call."""
+        for entry, start, _ in batch.slices:
+            if start == 0:
+                # In case it does not wait for the end; until a thread begins the time still counts as waiting.
+                entry.payload.timings.queue_s = taken_at - entry.offered_at
+        call = ThreadCall(batch, self._execution, self._clock)
         try:
-            call = self._loop.run_in_executor(self._executor, self._execution.run, batch)
+            done = self._loop.run_in_executor(self._executor, call.run)
         except RuntimeError as error:
-            self._deliver(batch, _never_ran(batch, repr(error)), now)
+            self._deliver(batch, _never_ran(batch, repr(error)), taken_at, 0.0, 0.0)
             return
         self._busy = True
-        call.add_done_callback(lambda done: self._finish(batch, done, now))
+        self._thread_call = call
+        done.add_done_callback(lambda done: self._finish(call, done, taken_at))
 
     def _runs_inline(self, batch: Batch[Waiter]) -> bool:
         if self._always_inline:
@@ -306,53 +328,72 @@ class BatchQueue:
             elements = sum(array.size for part in batch.slices for array in part.entry.payload.inputs.values())
         return elements * rows <= options.inline_elements * max(batch.rows, 1)
 
-    def _finish(self, batch: Batch[Waiter], call: asyncio.Future[list[Outcome]], started_at: float) -> None:
+    def _finish(self, call: ThreadCall, done: asyncio.Future[list[Outcome]], taken_at: float) -> None:
         self._busy = False
-        if call.cancelled():
-            outcomes = _never_ran(batch, "cancelled")
-        elif (error := call.exception()) is not None:
-            outcomes = _never_ran(batch, repr(error))
-        else:
-            outcomes = call.result()
-        self._deliver(batch, outcomes, started_at)
+        self._thread_call = None
+        batch, now = call.batch, self._clock()
+        if not done.cancelled() and (error := done.exception()) is None:
+            self._deliver(batch, done.result(), call.began_at, call.ended_at - call.began_at, now - taken_at)
+            return
+        outcomes = _never_ran(batch, "cancelled" if done.cancelled() else repr(error))
+        self._deliver(batch, outcomes, now, 0.0, now - taken_at)
 
-    def _deliver(self, batch: Batch[Waiter], outcomes: list[Outcome], started_at: float) -> None:
-        seconds = self._clock() - started_at
-        for part, outcome in zip(batch.slices, outcomes, strict=True):
-            waiter = part.entry.payload
-            waiter.timings.inference_s += seconds
+    def _deliver(
+        self, batch: Batch[Waiter], outcomes: list[Outcome], began_at: float, seconds: float, since_taken_s: float
+    ) -> None:
+        """Answer everybody in a call that took ``seconds``, and count it.
+
+        With its way to a thread and back it took ``since_taken_s``: that is what those in it waited for.
+        """
+        merging = batch.merging
+        for (entry, start, stop), outcome in zip(batch.slices, outcomes, strict=True):
+            waiter = entry.payload
+            timings = waiter.timings
+            if start == 0:
+                timings.queue_s = began_at - entry.offered_at
+            timings.inference_s += seconds
+            if merging is not None:
+                timings.merging = merging if timings.merging is None else timings.merging + merging
             if waiter.future.done():
                 continue
-            if part.stop - part.start != part.entry.rows and not isinstance(outcome, TensorhostError):
+            if stop - start != entry.rows and not isinstance(outcome, TensorhostError):
                 waiter.parts.append(outcome)
-                if part.stop != part.entry.rows:
+                if stop != entry.rows:
                     continue
-                outcome = join(waiter.parts)
+                outcome = self._join(waiter)
             if isinstance(outcome, TensorhostError):
                 waiter.future.set_exception(outcome)
-                self._assembler.abandon(part.entry)
+                self._assembler.abandon(entry)
             else:
                 waiter.future.set_result(outcome)
         pace = self._pace
-        if pace is not None and (not batch.calm or seconds > pace.calm.call_s or pace.wants_short()):
-            self._learn(pace, batch, outcomes, started_at, seconds)
-        self._on_batch(batch.rows, batch.reason.value, seconds)
+        if pace is not None and (not batch.calm or since_taken_s > pace.calm.call_s or pace.wants_short()):
+            self._learn(pace, batch, outcomes, since_taken_s)
+        self._on_batch(batch.rows, batch.reason.value, seconds, merging)
         if self._on_call is not None:
-            self._on_call(batch, outcomes, started_at, seconds)
+            self._on_call(batch, outcomes, began_at, seconds)
         if not self._assembler.is_empty:
             self._schedule_pull()
 
-    def _learn(
-        self, pace: Pace, batch: Batch[Waiter], outcomes: list[Outcome], started_at: float, seconds: float
-    ) -> None:
+    def _learn(self, pace: Pace, batch: Batch[Waiter], outcomes: list[Outcome], seconds: float) -> None:
         """Tell the pace how long the call took, and count who was answered by it after the goal."""
-        in_time_from = started_at + seconds - pace.goal_s
+        in_time_from = self._clock() - pace.goal_s
         late = sum(entry.offered_at < in_time_from and _has_outputs(entry.payload) for entry, _, _ in batch.slices)
         if late and self._on_late is not None:
             self._on_late(late)
         # After a failure the seconds are those of several calls.
         if batch.rows and not any(isinstance(outcome, TensorhostError) for outcome in outcomes):
             pace.observe(batch.rows, seconds, batch.slices[0].entry.group)
+
+    def _join(self, waiter: Waiter) -> Outcome:
+        """The outputs of a request that ran in parts; what that takes is counted as of its calls."""
+        began_at = self._clock()
+        outcome = join(waiter.parts)
+        seconds = self._clock() - began_at
+        timings = waiter.timings
+        timings.inference_s += seconds
+        timings.merging = (timings.merging or MergeTimes()) + MergeTimes(split_s=seconds)
+        return outcome
 
 
 def _pace(options: QueueOptions, padding: Padding | None) -> Pace | None:

@@ -98,6 +98,7 @@ class Servable:
         self._refuses = False
         self._calls: dict[str | tuple[str | None, bool, bool] | None, Call] = {}
         metrics.queue_rows = self.queue_rows
+        metrics.waiting_requests = self.waiting_requests
         metrics.batch_limit_rows = self.batch_limit_rows
 
     @property
@@ -115,6 +116,10 @@ class Servable:
     def queue_rows(self) -> int:
         """Rows waiting in all queues."""
         return sum(queue.queue_rows for queue in (*self._queues.values(), *self._apart.values()))
+
+    def waiting_requests(self) -> int:
+        """Requests waiting in all queues."""
+        return sum(queue.waiting_requests for queue in (*self._queues.values(), *self._apart.values()))
 
     def batch_limit_rows(self) -> int:
         """Most rows that a call of the default signature takes now."""
