@@ -6,8 +6,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-LEAST_S = 0.05
-"""A call that has a file to look for takes no less."""
+LEAST_S = 0.25
+"""A call that has a file to look for takes no less: too long for the event loop, once."""
 
 
 def write_gated(tf: Any, folder: Path) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from tensorhost.batching.entries import Batch, Slice
+from tensorhost.batching.own_time import OwnTime
 from tensorhost.batching.padding import Padding
 from tensorhost.batching.ragged import common_shape, fill_up, is_mostly_filling
 from tensorhost.batching.rows import Outcome, check_rows, split
@@ -35,6 +36,16 @@ class Waiter:
     future: asyncio.Future[dict[str, Array]]
     timings: Timings
     parts: list[Mapping[str, Array]] = field(default_factory=list)
+
+    def fail(self, error: TensorhostError) -> None:
+        """Answer with ``error``, unless it was answered or has left."""
+        if not self.future.done():
+            self.future.set_exception(error)
+
+    @property
+    def has_outputs(self) -> bool:
+        """Whether it was answered, and not with an error."""
+        return self.future.done() and not self.future.cancelled() and self.future.exception() is None
 
 
 class Execution:
@@ -163,23 +174,37 @@ class ThreadCall:
     Attributes:
         batch: what runs.
         began_at, ended_at: when the thread had it; inf until then.
+        own_s: seconds in between that the call took of its own accord (``OwnTime``); None unless it is watched.
     """
 
-    __slots__ = ("_clock", "_execution", "batch", "began_at", "ended_at")
+    __slots__ = ("_clock", "_execution", "_is_watched", "batch", "began_at", "ended_at", "own_s")
 
-    def __init__(self, batch: Batch[Waiter], execution: Execution, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, batch: Batch[Waiter], execution: Execution, clock: Callable[[], float], *, is_watched: bool
+    ) -> None:
         self.batch = batch
         self.began_at = math.inf
         self.ended_at = math.inf
+        self.own_s: float | None = None
         self._execution = execution
         self._clock = clock
+        self._is_watched = is_watched
 
     def run(self) -> list[Outcome]:
         """What the thread does; see ``Execution.run``."""
         self.began_at = self._clock()
+        own_time = OwnTime() if self._is_watched else None
         outcomes = self._execution.run(self.batch)
         self.ended_at = self._clock()
+        if own_time is not None:
+            self.own_s = own_time.of(self.ended_at - self.began_at)
         return outcomes
+
+    def failed(self, reason: str) -> list[Outcome]:
+        """What becomes of each slice where the thread is gone, as when the interpreter shuts down: an error each."""
+        return [
+            ModelFailedError("The model's thread ended before the call.", log_detail=reason) for _ in self.batch.slices
+        ]
 
 
 def _is_mostly_filling(slices: Sequence[Slice[Waiter]]) -> bool:

@@ -12,11 +12,13 @@ from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from types import TracebackType
 from typing import Self
 
 from tensorhost.batching.entries import NORMAL_PRIORITY
-from tensorhost.batching.queue import BatchQueue, QueueOptions
+from tensorhost.batching.options import QueueOptions
+from tensorhost.batching.queue import BatchQueue
 from tensorhost.batching.slots import CallSlots
 from tensorhost.batching.traced import CallTracer
 from tensorhost.core.errors import ModelNotReadyError, SignatureNotFoundError, TensorhostError
@@ -25,7 +27,9 @@ from tensorhost.core.signatures import Signature
 from tensorhost.core.tensors import Array, Tensors
 from tensorhost.models.loading import LoadedVersion
 from tensorhost.pipelines import PostprocessingPipeline, PreprocessingPipeline
-from tensorhost.telemetry import VersionMetrics
+from tensorhost.telemetry import VersionMetrics, get_logger
+
+log = get_logger(__name__)
 
 RunSignature = Callable[[str, Tensors], dict[str, Array]]
 """One call of a signature, by its name; see ``Runtime.run``."""
@@ -225,6 +229,16 @@ class Servable:
             self._clock,
             self.metrics.record_late,
             CallTracer(self.id, name, self.loaded.runtime.name) if self._traced else None,
+            partial(self._note_move, name),
+        )
+
+    def _note_move(self, signature: str, before: int, now: int, seconds: float) -> None:
+        log.info(
+            "calls leave the event loop" if now < before else "calls return to the event loop",
+            model=str(self.id),
+            signature=signature,
+            inline_rows=now,
+            call_ms=round(seconds * 1000, 3),
         )
 
     def _unloaded(self) -> TensorhostError:

@@ -84,6 +84,7 @@ class Bench:
         self.model = run or Model()
         self.executor = HandExecutor()
         self.batches = []
+        self.moves = []
         values = {"batched": True, "max_batch_rows": 4, "batch_timeout_s": 0.0, "max_queue_rows": 16, "inline_rows": 0}
         self.queue = BatchQueue(
             self.model,
@@ -91,6 +92,7 @@ class Bench:
             self.executor,
             lambda *batch: self.batches.append(batch),
             clock or asyncio.get_running_loop().time,
+            on_move=lambda before, now, _seconds: self.moves.append((before, now)),
         )
 
     def ask(self, *values, inputs=None, deadline=math.inf, timings=None, **options):
@@ -654,17 +656,18 @@ async def test_who_waits_for_calls_on_the_event_loop_is_told_when_the_time_is_up
 
 
 class SlowOnLoop(Bench):
-    """Every call runs on the event loop and takes 0.8 ms of the loop's time."""
+    """Every call takes 0.8 ms, or ``call_s``, of the loop's time, which stands still otherwise."""
 
     def __init__(self, monkeypatch, **options):
         loop = asyncio.get_running_loop()
         started = loop.time()
         self.spent_s = 0.0
+        self.call_s = 0.0008
         monkeypatch.setattr(loop, "time", lambda: started + self.spent_s)
         model = Model()
 
         def run(inputs):
-            self.spent_s += 0.0008
+            self.spent_s += self.call_s
             return model(inputs)
 
         super().__init__(run, **({"inline_rows": 4, "max_queue_rows": 4096} | options))
