@@ -33,6 +33,7 @@ _VARIES = frozenset(
         "memoryBytes",
         "peakMemoryBytes",
         "inlineRows",
+        "inlineRowsNow",
         "filledUpTo",
         "callPath",
         "queueRows",

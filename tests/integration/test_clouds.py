@@ -137,7 +137,8 @@ def test_statistics_and_metrics_say_the_same(loaded):
     assert counted["nv_inference_request_success"] == timed["success"]["count"] > 0
     assert counted["nv_inference_count"] == stats["inference_count"]
     assert counted["nv_inference_exec_count"] == stats["execution_count"]
-    for name, part in (("request", "success"), ("queue", "queue"), ("compute_infer", "compute_infer")):
+    for part in ("success", "queue", "compute_input", "compute_infer", "compute_output"):
+        name = "request" if part == "success" else part
         assert counted[f"nv_inference_{name}_duration_us"] == pytest.approx(timed[part]["ns"] / 1000, abs=1)
     failed = sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith("nv_inference_request_failure{"))
     assert failed == timed["fail"]["count"] > 0

@@ -38,7 +38,7 @@ def start(models, *flags, **environment):
 
 @pytest.fixture(scope="module")
 def server(models):
-    with start(models, "--access-log") as running:
+    with start(models, "--access-log", "--oip-metrics") as running:
         running.wait_for("ready")
         yield running
         assert running.stop() == 0
@@ -173,13 +173,25 @@ def test_metrics_are_the_sum_whichever_worker_is_asked(server):
 
 def test_prometheus_reads_the_same_from_every_worker(server):
     texts = [answer.body.decode() for answer in ask_each(server, "GET", "/metrics", Accept="text/plain").values()]
-    names = ("tensorhost_requests_total", "tensorhost_workers", "tensorhost_batch_rows_bucket")
+    names = ("tensorhost_requests_total", "tensorhost_workers", "tensorhost_batch_rows_bucket", "nv_inference")
     series = [{line for line in text.splitlines() if line.startswith(names)} for text in texts]
     assert series[0] == series[1]
     assert "tensorhost_workers_ready 2.0" in series[0]
     cpu_s = [float(re.search(r"^process_cpu_seconds_total (\S+)", text, re.MULTILINE)[1]) for text in texts]
     own = [sum(worker.cpu_times()[:2]) for worker in workers_of(server)]
     assert min(cpu_s) > max(own)
+
+
+def test_statistics_are_those_of_all_workers(server):
+    for answer in ask_each(server, "POST", "/predict", {"modelName": "one", "inputs": ROW}).values():
+        assert answer.status == 200
+    [first], [second] = (
+        answer.json["model_stats"] for answer in ask_each(server, "GET", "/v2/models/one/stats").values()
+    )
+    assert first == second
+    latency = server.metrics()["models"]["one"]["1"]["latency"]
+    assert first["inference_stats"]["success"]["count"] == latency["total"]["count"] >= 2
+    assert sum(each["compute_infer"]["count"] for each in first["batch_stats"]) == latency["execution"]["count"]
 
 
 def test_the_port_of_another_server_is_refused(server, models):

@@ -4,9 +4,11 @@ from tensorhost.batching.assembler import Assembler
 from tensorhost.batching.costs import CostCurve
 from tensorhost.batching.entries import Batch, CloseReason, Entry, Slice
 from tensorhost.batching.execution import Waiter
+from tensorhost.batching.inlining import Inlining
+from tensorhost.batching.options import QueueOptions
 from tensorhost.batching.pace import Pace, PaceReport
 from tensorhost.batching.padding import Padding, Span
-from tensorhost.batching.queue import BatchQueue, QueueOptions
+from tensorhost.batching.queue import BatchQueue
 
 __all__ = [
     "Assembler",
@@ -15,6 +17,7 @@ __all__ = [
     "CloseReason",
     "CostCurve",
     "Entry",
+    "Inlining",
     "Pace",
     "PaceReport",
     "Padding",

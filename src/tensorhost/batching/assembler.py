@@ -67,6 +67,11 @@ class Assembler(Generic[Payload]):
         return self._queue_rows
 
     @property
+    def waiting(self) -> int:
+        """Requests waiting now; one of which a part has been taken is among them until all is."""
+        return self._held - self._abandoned
+
+    @property
     def is_empty(self) -> bool:
         """Whether there is nothing to take, not even an abandoned entry."""
         return not self._groups

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Generic, NamedTuple, TypeVar
 
+from tensorhost.core.requests import MergeTimes
+
 Payload = TypeVar("Payload")
 
 
@@ -67,7 +69,8 @@ class Slice(NamedTuple, Generic[Payload]):
 class Batch(Generic[Payload]):
     """What runs in one call. ``expired`` are entries whose deadline passed while they waited; they run nowhere.
 
-    ``calm``: all of it is within the latency goal unless the call takes longer than the pace believes.
+    ``calm``: all of it is within the latency goal unless the call takes longer than the pace believes. ``merging`` is
+    written by whoever makes the call; None where there was nothing to merge, or it failed.
     """
 
     slices: list[Slice[Payload]] = field(default_factory=list)
@@ -75,3 +78,4 @@ class Batch(Generic[Payload]):
     reason: CloseReason = CloseReason.DRAINED
     expired: list[Entry[Payload]] = field(default_factory=list)
     calm: bool = False
+    merging: MergeTimes | None = None

@@ -1,13 +1,13 @@
 """One batch as one call: requests' rows merged, the model run, its outputs split; alone again where that fails.
 
-It knows neither queues nor time, and runs on whichever thread the queue chose, never twice at once. What must stay
-true: whatever a call raises, each slice gets an outcome, and only the guilty one an error; outputs are never mixed up
-between requests.
+It knows no queues, and runs on whichever thread the queue chose, never twice at once. What must stay true: whatever a
+call raises, each slice gets an outcome, and only the guilty one an error; outputs are never mixed up between requests.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 
 from tensorhost.batching.entries import Batch, Slice
+from tensorhost.batching.own_time import OwnTime
 from tensorhost.batching.padding import Padding
 from tensorhost.batching.ragged import common_shape, fill_up, is_mostly_filling
 from tensorhost.batching.rows import Outcome, check_rows, split
 from tensorhost.core.errors import ModelFailedError, OutOfMemoryError, TensorhostError
-from tensorhost.core.requests import Timings
+from tensorhost.core.requests import MergeTimes, Timings
 from tensorhost.core.tensors import Array, Tensors, aligned_empty
 
 RunModel = Callable[[Tensors], dict[str, Array]]
@@ -36,6 +37,16 @@ class Waiter:
     timings: Timings
     parts: list[Mapping[str, Array]] = field(default_factory=list)
 
+    def fail(self, error: TensorhostError) -> None:
+        """Answer with ``error``, unless it was answered or has left."""
+        if not self.future.done():
+            self.future.set_exception(error)
+
+    @property
+    def has_outputs(self) -> bool:
+        """Whether it was answered, and not with an error."""
+        return self.future.done() and not self.future.cancelled() and self.future.exception() is None
+
 
 class Execution:
     """Runs batches of one signature.
@@ -45,6 +56,7 @@ class Execution:
         batched: whether outputs have a row for each row of input.
         max_batch_rows: rows of the largest batch.
         padding: sizes that are filled up to a larger one; None for none.
+        clock: seconds, never going back.
         pads_inputs: whether rows of one batch may differ in size, the smaller being filled up.
     """
 
@@ -55,12 +67,14 @@ class Execution:
         batched: bool,
         max_batch_rows: int,
         padding: Padding | None,
+        clock: Callable[[], float],
         pads_inputs: bool = False,
     ) -> None:
         self._run = run
         self._batched = batched
         self._max_batch_rows = max_batch_rows
         self._padding = padding
+        self._clock = clock
         self._pads_inputs = pads_inputs
         self._buffers: dict[str, Array] = {}
 
@@ -84,8 +98,19 @@ class Execution:
         if len(slices) > 1 or rows != batch.rows:
             # Border of batch execution: whatever failed, find out who is guilty.
             with suppress(Exception):
-                return split(self._run(self._assemble(batch, rows)), slices, rows)
+                return self._run_together(batch, rows)
         return [self._run_alone(part) for part in slices]
+
+    def _run_together(self, batch: Batch[Waiter], rows: int) -> list[Outcome]:
+        clock = self._clock
+        began_at = clock()
+        inputs = self._assemble(batch, rows)
+        merged_at = clock()
+        outputs = self._run(inputs)
+        returned_at = clock()
+        outcomes = split(outputs, batch.slices, rows)
+        batch.merging = MergeTimes(merged_at - began_at, clock() - returned_at)
+        return outcomes
 
     def _run_alone(self, part: Slice[Waiter]) -> Outcome:
         waiter = part.entry.payload
@@ -141,6 +166,45 @@ class Execution:
             size = min(self._max_batch_rows, max(rows, 2 * len(buffer) if buffer is not None else rows))
             buffer = self._buffers[name] = aligned_empty((max(size, rows), *row), dtype)
         return buffer[:rows]
+
+
+class ThreadCall:
+    """One batch on its way to a thread and back.
+
+    Attributes:
+        batch: what runs.
+        began_at, ended_at: when the thread had it; inf until then.
+        own_s: seconds in between that the call took of its own accord (``OwnTime``); None unless it is watched.
+    """
+
+    __slots__ = ("_clock", "_execution", "_is_watched", "batch", "began_at", "ended_at", "own_s")
+
+    def __init__(
+        self, batch: Batch[Waiter], execution: Execution, clock: Callable[[], float], *, is_watched: bool
+    ) -> None:
+        self.batch = batch
+        self.began_at = math.inf
+        self.ended_at = math.inf
+        self.own_s: float | None = None
+        self._execution = execution
+        self._clock = clock
+        self._is_watched = is_watched
+
+    def run(self) -> list[Outcome]:
+        """What the thread does; see ``Execution.run``."""
+        self.began_at = self._clock()
+        own_time = OwnTime() if self._is_watched else None
+        outcomes = self._execution.run(self.batch)
+        self.ended_at = self._clock()
+        if own_time is not None:
+            self.own_s = own_time.of(self.ended_at - self.began_at)
+        return outcomes
+
+    def failed(self, reason: str) -> list[Outcome]:
+        """What becomes of each slice where the thread is gone, as when the interpreter shuts down: an error each."""
+        return [
+            ModelFailedError("The model's thread ended before the call.", log_detail=reason) for _ in self.batch.slices
+        ]
 
 
 def _is_mostly_filling(slices: Sequence[Slice[Waiter]]) -> bool:

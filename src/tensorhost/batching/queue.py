@@ -2,7 +2,7 @@
 
 One queue per servable and signature. At most one call runs at a time: while it runs, requests gather; when it ends,
 all that fit go. Calls expected to take under a millisecond or so run on the event loop itself, since a hop to a
-thread would cost more; longer ones run on the servable's thread.
+thread would cost more; longer ones run on the servable's thread. Both are timed, so that the expectation is kept true.
 
 What stays true: every waiter is answered exactly once, at its deadline at the latest, or where a call runs on the event
 loop just then, when that call ends; a waiter that left does not disturb the others; a call that fails is repeated
@@ -14,62 +14,30 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
 
 from tensorhost.batching.assembler import Assembler
 from tensorhost.batching.costs import CostCurve
 from tensorhost.batching.entries import NORMAL_PRIORITY, Batch, Entry
-from tensorhost.batching.execution import Execution, RunModel, Waiter
+from tensorhost.batching.execution import Execution, RunModel, ThreadCall, Waiter
+from tensorhost.batching.inlining import Inlining
+from tensorhost.batching.options import OnBatch, OnCall, OnLate, OnMove, QueueOptions
+from tensorhost.batching.own_time import OwnTime
 from tensorhost.batching.pace import Pace, PaceReport
-from tensorhost.batching.padding import Padding, Span
+from tensorhost.batching.padding import Padding
 from tensorhost.batching.ragged import elements_filled_up
 from tensorhost.batching.rows import Outcome, join
 from tensorhost.core.errors import (
     DeadlineExceededError,
     InvalidRequestError,
-    ModelFailedError,
     OverloadedError,
     TensorhostError,
 )
-from tensorhost.core.requests import Timings
+from tensorhost.core.requests import MergeTimes, Timings
 from tensorhost.core.tensors import Array, Tensors
 
-OnBatch = Callable[[int, str, float], None]
-"""Told of each call: rows, why the batch closed, seconds."""
-
-OnCall = Callable[[Batch[Waiter], Sequence[Outcome], float, float], None]
-"""Told of each call with everything in it: the batch, what became of its slices, when it began, seconds."""
-
-OnLate = Callable[[int], None]
-"""Told how many requests a call has answered with outputs after the latency goal."""
-
 RETRY_AFTER_S = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class QueueOptions:
-    """How a signature is batched.
-
-    Calls of at most ``inline_rows`` rows, and of at most ``inline_elements`` elements unless that is None, run on the
-    event loop. ``target_latency_s`` is the latency goal, 0 for none; ``call_s`` the seconds a call took at warm-up, by
-    rows; batches are filled up as ``padding`` says. Of more rows than ``max_request_rows`` no request is taken, unless
-    that is None or the signature is not batched. ``pads_inputs``: rows of different sizes share calls, the smaller
-    filled up.
-    """
-
-    batched: bool
-    max_batch_rows: int
-    batch_timeout_s: float
-    max_queue_rows: int
-    inline_rows: int
-    inline_elements: int | None = None
-    target_latency_s: float = 0.0
-    call_s: Mapping[int, float] = field(default_factory=dict)
-    padding: Sequence[Span] = ()
-    max_request_rows: int | None = None
-    pads_inputs: bool = False
 
 
 class BatchQueue:
@@ -82,6 +50,7 @@ class BatchQueue:
         on_batch: told of each call.
         on_late: told of requests answered after the latency goal.
         on_call: told of each call with what was in it.
+        on_move: told of calls that leave the event loop, or return to it.
         clock: seconds, on the time base of deadlines and of the event loop.
     """
 
@@ -94,12 +63,14 @@ class BatchQueue:
         clock: Callable[[], float] = time.monotonic,
         on_late: OnLate | None = None,
         on_call: OnCall | None = None,
+        on_move: OnMove | None = None,
     ) -> None:
         self._options = options
         self._executor = executor
         self._on_batch = on_batch
         self._on_late = on_late
         self._on_call = on_call
+        self._on_move = on_move
         self._clock = clock
         self._padding = Padding(options.padding) if options.padding and options.batched else None
         self._pads_inputs = options.batched and options.pads_inputs
@@ -111,6 +82,7 @@ class BatchQueue:
             batched=options.batched,
             max_batch_rows=options.max_batch_rows,
             padding=self._padding,
+            clock=clock,
             pads_inputs=self._pads_inputs,
         )
         self._pace = _pace(options, self._padding)
@@ -121,15 +93,19 @@ class BatchQueue:
             batched=options.batched,
             pace=self._pace,
         )
-        # Whether every call runs on the event loop. Padding makes calls larger than batches.
-        self._always_inline = (
+        self._inlining = Inlining(options.inline_rows, options.inline_s)
+        # Whether every call was quick at warm-up. Padding makes calls larger than batches.
+        self._all_quick = (
             options.batched
             and options.max_batch_rows <= options.inline_rows
             and options.inline_elements is None
             and self._padding is None
         )
+        # Whether every call runs on the event loop now.
+        self._always_inline = self._all_quick
         self._loop = asyncio.get_running_loop()
         self._busy = False
+        self._thread_call: ThreadCall | None = None
         self._pull_handle: asyncio.Handle | None = None
         self._holding = False
         self._refusal: Callable[[], TensorhostError] | None = None
@@ -138,6 +114,17 @@ class BatchQueue:
     def queue_rows(self) -> int:
         """Rows waiting now."""
         return self._assembler.queue_rows
+
+    @property
+    def waiting_requests(self) -> int:
+        """Requests that wait now for a call to begin, or for another if they take several; any thread may ask."""
+        waiting = self._assembler.waiting
+        call = self._thread_call
+        if call is not None and call.began_at == math.inf:
+            waiting += sum(
+                stop == entry.rows and not entry.payload.future.done() for entry, _, stop in call.batch.slices
+            )
+        return waiting
 
     @property
     def options(self) -> QueueOptions:
@@ -150,6 +137,11 @@ class BatchQueue:
         if self._pace is not None:
             return self._pace.limit_rows
         return self._options.max_batch_rows if self._options.batched else 1
+
+    @property
+    def inline_rows(self) -> int:
+        """Calls of at most so many rows run on the event loop now."""
+        return self._inlining.limit_rows
 
     def pace_report(self) -> PaceReport | None:
         """How the latency goal is pursued; None where there is none, or no choice of batch size."""
@@ -207,7 +199,8 @@ class BatchQueue:
             self._schedule_pull()
         timer = None
         # Who is certain to be in the next call needs no timer where that call runs on the event loop: it begins in this
-        # turn of the loop or the next, ``take`` looks at the deadline first, and no timer could fire while it runs.
+        # turn of the loop or the next, ``take`` looks at the deadline first, and no timer could fire while it runs. Nor
+        # can it have moved to a thread by then: only the end of another call could bring that about, and there is none.
         if deadline != math.inf and (self._busy or not (self._always_inline and self._assembler.last_is_next)):
             timer = self._loop.call_at(deadline, self._expire, entry)
         try:
@@ -223,7 +216,7 @@ class BatchQueue:
             del waiter, entry
 
     def _expire(self, entry: Entry[Waiter]) -> None:
-        _fail(entry.payload, DeadlineExceededError("The deadline passed while the request waited or ran."))
+        entry.payload.fail(DeadlineExceededError("The deadline passed while the request waited or ran."))
         self._assembler.abandon(entry)
 
     def _abandon(self, entry: Entry[Waiter]) -> None:
@@ -245,7 +238,7 @@ class BatchQueue:
             self._pull_handle.cancel()
             self._pull_handle = None
         for entry in self._assembler.close():
-            _fail(entry.payload, refusal())
+            entry.payload.fail(refusal())
         self._execution.close()
 
     def _schedule_pull(self) -> None:
@@ -273,86 +266,138 @@ class BatchQueue:
             return
         batch = self._assembler.take(now)
         for entry in batch.expired:
-            _fail(entry.payload, DeadlineExceededError("The deadline passed while the request waited in the queue."))
+            entry.payload.fail(DeadlineExceededError("The deadline passed while the request waited in the queue."))
         if not batch.slices:
             self._schedule_pull()
             return
-        for part in batch.slices:
-            if part.start == 0:
-                part.entry.payload.timings.queue_s = now - part.entry.offered_at
         if self._runs_inline(batch):
-            self._deliver(batch, self._execution.run(batch), now)
-            return
+            self._run_inline(batch, now)
+        else:
+            self._hand_over(batch, now)
+
+    def _run_inline(self, batch: Batch[Waiter], taken_at: float) -> None:
+        rows = batch.rows if self._padding is None else self._padding.padded(batch.rows)
+        inlining = self._inlining
+        own_time = OwnTime() if rows >= inlining.debt_rows else None
+        outcomes = self._execution.run(batch)
+        seconds = self._clock() - taken_at
+        own_s = seconds if own_time is None else own_time.of(seconds)
+        self._deliver(batch, outcomes, taken_at, seconds, seconds)
+        if own_time is not None or seconds > inlining.budget_s:
+            self._watch(rows, own_s)
+
+    def _hand_over(self, batch: Batch[Waiter], taken_at: float) -> None:
+        """Have the servable's thread make the call."""
+        for entry, start, _ in batch.slices:
+            if start == 0:
+                # In case it does not wait for the end; until a thread begins the time still counts as waiting.
+                entry.payload.timings.queue_s = taken_at - entry.offered_at
+        inlining = self._inlining
+        has_moved = inlining.limit_rows < inlining.rows and self._was_quick(batch, inlining.rows)
+        call = ThreadCall(batch, self._execution, self._clock, is_watched=has_moved)
         try:
-            call = self._loop.run_in_executor(self._executor, self._execution.run, batch)
+            done = self._loop.run_in_executor(self._executor, call.run)
         except RuntimeError as error:
-            self._deliver(batch, _never_ran(batch, repr(error)), now)
+            self._deliver(batch, call.failed(repr(error)), taken_at, 0.0, 0.0)
             return
         self._busy = True
-        call.add_done_callback(lambda done: self._finish(batch, done, now))
+        self._thread_call = call
+        done.add_done_callback(lambda done: self._finish(call, done, taken_at))
 
     def _runs_inline(self, batch: Batch[Waiter]) -> bool:
-        if self._always_inline:
-            return True
-        options = self._options
-        rows = self._execution.rows_of(batch)
-        if rows > options.inline_rows:
-            return False
-        if options.inline_elements is None:
-            return True
+        return self._always_inline or self._was_quick(batch, self._inlining.limit_rows)
+
+    def _was_quick(self, batch: Batch[Waiter], limit_rows: int) -> bool:
+        """Whether the call is no larger than those that were quick at warm-up, and has at most ``limit_rows`` rows."""
+        limit_elements = self._options.inline_elements
+        rows = max(self._execution.rows_of(batch), 1)
+        if rows > limit_rows or limit_elements is None:
+            return rows <= limit_rows
         if self._pads_inputs:
             elements = elements_filled_up([part.entry.payload.inputs for part in batch.slices], batch.rows)
         else:
             elements = sum(array.size for part in batch.slices for array in part.entry.payload.inputs.values())
-        return elements * rows <= options.inline_elements * max(batch.rows, 1)
+        return elements * rows <= limit_elements * max(batch.rows, 1)
 
-    def _finish(self, batch: Batch[Waiter], call: asyncio.Future[list[Outcome]], started_at: float) -> None:
+    def _watch(self, rows: int, seconds: float) -> None:
+        """Learn from a call that was expected to be quick whether such calls may run on the event loop."""
+        inlining = self._inlining
+        before = inlining.limit_rows
+        inlining.observe(rows, seconds)
+        now = inlining.limit_rows
+        if now != before:
+            self._always_inline = self._all_quick and now == inlining.rows
+            if self._on_move is not None:
+                self._on_move(before, now, seconds)
+
+    def _finish(self, call: ThreadCall, done: asyncio.Future[list[Outcome]], taken_at: float) -> None:
         self._busy = False
-        if call.cancelled():
-            outcomes = _never_ran(batch, "cancelled")
-        elif (error := call.exception()) is not None:
-            outcomes = _never_ran(batch, repr(error))
-        else:
-            outcomes = call.result()
-        self._deliver(batch, outcomes, started_at)
+        self._thread_call = None
+        batch, now = call.batch, self._clock()
+        if done.cancelled() or (error := done.exception()) is not None:
+            outcomes = call.failed("cancelled" if done.cancelled() else repr(error))
+            self._deliver(batch, outcomes, now, 0.0, now - taken_at)
+            return
+        self._deliver(batch, done.result(), call.began_at, call.ended_at - call.began_at, now - taken_at)
+        if call.own_s is not None:
+            self._watch(self._execution.rows_of(batch), call.own_s)
 
-    def _deliver(self, batch: Batch[Waiter], outcomes: list[Outcome], started_at: float) -> None:
-        seconds = self._clock() - started_at
-        for part, outcome in zip(batch.slices, outcomes, strict=True):
-            waiter = part.entry.payload
-            waiter.timings.inference_s += seconds
+    def _deliver(
+        self, batch: Batch[Waiter], outcomes: list[Outcome], began_at: float, seconds: float, since_taken_s: float
+    ) -> None:
+        """Answer everybody in a call that took ``seconds``, and count it.
+
+        With its way to a thread and back it took ``since_taken_s``: that is what those in it waited for.
+        """
+        merging = batch.merging
+        for (entry, start, stop), outcome in zip(batch.slices, outcomes, strict=True):
+            waiter = entry.payload
+            timings = waiter.timings
+            if start == 0:
+                timings.queue_s = began_at - entry.offered_at
+            timings.inference_s += seconds
+            if merging is not None:
+                timings.merging = merging if timings.merging is None else timings.merging + merging
             if waiter.future.done():
                 continue
-            if part.stop - part.start != part.entry.rows and not isinstance(outcome, TensorhostError):
+            if stop - start != entry.rows and not isinstance(outcome, TensorhostError):
                 waiter.parts.append(outcome)
-                if part.stop != part.entry.rows:
+                if stop != entry.rows:
                     continue
-                outcome = join(waiter.parts)
+                outcome = self._join(waiter)
             if isinstance(outcome, TensorhostError):
                 waiter.future.set_exception(outcome)
-                self._assembler.abandon(part.entry)
+                self._assembler.abandon(entry)
             else:
                 waiter.future.set_result(outcome)
         pace = self._pace
-        if pace is not None and (not batch.calm or seconds > pace.calm.call_s or pace.wants_short()):
-            self._learn(pace, batch, outcomes, started_at, seconds)
-        self._on_batch(batch.rows, batch.reason.value, seconds)
+        if pace is not None and (not batch.calm or since_taken_s > pace.calm.call_s or pace.wants_short()):
+            self._learn(pace, batch, outcomes, since_taken_s)
+        self._on_batch(batch.rows, batch.reason.value, seconds, merging)
         if self._on_call is not None:
-            self._on_call(batch, outcomes, started_at, seconds)
+            self._on_call(batch, outcomes, began_at, seconds)
         if not self._assembler.is_empty:
             self._schedule_pull()
 
-    def _learn(
-        self, pace: Pace, batch: Batch[Waiter], outcomes: list[Outcome], started_at: float, seconds: float
-    ) -> None:
+    def _learn(self, pace: Pace, batch: Batch[Waiter], outcomes: list[Outcome], seconds: float) -> None:
         """Tell the pace how long the call took, and count who was answered by it after the goal."""
-        in_time_from = started_at + seconds - pace.goal_s
-        late = sum(entry.offered_at < in_time_from and _has_outputs(entry.payload) for entry, _, _ in batch.slices)
+        in_time_from = self._clock() - pace.goal_s
+        late = sum(entry.offered_at < in_time_from and entry.payload.has_outputs for entry, _, _ in batch.slices)
         if late and self._on_late is not None:
             self._on_late(late)
         # After a failure the seconds are those of several calls.
         if batch.rows and not any(isinstance(outcome, TensorhostError) for outcome in outcomes):
             pace.observe(batch.rows, seconds, batch.slices[0].entry.group)
+
+    def _join(self, waiter: Waiter) -> Outcome:
+        """The outputs of a request that ran in parts; what that takes is counted as of its calls."""
+        began_at = self._clock()
+        outcome = join(waiter.parts)
+        seconds = self._clock() - began_at
+        timings = waiter.timings
+        timings.inference_s += seconds
+        timings.merging = (timings.merging or MergeTimes()) + MergeTimes(split_s=seconds)
+        return outcome
 
 
 def _pace(options: QueueOptions, padding: Padding | None) -> Pace | None:
@@ -361,18 +406,3 @@ def _pace(options: QueueOptions, padding: Padding | None) -> Pace | None:
         return None
     largest = options.max_batch_rows
     return Pace(options.target_latency_s, largest, CostCurve(options.call_s, largest), padding or Padding())
-
-
-def _fail(waiter: Waiter, error: TensorhostError) -> None:
-    if not waiter.future.done():
-        waiter.future.set_exception(error)
-
-
-def _has_outputs(waiter: Waiter) -> bool:
-    future = waiter.future
-    return future.done() and not future.cancelled() and future.exception() is None
-
-
-def _never_ran(batch: Batch[Waiter], reason: str) -> list[Outcome]:
-    """The thread is gone, as when the interpreter shuts down: the waiters are answered all the same."""
-    return [ModelFailedError("The model's thread ended before the call.", log_detail=reason) for _ in batch.slices]

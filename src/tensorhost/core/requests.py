@@ -11,13 +11,28 @@ Deadline = float
 
 
 @dataclass(slots=True)
+class MergeTimes:
+    """Seconds in which inputs of requests that share a call were made one, and its outputs theirs again.
+
+    All of them have the same one, so it is never changed.
+    """
+
+    merge_s: float = 0.0
+    split_s: float = 0.0
+
+    def __add__(self, other: MergeTimes) -> MergeTimes:
+        return MergeTimes(self.merge_s + other.merge_s, self.split_s + other.split_s)
+
+
+@dataclass(slots=True)
 class Timings:
-    """Where a request's time went, in seconds."""
+    """Where a request's time went, in seconds. ``merging`` is a part of ``inference_s``; None if it shared no call."""
 
     queue_s: float = 0.0
     preprocessing_s: float = 0.0
     inference_s: float = 0.0
     postprocessing_s: float = 0.0
+    merging: MergeTimes | None = None
 
 
 @dataclass(slots=True)

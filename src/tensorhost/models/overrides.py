@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tensorhost.batching.queue import QueueOptions
+from tensorhost.batching.options import QueueOptions
 from tensorhost.models.batching import batch_sizes, is_batched, pads_inputs
 from tensorhost.models.config import ModelConfig
 from tensorhost.models.probe import FirstRuns
@@ -84,6 +84,7 @@ def queue_options(settings: Settings, config: ModelConfig, plan: SignaturePlan) 
         max_queue_rows=batching.max_queue_rows or settings.max_queue_rows,
         inline_rows=plan.inline_rows,
         inline_elements=plan.inline_elements,
+        inline_s=settings.inline_threshold_ms / 1000,
         target_latency_s=goal_ms / 1000,
         call_s=plan.call_s,
         padding=plan.padding,

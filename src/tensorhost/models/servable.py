@@ -12,11 +12,13 @@ from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from types import TracebackType
 from typing import Self
 
 from tensorhost.batching.entries import NORMAL_PRIORITY
-from tensorhost.batching.queue import BatchQueue, QueueOptions
+from tensorhost.batching.options import QueueOptions
+from tensorhost.batching.queue import BatchQueue
 from tensorhost.batching.slots import CallSlots
 from tensorhost.batching.traced import CallTracer
 from tensorhost.core.errors import ModelNotReadyError, SignatureNotFoundError, TensorhostError
@@ -25,7 +27,9 @@ from tensorhost.core.signatures import Signature
 from tensorhost.core.tensors import Array, Tensors
 from tensorhost.models.loading import LoadedVersion
 from tensorhost.pipelines import PostprocessingPipeline, PreprocessingPipeline
-from tensorhost.telemetry import VersionMetrics
+from tensorhost.telemetry import VersionMetrics, get_logger
+
+log = get_logger(__name__)
 
 RunSignature = Callable[[str, Tensors], dict[str, Array]]
 """One call of a signature, by its name; see ``Runtime.run``."""
@@ -98,6 +102,7 @@ class Servable:
         self._refuses = False
         self._calls: dict[str | tuple[str | None, bool, bool] | None, Call] = {}
         metrics.queue_rows = self.queue_rows
+        metrics.waiting_requests = self.waiting_requests
         metrics.batch_limit_rows = self.batch_limit_rows
 
     @property
@@ -115,6 +120,10 @@ class Servable:
     def queue_rows(self) -> int:
         """Rows waiting in all queues."""
         return sum(queue.queue_rows for queue in (*self._queues.values(), *self._apart.values()))
+
+    def waiting_requests(self) -> int:
+        """Requests waiting in all queues."""
+        return sum(queue.waiting_requests for queue in (*self._queues.values(), *self._apart.values()))
 
     def batch_limit_rows(self) -> int:
         """Most rows that a call of the default signature takes now."""
@@ -220,6 +229,16 @@ class Servable:
             self._clock,
             self.metrics.record_late,
             CallTracer(self.id, name, self.loaded.runtime.name) if self._traced else None,
+            partial(self._note_move, name),
+        )
+
+    def _note_move(self, signature: str, before: int, now: int, seconds: float) -> None:
+        log.info(
+            "calls leave the event loop" if now < before else "calls return to the event loop",
+            model=str(self.id),
+            signature=signature,
+            inline_rows=now,
+            call_ms=round(seconds * 1000, 3),
         )
 
     def _unloaded(self) -> TensorhostError:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tensorhost.core.errors import ErrorCode
-from tensorhost.core.requests import Timings
+from tensorhost.core.requests import MergeTimes, Timings
 from tensorhost.telemetry.histograms import ROWS_BOUNDS, SECONDS_BOUNDS, Histogram
 
 STAGES = ("queue", "preprocessing", "inference", "postprocessing")
@@ -26,10 +26,18 @@ MOST_CALL_SIZES = 1024
 
 @dataclass(slots=True)
 class CallsOfSize:
-    """Model calls of one number of rows: how many, and their seconds."""
+    """Model calls of one number of rows: how many, their seconds, and those of them for merging inputs and splitting
+    outputs."""
 
     count: int = 0
     seconds: float = 0.0
+    merge_s: float = 0.0
+    split_s: float = 0.0
+
+    @property
+    def model_s(self) -> float:
+        """Seconds of the calls in the model itself."""
+        return max(self.seconds - self.merge_s - self.split_s, 0.0)
 
 
 class VersionMetrics:
@@ -43,6 +51,7 @@ class VersionMetrics:
         answered_rows: rows of successful requests.
         in_flight: requests in the engine now; the engine adds and subtracts.
         total, queue, preprocessing, inference, postprocessing: seconds per successful request.
+        merge_s, split_s: seconds of ``inference`` in which inputs were merged and outputs split.
         execution: seconds per model call.
         batch_rows: rows per model call.
         calls_by_rows: calls of exactly so many rows, and their seconds, for the first ``MOST_CALL_SIZES`` different
@@ -50,6 +59,7 @@ class VersionMetrics:
         last_call_at: when the last call ended, in seconds since the epoch; 0 before the first.
         batches_closed: model calls by why their batch closed.
         queue_rows: rows waiting now, or a function that says so, called from whichever thread reads the metrics.
+        waiting_requests: requests waiting for a model call now, or a function that says so.
         queue_limit_rows: most rows that may wait for one signature.
         batch_limit_rows: most rows that a call takes now, or a function that says so.
         late: requests answered after the latency goal.
@@ -72,6 +82,7 @@ class VersionMetrics:
         "late",
         "load_s",
         "memory_bytes",
+        "merge_s",
         "model",
         "postprocessing",
         "preprocessing",
@@ -79,8 +90,10 @@ class VersionMetrics:
         "queue_limit_rows",
         "queue_rows",
         "requests",
+        "split_s",
         "total",
         "version",
+        "waiting_requests",
         "warmup_s",
         "weights_bytes",
     )
@@ -98,12 +111,15 @@ class VersionMetrics:
         self.preprocessing = Histogram()
         self.inference = Histogram()
         self.postprocessing = Histogram()
+        self.merge_s = 0.0
+        self.split_s = 0.0
         self.execution = Histogram()
         self.batch_rows = Histogram(ROWS_BOUNDS)
         self.calls_by_rows: dict[int, CallsOfSize] = {}
         self.last_call_at = 0.0
         self.batches_closed: dict[str, int] = {}
         self.queue_rows: Callable[[], int] | int = 0
+        self.waiting_requests: Callable[[], int] | int = 0
         self.queue_limit_rows = 0
         self.batch_limit_rows: Callable[[], int] | int = 0
         self.late = 0
@@ -132,14 +148,19 @@ class VersionMetrics:
         histogram = self.postprocessing
         histogram.counts[bisect_left(SECONDS_BOUNDS, value := timings.postprocessing_s)] += 1
         histogram.sum += value
+        merging = timings.merging
+        if merging is not None:
+            self.merge_s += merging.merge_s
+            self.split_s += merging.split_s
 
     def record_error(self, code: ErrorCode, seconds: float = 0.0) -> None:
         """Count one failed request, and how long it was in the engine."""
         self.errors[code] += 1
         self.failed_s += seconds
 
-    def record_batch(self, rows: int, reason: str, execution_s: float) -> None:
-        """Count one model call of ``rows`` rows that took ``execution_s`` seconds. Written out, as above.
+    def record_batch(self, rows: int, reason: str, execution_s: float, merging: MergeTimes | None = None) -> None:
+        """Count one model call of ``rows`` rows that took ``execution_s`` seconds, ``merging`` among them. Written out,
+        as above.
 
         ``reason`` says why the batch closed and becomes a label: a word of the batching room, never of a client.
         """
@@ -153,6 +174,9 @@ class VersionMetrics:
         if calls is not None or (calls := self._calls_of(rows)) is not None:
             calls.count += 1
             calls.seconds += execution_s
+            if merging is not None:
+                calls.merge_s += merging.merge_s
+                calls.split_s += merging.split_s
         self.last_call_at = time.time()
         self.batches_closed[reason] = self.batches_closed.get(reason, 0) + 1
 
@@ -166,9 +190,29 @@ class VersionMetrics:
         return sum(self.errors.values())
 
     @property
+    def compute_input_s(self) -> float:
+        """Seconds in which inputs of successful requests were made into what the model takes."""
+        return self.preprocessing.sum + self.merge_s
+
+    @property
+    def compute_infer_s(self) -> float:
+        """Seconds that successful requests spent in the model itself; of a call that several share, each has all."""
+        return max(self.inference.sum - self.merge_s - self.split_s, 0.0)
+
+    @property
+    def compute_output_s(self) -> float:
+        """Seconds in which what the model returned was made into outputs of successful requests."""
+        return self.split_s + self.postprocessing.sum
+
+    @property
     def queued_rows(self) -> int:
         """Rows waiting now."""
         return self.queue_rows() if callable(self.queue_rows) else self.queue_rows
+
+    @property
+    def pending_requests(self) -> int:
+        """Requests waiting for a model call now."""
+        return self.waiting_requests() if callable(self.waiting_requests) else self.waiting_requests
 
     @property
     def most_batch_rows(self) -> int:
@@ -178,6 +222,7 @@ class VersionMetrics:
     def clear_gauges(self) -> None:
         """Set what describes the present to zero: the version is no longer loaded."""
         self.queue_rows = 0
+        self.waiting_requests = 0
         self.queue_limit_rows = 0
         self.batch_limit_rows = 0
         self.weights_bytes = 0
@@ -188,6 +233,8 @@ class VersionMetrics:
         self.requests += other.requests
         self.failed_s += other.failed_s
         self.answered_rows += other.answered_rows
+        self.merge_s += other.merge_s
+        self.split_s += other.split_s
         self.last_call_at = max(self.last_call_at, other.last_call_at)
         self.late += other.late
         for rows, more in list(other.calls_by_rows.items()):
@@ -195,6 +242,8 @@ class VersionMetrics:
             if calls is not None:
                 calls.count += more.count
                 calls.seconds += more.seconds
+                calls.merge_s += more.merge_s
+                calls.split_s += more.split_s
         for code, count in other.errors.items():
             self.errors[code] += count
         for name in (*_DURATIONS, "batch_rows"):
@@ -212,6 +261,7 @@ class VersionMetrics:
         """Add another version's present state, for a row that stands for several versions."""
         self.in_flight += other.in_flight
         self.queue_rows = self.queued_rows + other.queued_rows
+        self.waiting_requests = self.pending_requests + other.pending_requests
         self.queue_limit_rows += other.queue_limit_rows
         self.batch_limit_rows = max(self.most_batch_rows, other.most_batch_rows)
         self.load_s += other.load_s

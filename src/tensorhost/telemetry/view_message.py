@@ -5,7 +5,7 @@ It carries numbers and decides nothing. What must stay true: reading what was wr
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -44,10 +44,13 @@ class _VersionMessage(_Plain):
     errors: dict[ErrorCode, _Count]
     failed_s: _Amount
     answered_rows: _Count
-    calls_by_rows: dict[_Count, tuple[_Count, _Amount]] = Field(max_length=MOST_CALL_SIZES)
+    merge_s: _Amount
+    split_s: _Amount
+    calls_by_rows: dict[_Count, tuple[_Count, _Amount, _Amount, _Amount]] = Field(max_length=MOST_CALL_SIZES)
     last_call_at: _Amount
     in_flight: int
     queue_rows: _Count
+    waiting_requests: _Count
     queue_limit_rows: _Count
     batch_limit_rows: _Count
     late: _Count
@@ -74,10 +77,13 @@ class _VersionMessage(_Plain):
             errors={code: count for code, count in metrics.errors.items() if count},
             failed_s=metrics.failed_s,
             answered_rows=metrics.answered_rows,
-            calls_by_rows={rows: (calls.count, calls.seconds) for rows, calls in list(metrics.calls_by_rows.items())},
+            merge_s=metrics.merge_s,
+            split_s=metrics.split_s,
+            calls_by_rows={rows: astuple(calls) for rows, calls in list(metrics.calls_by_rows.items())},
             last_call_at=metrics.last_call_at,
             in_flight=metrics.in_flight,
             queue_rows=metrics.queued_rows,
+            waiting_requests=metrics.pending_requests,
             queue_limit_rows=metrics.queue_limit_rows,
             batch_limit_rows=metrics.most_batch_rows,
             late=metrics.late,
@@ -94,11 +100,12 @@ class _VersionMessage(_Plain):
         metrics.requests = self.requests
         metrics.errors.update(self.errors)
         metrics.failed_s, metrics.answered_rows = self.failed_s, self.answered_rows
+        metrics.merge_s, metrics.split_s = self.merge_s, self.split_s
         metrics.calls_by_rows = {rows: CallsOfSize(*calls) for rows, calls in self.calls_by_rows.items()}
         metrics.last_call_at = self.last_call_at
         metrics.in_flight = self.in_flight
         metrics.queue_rows, metrics.batch_limit_rows = self.queue_rows, self.batch_limit_rows
-        metrics.queue_limit_rows = self.queue_limit_rows
+        metrics.waiting_requests, metrics.queue_limit_rows = self.waiting_requests, self.queue_limit_rows
         metrics.late = self.late
         metrics.load_s, metrics.warmup_s = self.load_s, self.warmup_s
         metrics.weights_bytes, metrics.memory_bytes = self.weights_bytes, self.memory_bytes

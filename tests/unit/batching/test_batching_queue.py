@@ -16,7 +16,7 @@ from tensorhost.core.errors import (
     OutOfMemoryError,
     OverloadedError,
 )
-from tensorhost.core.requests import Timings
+from tensorhost.core.requests import MergeTimes, Timings
 
 pytestmark = pytest.mark.looptime
 
@@ -35,11 +35,27 @@ class HandExecutor(Executor):
         self.calls.append((future, fn, args))
         return future
 
-    async def run_next(self):
+    async def run_next(self, afterwards=lambda: None):
         future, fn, args = self.calls.pop(0)
         assert future.set_running_or_notify_cancel()
-        future.set_result(fn(*args))
+        result = fn(*args)
+        afterwards()
+        future.set_result(result)
         await settle()
+
+
+class Clock:
+    """Each look at it takes a second."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        self.now += 1.0
+        return self.now
+
+    def pass_by(self, seconds):
+        self.now += seconds
 
 
 class Model:
@@ -64,17 +80,19 @@ async def settle():
 class Bench:
     """A queue with everything around it in the test's hands."""
 
-    def __init__(self, run=None, **options):
+    def __init__(self, run=None, clock=None, **options):
         self.model = run or Model()
         self.executor = HandExecutor()
         self.batches = []
+        self.moves = []
         values = {"batched": True, "max_batch_rows": 4, "batch_timeout_s": 0.0, "max_queue_rows": 16, "inline_rows": 0}
         self.queue = BatchQueue(
             self.model,
             QueueOptions(**(values | options)),
             self.executor,
-            lambda rows, reason, seconds: self.batches.append((rows, reason, seconds)),
-            asyncio.get_running_loop().time,
+            lambda *batch: self.batches.append(batch),
+            clock or asyncio.get_running_loop().time,
+            on_move=lambda before, now, _seconds: self.moves.append((before, now)),
         )
 
     def ask(self, *values, inputs=None, deadline=math.inf, timings=None, **options):
@@ -368,6 +386,77 @@ async def test_a_large_request_is_split_and_joined():
     assert [len(call) for call in bench.model.calls] == [4, 4, 3]
 
 
+async def test_merging_and_splitting_are_timed_apart_from_the_model():
+    bench = Bench(inline_rows=4, clock=Clock())
+    timings = [Timings(), Timings()]
+    await asyncio.gather(*[bench.ask(value, timings=each) for value, each in enumerate(timings)])
+    # Between taking the batch and having its outcomes the clock is looked at before and after either.
+    assert bench.batches == [(2, "drained", 5.0, MergeTimes(1.0, 1.0))]
+    assert {each.inference_s for each in timings} == {5.0}
+    assert [each.merging for each in timings] == [MergeTimes(1.0, 1.0)] * 2
+
+
+async def test_who_runs_alone_has_nothing_to_merge():
+    bench = Bench(inline_rows=4, clock=Clock())
+    timings = Timings()
+    await bench.ask(1, 2, timings=timings)
+    assert bench.batches == [(2, "drained", 1.0, None)]
+    assert (timings.inference_s, timings.merging) == (1.0, None)
+
+
+async def test_a_request_that_ran_in_parts_has_the_times_of_all_its_calls_and_of_joining_them():
+    bench = Bench(inline_rows=4, clock=Clock())
+    timings = Timings()
+    await asyncio.gather(bench.ask(*range(6), timings=timings), bench.ask(77))
+    assert [batch[2:] for batch in bench.batches] == [(1.0, None), (5.0, MergeTimes(1.0, 1.0))]
+    assert (timings.inference_s, timings.merging) == (1.0 + 5.0 + 1.0, MergeTimes(1.0, 1.0 + 1.0))
+
+
+async def test_a_call_repeated_request_by_request_is_all_the_models():
+    bench = Bench(inline_rows=4, clock=Clock())
+    timings = Timings()
+    await asyncio.gather(bench.ask(1, timings=timings), bench.ask(13), return_exceptions=True)
+    [(rows, _, seconds, merging)] = bench.batches
+    assert (rows, merging, timings.merging) == (2, None, None)
+    assert timings.inference_s == seconds
+
+
+async def test_waiting_for_the_thread_is_waiting_and_the_way_back_is_no_model_call():
+    clock = Clock()
+    bench = Bench(clock=clock)
+    timings = Timings()
+    request = bench.ask(1, timings=timings)
+    await settle()
+    assert timings.queue_s < 10
+    clock.pass_by(100)
+    await bench.executor.run_next(afterwards=lambda: clock.pass_by(1000))
+    await request
+    assert 100 < timings.queue_s < 110
+    assert timings.inference_s == bench.batches[0][2] == 1.0
+
+
+async def test_requests_wait_until_a_call_begins_with_the_last_of_their_rows():
+    seen = []
+    bench = Bench(lambda inputs: seen.append(bench.queue.waiting_requests) or {"y": inputs["x"]})
+    large = bench.ask(*range(6))
+    await settle()
+    # Its first four rows are on their way to the thread, the others wait.
+    assert (bench.queue.waiting_requests, bench.queue.queue_rows) == (1, 2)
+    others = [bench.ask(value) for value in (1, 2, 3)]
+    await settle()
+    assert bench.queue.waiting_requests == 4
+    await bench.executor.run_next()
+    # Now the last two are, with two of the others; the third waits.
+    assert bench.queue.waiting_requests == 4
+    others[0].cancel()
+    await settle()
+    assert bench.queue.waiting_requests == 3
+    await bench.executor.run_next()
+    await bench.executor.run_next()
+    await asyncio.gather(large, *others[1:])
+    assert (seen, bench.queue.waiting_requests) == ([4, 1, 0], 0)
+
+
 async def test_strings_are_split_and_joined():
     def run(inputs):
         return {"y": np.array([[text[0] + b"!"] for text in inputs["x"]], object).reshape(-1, 1)}
@@ -567,17 +656,18 @@ async def test_who_waits_for_calls_on_the_event_loop_is_told_when_the_time_is_up
 
 
 class SlowOnLoop(Bench):
-    """Every call runs on the event loop and takes 0.8 ms of the loop's time."""
+    """Every call takes 0.8 ms, or ``call_s``, of the loop's time, which stands still otherwise."""
 
     def __init__(self, monkeypatch, **options):
         loop = asyncio.get_running_loop()
         started = loop.time()
         self.spent_s = 0.0
+        self.call_s = 0.0008
         monkeypatch.setattr(loop, "time", lambda: started + self.spent_s)
         model = Model()
 
         def run(inputs):
-            self.spent_s += 0.0008
+            self.spent_s += self.call_s
             return model(inputs)
 
         super().__init__(run, **({"inline_rows": 4, "max_queue_rows": 4096} | options))

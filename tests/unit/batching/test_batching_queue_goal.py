@@ -45,7 +45,7 @@ class Bench:
             self.model,
             QueueOptions(**(values | options)),
             None,
-            lambda rows, reason, seconds: self.batches.append((rows, reason)),
+            lambda rows, reason, *_: self.batches.append((rows, reason)),
             self.model.clock,
             self.late.append,
         )

@@ -19,6 +19,8 @@ from tensorhost.models import ModelManager
 from tensorhost.models.config import ModelConfig
 from tensorhost.pipelines import PostprocessingOptions, PreprocessingOptions, options
 from tensorhost.settings import Settings, environment_variable, setting_fields
+from tensorhost.telemetry import MetricsCollector, triton_names
+from tensorhost.telemetry.machine import Machine
 
 PROCESSING = read("docs/pre-and-postprocessing.md")
 HTTP = read("docs/http-api.md")
@@ -119,6 +121,16 @@ def test_every_field_of_a_request_is_documented():
 def test_reasons_for_closing_a_batch_are_documented():
     documented = _column(first_table(section(read("docs/batching.md"), "Tuning")))
     assert sorted(documented) == sorted(reason.value for reason in CloseReason)
+
+
+def test_what_has_tritons_names_is_documented():
+    text = triton_names.add_to(b"", MetricsCollector().view(), Machine()).decode()
+    metrics = section(read("docs/metrics.md"), "Under Triton's names")
+    assert sorted(_column(first_table(metrics))) == sorted(re.findall("^# TYPE ([a-z_]+)", text, re.MULTILINE))
+    reasons = first_table(metrics[metrics.index("| `reason` |") :])
+    assert {code: names_in(reason)[0] for reason, codes in reasons for code in names_in(codes)} == {
+        code.value: reason for code, reason in triton_names.FAILURE_REASONS.items() if reason != "OTHER"
+    }
 
 
 def test_limits_name_settings_and_their_defaults():

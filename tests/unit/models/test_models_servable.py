@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from model_fakes import FakeRuntime, signature
 
-from tensorhost.batching.queue import QueueOptions
+from tensorhost.batching import QueueOptions
 from tensorhost.core.errors import ModelNotReadyError, SignatureNotFoundError
 from tensorhost.core.ids import ModelId
 from tensorhost.core.requests import Timings

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tensorhost.core.errors import ErrorCode
-from tensorhost.core.requests import Timings
+from tensorhost.core.requests import MergeTimes, Timings
 from tensorhost.telemetry import exposition, snapshot
 from tensorhost.telemetry.histograms import Histogram
 from tensorhost.telemetry.memory import MemoryUsage
@@ -14,19 +14,22 @@ from tensorhost.telemetry.server_view import Workers
 from tensorhost.telemetry.versions import CallsOfSize, VersionMetrics
 from tensorhost.telemetry.view_message import ViewMessage
 
+MERGING = MergeTimes(0.25, 0.125)
+
 
 def collector_of(requests, failures=0, model="m", in_flight=1, load_s=1.0, available=1):
     collector = MetricsCollector(clock=lambda: 5.0)
     metrics = collector.version(model, "1")
     for _ in range(requests):
         metrics.requests += 1
-        metrics.record_request(Timings(0.001, 0.002, 0.003, 0.004), 0.01)
-        metrics.record_batch(2, "full", 0.003)
+        metrics.record_request(Timings(0.001, 0.002, 0.003, 0.004, MERGING), 0.01)
+        metrics.record_batch(2, "full", 0.003, MERGING)
     for _ in range(failures):
         metrics.requests += 1
         metrics.record_error(ErrorCode.MODEL_FAILED)
         collector.record_unattributed_error(ErrorCode.NOT_FOUND)
     metrics.in_flight, metrics.queue_rows, metrics.load_s = in_flight, lambda: 3, load_s
+    metrics.waiting_requests = lambda: 2
     metrics.memory_bytes, metrics.weights_bytes = 100, 40
     collector.record_load("succeeded")
     collector.models_by_state = lambda: {"AVAILABLE": available, "END": 0}
@@ -52,6 +55,8 @@ def test_counters_gauges_and_histograms_add_and_times_of_loading_are_the_longest
     assert (metrics.requests, metrics.error_count, metrics.in_flight, metrics.queued_rows) == (9, 1, 2, 6)
     assert (metrics.total.count, metrics.batch_rows.sum, metrics.batches_closed) == (8, 16.0, {"full": 8})
     assert (metrics.load_s, metrics.memory_bytes, metrics.weights_bytes) == (4.0, 200, 80)
+    assert (metrics.merge_s, metrics.split_s, metrics.pending_requests) == (8 * 0.25, 8 * 0.125, 4)
+    assert (metrics.calls_by_rows[2].merge_s, metrics.calls_by_rows[2].split_s) == (8 * 0.25, 8 * 0.125)
     assert (view.totals.requests, view.unattributed.requests, view.loads["succeeded"]) == (10, 1, 2)
     assert view.memory.rss > 1 + first.view().memory.rss
     assert view.uptime_s == 7.0
@@ -77,6 +82,7 @@ def test_what_an_ended_worker_counted_stays_and_its_present_does_not():
     [metrics] = view.versions
     assert (metrics.requests, metrics.error_count, metrics.total.count) == (6, 1, 5)
     assert (metrics.in_flight, metrics.queued_rows, metrics.memory_bytes) == (1, 3, 100)
+    assert (metrics.merge_s, metrics.pending_requests) == (5 * 0.25, 2)
     assert (view.totals.requests, view.totals.in_flight, view.unattributed.requests) == (8, 1, 1)
     assert view.loads["succeeded"] == 3
     alone = merged(retired=retired)
@@ -99,7 +105,7 @@ def test_nothing_that_is_counted_is_left_out():
             value.observe(number)
         elif isinstance(value, dict):
             key = {"errors": ErrorCode.INTERNAL, "calls_by_rows": 8}.get(name, "full")
-            value[key] = CallsOfSize(number, 0.5) if name == "calls_by_rows" else number
+            value[key] = CallsOfSize(number, 0.5, 0.25, 0.125) if name == "calls_by_rows" else number
         elif isinstance(value, int | float):
             setattr(sent, name, number)
     arrived = ViewMessage.of(replace(collector_of(0).view(), totals=sent)).view().totals

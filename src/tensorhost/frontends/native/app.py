@@ -26,6 +26,7 @@ from tensorhost.frontends.native.statuses import HTTP_STATUS, error_reply
 from tensorhost.inference import Alone, Group, InferenceEngine, as_tensorhost_error
 from tensorhost.settings import Settings
 from tensorhost.telemetry import exposition, get_logger, snapshot, triton_names
+from tensorhost.telemetry.machine import Machine
 from tensorhost.telemetry.server_view import ServerView
 from tensorhost.telemetry.traces import current_trace
 
@@ -54,6 +55,7 @@ class NativeApp:
         self._group = group or Alone(engine.manager)
         self._settings = settings
         self._access_log = settings.access_log
+        self._machine = Machine()
         self._draining = False
         predictions = Predictions(engine, settings)
         control = Control(engine.manager, settings, self._group)
@@ -165,7 +167,9 @@ class NativeApp:
 
     def _exposition(self, view: ServerView, accept: str) -> tuple[bytes, str]:
         body, content_type = exposition.render(view, accept)
-        return triton_names.add_to(body, view) if self._settings.oip_metrics else body, content_type
+        if self._settings.oip_metrics:
+            body = triton_names.add_to(body, view, self._machine)
+        return body, content_type
 
     async def _models(self, _exchange: Exchange) -> Reply:
         return json_reply(describe_all(self._manager.models().values(), self._manager.problems()))

@@ -133,6 +133,7 @@ def _describe_signature(servable: Servable, signature: Signature, plan: Signatur
             "latencyGoal": None if pace is None else _describe_pace(pace),
         },
         "inlineRows": plan.inline_rows,
+        "inlineRowsNow": queue.inline_rows,
         "callTimeMs": _milliseconds(plan.call_s),
         "warmupComplete": plan.warmed,
         "warmupProblem": plan.problem or None,

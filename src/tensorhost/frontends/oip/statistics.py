@@ -1,8 +1,10 @@
 """What the statistics extension tells of each version that serves, from the counters of all processes.
 
-The answer is that of the REST route; the message of the RPC ``ModelStatistics`` has the same names. What must stay
-true: ``success.count`` and ``fail.count`` are all requests that reached the version, refused ones among them; queue and
-compute times are parts of ``success``; ``execution_count`` is the sum over ``batch_stats``.
+The answer is that of the REST route; the message of the RPC ``ModelStatistics`` has the same names. ``inference_stats``
+counts the times of each request, also those of a call that it shared; ``batch_stats`` counts each call once, and knows
+no pre- and postprocessing. What must stay true: ``success.count`` and ``fail.count`` are all requests that reached the
+version, refused ones among them; queue and compute times are parts of ``success``; ``execution_count`` is the sum over
+``batch_stats``.
 """
 
 from __future__ import annotations
@@ -78,7 +80,7 @@ def _in_order(records: Iterable[VersionRecord]) -> list[VersionRecord]:
 
 
 def _described(record: VersionRecord, metrics: VersionMetrics) -> dict[str, Any]:
-    version = number_of(record.id.version)
+    version, answered = number_of(record.id.version), metrics.total.count
     return {
         "name": record.id.name,
         "version": record.id.version if version is None else str(version),
@@ -89,9 +91,9 @@ def _described(record: VersionRecord, metrics: VersionMetrics) -> dict[str, Any]
             "success": _duration_of(metrics.total),
             "fail": _duration(metrics.error_count, metrics.failed_s),
             "queue": _duration_of(metrics.queue),
-            "compute_input": _duration_of(metrics.preprocessing),
-            "compute_infer": _duration_of(metrics.inference),
-            "compute_output": _duration_of(metrics.postprocessing),
+            "compute_input": _duration(answered, metrics.compute_input_s),
+            "compute_infer": _duration(answered, metrics.compute_infer_s),
+            "compute_output": _duration(answered, metrics.compute_output_s),
             # There is no cache of answers.
             "cache_hit": _duration(0, 0.0),
             "cache_miss": _duration(0, 0.0),
@@ -108,10 +110,9 @@ def _batch_stats(metrics: VersionMetrics) -> list[dict[str, Any]]:
     return [
         {
             "batch_size": rows,
-            # Merging and splitting are timed as part of the call.
-            "compute_input": _duration(each.count, 0.0),
-            "compute_infer": _duration(each.count, each.seconds),
-            "compute_output": _duration(each.count, 0.0),
+            "compute_input": _duration(each.count, each.merge_s),
+            "compute_infer": _duration(each.count, each.model_s),
+            "compute_output": _duration(each.count, each.split_s),
         }
         for rows, each in calls
     ]

@@ -43,9 +43,9 @@ async def test_a_version_that_was_never_asked_has_zeros():
 async def test_they_add_up():
     bench = EngineBench()
     before = time.time() * 1000
-    await bench.ask([[1.0, 2.0]])
-    await asyncio.gather(bench.ask([[1.0, 2.0]] * 3), bench.ask([[3.0, 4.0]]))
-    await bench.ask([[1.0, 2.0]])
+    results = [await bench.ask([[1.0, 2.0]])]
+    results += await asyncio.gather(bench.ask([[1.0, 2.0]] * 3), bench.ask([[3.0, 4.0]]))
+    results.append(await bench.ask([[1.0, 2.0]]))
     found = await of_the_model(bench)
     stats, batches = found["inference_stats"], found["batch_stats"]
     assert before - 1 <= found["last_inference"] <= time.time() * 1000 + 1
@@ -55,8 +55,20 @@ async def test_they_add_up():
     assert {stats[part]["count"] for part in ("success", "queue", "compute_input", "compute_infer")} == {4}
     parts = sum(stats[part]["ns"] for part in ("queue", "compute_input", "compute_infer", "compute_output"))
     assert 0 < stats["compute_infer"]["ns"] <= parts <= stats["success"]["ns"]
-    # Two requests shared the second call, each of which waited for all of it.
-    assert 0 < sum(each["compute_infer"]["ns"] for each in batches) <= stats["compute_infer"]["ns"] + 2
+    # Two requests shared the second call, each of which has all of it, and what came before and after it besides.
+    alone, together = batches
+    assert stats["compute_infer"]["ns"] == pytest.approx(
+        alone["compute_infer"]["ns"] + 2 * together["compute_infer"]["ns"], abs=3
+    )
+    timings = [result.timings for result in results]
+    for part, around_s in (
+        ("compute_input", sum(each.preprocessing_s for each in timings)),
+        ("compute_output", sum(each.postprocessing_s for each in timings)),
+    ):
+        assert alone[part]["ns"] == 0 < together[part]["ns"]
+        assert stats[part]["ns"] == pytest.approx(2 * together[part]["ns"] + around_s * 1e9, abs=3)
+    told_s = sum(each.preprocessing_s + each.inference_s + each.postprocessing_s for each in timings)
+    assert parts - stats["queue"]["ns"] == pytest.approx(told_s * 1e9, abs=3)
 
 
 async def test_requests_that_fail_and_that_are_shed_are_counted_too():

@@ -131,6 +131,7 @@ _WINE_VERSION: dict[str, Any] = {
                 "latencyGoal": None,
             },
             "inlineRows": 32,
+            "inlineRowsNow": 32,
             "callTimeMs": {"1": 0.0181, "2": 0.0818, "4": 0.0776, "8": 0.1159, "16": 0.0935, "32": 0.085},
             "warmupComplete": True,
             "warmupProblem": None,

@@ -89,7 +89,8 @@ _SIGNATURE: dict[str, Schema] = {
             "latencyGoal": nullable(ref("LatencyGoal")),
         }
     ),
-    "inlineRows": described(COUNT, "Calls of at most so many rows run on the event loop."),
+    "inlineRows": described(COUNT, "Calls of at most so many rows were quick enough for the event loop at warm-up."),
+    "inlineRowsNow": described(COUNT, "Calls of at most so many rows run on the event loop now."),
     "callTimeMs": _MS_BY_ROWS,
     "warmupComplete": FLAG,
     "warmupProblem": nullable(TEXT),
