@@ -26,7 +26,8 @@ class MergeTimes:
 
 @dataclass(slots=True)
 class Timings:
-    """Where a request's time went, in seconds. ``merging`` is a part of ``inference_s``; None if it shared no call."""
+    """Where a request's time went, in seconds. ``merging`` is a part of ``inference_s``; None where nothing was merged,
+    split or joined."""
 
     queue_s: float = 0.0
     preprocessing_s: float = 0.0
