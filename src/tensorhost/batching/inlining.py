@@ -6,11 +6,14 @@ so every size of calls runs up a debt: what its calls took beyond the budget. A 
 back, at most what a hand-over costs. A size with too much debt moves to the thread, where its calls are watched in the
 same way, and returns when its debt is paid.
 
-Sizes are rows rounded down to a power of two. What a call tells of others: more rows take no less, and fewer at least
-their share. What must stay true: over any number of calls, those of one size that ran on the event loop have taken at
-most ``BURST_S`` from it beyond the budget, a hand-over's cost for each call that was made, and what the last of them
-took; up to ``MOST_DEBT_S``. So of calls that are slow throughout the second runs on the thread, while no single stall
-moves anything that the system's scheduler may cause.
+Sizes are rows rounded down to a power of two. What a call tells of others: more rows take no less, so where a size has
+moved, larger ones have; and fewer take at least their share, which smaller sizes are charged. Only calls that can pay a
+size's debt add to it, or stalls of small calls would add up against large ones that nobody makes.
+
+What must stay true: over any number of calls, those of one size that ran on the event loop have taken at most
+``BURST_S`` from it beyond the budget, a hand-over's cost for each call that was made, and what the last of them took;
+up to ``MOST_DEBT_S``. So of calls that are slow throughout the second runs on the thread, while no single stall moves
+anything that the system's scheduler may cause.
 """
 
 from __future__ import annotations
@@ -60,11 +63,11 @@ class Inlining:
         without its way to a thread and back, and as far as is known without what the system's scheduler took from it.
         """
         own = max(rows, 1).bit_length() - 1
-        for size, state in enumerate(self._sizes):
+        for size, state in enumerate(self._sizes[: own + 1]):
             if seconds > self.budget_s:
-                share = min(2.0 ** (size - own), 1.0)
-                state.debt_s = min(state.debt_s + max(seconds * share - self.budget_s, 0.0), MOST_DEBT_S)
-            elif size <= own:
+                beyond_s = seconds * 2.0 ** (size - own) - self.budget_s
+                state.debt_s = min(state.debt_s + max(beyond_s, 0.0), MOST_DEBT_S)
+            else:
                 state.debt_s = max(state.debt_s - min(self.budget_s - seconds, HAND_OVER_S), 0.0)
             state.has_moved = state.debt_s > (0.0 if state.has_moved else BURST_S)
         self.limit_rows = next((2**size - 1 for size, state in enumerate(self._sizes) if state.has_moved), self.rows)

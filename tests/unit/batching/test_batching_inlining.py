@@ -71,10 +71,25 @@ def test_a_mixture_moves_as_soon_as_its_average_is_too_much():
     ("slow_s", "one_in", "moves"), [(0.005, 100, False), (0.005, 10, True), (0.05, 100, True), (0.0015, 10, False)]
 )
 def test_few_slow_calls_among_many_move_once_they_cost_more_than_handing_all_over(slow_s, one_in, moves):
-    inlining = Inlining(1, BUDGET_S)
+    inlining = Inlining(ROWS, BUDGET_S)
     for number in range(5_000):
         inlining.observe(1, slow_s if number % one_in == 0 else 0.0005)
     assert moved(inlining) is moves
+
+
+def test_stalls_of_small_calls_do_not_add_up_for_large_ones_that_nobody_makes():
+    inlining = Inlining(ROWS, BUDGET_S)
+    for _ in range(10):
+        inlining.observe(1, BURST_S / 2)
+        calls_until(inlining, 1, 0.0001, lambda it: it.debt_rows == math.inf)
+    assert inlining.limit_rows == ROWS
+
+
+def test_what_moved_for_small_calls_returns_with_them():
+    inlining = Inlining(ROWS, BUDGET_S)
+    inlining.observe(1, 0.5)
+    assert inlining.limit_rows == 0
+    assert calls_until(inlining, 1, 0.0001, back) == pytest.approx(0.5 / HAND_OVER_S, rel=0.01)
 
 
 def test_calls_at_the_budget_do_not_go_back_and_forth():
@@ -103,16 +118,17 @@ def test_what_small_calls_take_larger_ones_take_too():
     calls_until(inlining, 4, 0.003, moved)
     # A share of what four rows take says nothing against one row; what they take says all against eight.
     assert inlining.limit_rows == 3
-    assert [size.has_moved for size in inlining._sizes] == [False, False, True, True, True, True]
+    # Larger ones pay for them, being quick, and have no debt of their own.
+    assert [size.has_moved for size in inlining._sizes] == [False, False, True, False, False, False]
 
 
 def test_a_large_call_within_the_budget_speaks_for_the_small_ones():
     inlining = Inlining(ROWS, BUDGET_S)
     calls_until(inlining, 1, 0.003, moved)
+    calls_until(inlining, 8, 0.003, lambda it: it._sizes[3].has_moved)
     assert inlining.limit_rows == 0
     calls_until(inlining, 8, 0.0001, lambda it: it.limit_rows > 0)
-    assert inlining.limit_rows == 15
-    calls_until(inlining, 32, 0.0001, back)
+    assert inlining.limit_rows == ROWS
 
 
 def test_what_was_never_quick_stays_where_it_is():
