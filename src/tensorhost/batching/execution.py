@@ -174,7 +174,8 @@ class ThreadCall:
     Attributes:
         batch: what runs.
         began_at, ended_at: when the thread had it; inf until then.
-        own_s: seconds in between that the call took of its own accord (``OwnTime``); None unless it is watched.
+        own_s: seconds in between that the call took of its own accord (``OwnTime``); None unless it is watched, and
+            where nobody waited for it any more.
     """
 
     __slots__ = ("_clock", "_execution", "_is_watched", "batch", "began_at", "ended_at", "own_s")
@@ -193,12 +194,16 @@ class ThreadCall:
     def run(self) -> list[Outcome]:
         """What the thread does; see ``Execution.run``."""
         self.began_at = self._clock()
-        own_time = OwnTime() if self._is_watched else None
+        # The model may not be called for those who have left: that is quick, whatever its calls are.
+        own_time = OwnTime() if self._is_watched and self._is_awaited() else None
         outcomes = self._execution.run(self.batch)
         self.ended_at = self._clock()
         if own_time is not None:
             self.own_s = own_time.of(self.ended_at - self.began_at)
         return outcomes
+
+    def _is_awaited(self) -> bool:
+        return not all(part.entry.payload.future.done() for part in self.batch.slices)
 
     def failed(self, reason: str) -> list[Outcome]:
         """What becomes of each slice where the thread is gone, as when the interpreter shuts down: an error each."""

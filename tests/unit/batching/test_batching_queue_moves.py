@@ -90,6 +90,18 @@ async def test_quick_calls_on_the_thread_come_back_however_long_they_are_on_thei
     assert await bench.ask_of(0.0001, 1, 1, 1, 1) == ([2] * 4, False)
 
 
+async def test_a_call_that_nobody_waits_for_when_the_thread_has_it_tells_nothing(monkeypatch):
+    bench = Bench(monkeypatch)
+    await bench.ask_of(SLIGHTLY_S, 1, 1, 1, 1)
+    for _ in range(ENOUGH):
+        request = bench.ask(1, 1, 1, 1)
+        await settle()
+        request.cancel()
+        await settle()
+        await bench.executor.run_next()
+    assert bench.moves == [(4, 3)]
+
+
 async def test_what_moved_by_its_rows_leaves_smaller_calls_on_the_event_loop(monkeypatch):
     bench = Bench(monkeypatch)
     await bench.ask_of(SLIGHTLY_S, 1, 1, 1, 1)
