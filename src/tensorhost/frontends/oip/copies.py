@@ -57,14 +57,22 @@ class Copier:
         await asyncio.wait([running], timeout=time_left_s)
         if not running.done():
             raise DeadlineExceededError("The deadline passed while tensors were copied from or to shared memory.")
-        running.result()
+        self._running = None
+        try:
+            running.result()
+        finally:
+            # An error holds this frame and its thread's, and so this object; were one of them to hold the future, which
+            # holds the error, what was copied would stay until the next garbage collection.
+            del running
 
     def close(self, then: Callable[[], None]) -> None:
         """Copy no more, and call ``then`` when no thread copies any more: now, or as soon as that is so."""
         self._stopped = True
-        running = self._running
-        if running is None or running.done():
+        running, self._running = self._running, None
+        if running is None:
             then()
+        elif running.done():
+            _close(running, then)
         else:
             running.add_done_callback(lambda done: _close(done, then))
 

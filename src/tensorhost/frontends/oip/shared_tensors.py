@@ -1,7 +1,8 @@
 """Inputs of a request that lie in shared memory, and outputs that are wanted there.
 
 What must stay true: the model gets a copy that no client can reach; memory for copies is counted before it is taken,
-and until it is free again; and nothing is written before all that is to be written is known to fit.
+and until its request has ended, as a body's is, and no thread fills it any more; and nothing is written before all that
+is to be written is known to fit.
 """
 
 from __future__ import annotations

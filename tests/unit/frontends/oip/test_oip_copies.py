@@ -1,9 +1,13 @@
 """Copies on the event loop and on threads: which, what a request that ends meanwhile leaves, and when."""
 
 import asyncio
+import gc
 import math
 import threading
+import weakref
+from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 
 from tensorhost.core.errors import DeadlineExceededError, InvalidRequestError
@@ -98,3 +102,47 @@ async def test_what_a_thread_uses_is_given_up_when_the_thread_has_left_it(error)
     await asyncio.wait_for(closed.wait(), 30)
     # Of 25 pieces, the one that was being copied.
     assert len(gate.pieces) == (1 if error is None else 0)
+
+
+@pytest.fixture
+def no_collector():
+    """Memory is free when nothing refers to it any more, or not at all."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.parametrize("client_leaves", ["never", "meanwhile", "as it fails"])
+async def test_what_could_not_be_copied_is_free_at_once_and_no_error_forgotten(no_collector, client_leaves):
+    forgotten = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _loop, context: forgotten.append(context["message"]))
+    executor, may_fail = ThreadPoolExecutor(1), threading.Event()
+    loop.set_default_executor(executor)
+
+    def fail(_piece, _offset):
+        assert may_fail.wait(30)
+        raise InvalidRequestError("shorter")
+
+    async def ask():
+        copier, data = Copier(), np.empty(100, np.uint8)
+        run = asyncio.ensure_future(copier.run([Copy(fail, data.data)], math.inf))
+        await asyncio.sleep(0)
+        if client_leaves != "meanwhile":
+            may_fail.set()
+        if client_leaves == "as it fails":
+            executor.submit(int).result(30)  # the thread has failed, which nobody has looked at
+            await asyncio.sleep(0)
+        if client_leaves != "never":
+            run.cancel()
+        await asyncio.wait([run])
+        assert run.cancelled() or isinstance(run.exception(), InvalidRequestError)
+        copier.close(may_fail.set)
+        may_fail.set()
+        return weakref.ref(data), run.cancelled()
+
+    data, has_left = await ask()
+    assert has_left == (client_leaves != "never")
+    await loop.shutdown_default_executor()
+    assert data() is None
+    assert forgotten == []
