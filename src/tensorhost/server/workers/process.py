@@ -72,12 +72,22 @@ class WorkerProcess:
         """The worker's process id."""
         return self._process.pid
 
-    def send(self, message: Message, files: Sequence[int] = ()) -> None:
-        """Have ``message`` sent, and open files with it; one to a worker that has ended is lost."""
-        if not self._writer.is_closing():
-            with contextlib.suppress(OSError):  # the worker has ended, or will miss them
-                send_files(self._files, files)
+    def send(self, message: Message, files: Sequence[int] = ()) -> bool:
+        """Have ``message`` sent, and open files with it; one to a worker that has ended is lost.
+
+        Returns:
+            Whether all files are on their way. The message is where they are not: the worker, if it has not ended, says
+            that it misses them.
+        """
+        if self._writer.is_closing():
+            return False
+        try:
+            send_files(self._files, files)
+        except OSError:
+            return False
+        finally:
             self._writer.write(message.to_line())
+        return True
 
     async def messages(self) -> AsyncIterator[ToSupervisor]:
         """What the worker says, until it ends. Raises InternalError for what is no message."""

@@ -196,7 +196,9 @@ class Supervisor:
         # Together, so that each wish and change reaches the worker once: in this message, or because it is on the list.
         journal, state = self._control.journal, self._state
         begin = Begin.of(index, len(self._slots), self._of_worker, journal.wishes(), journal.models, state)
-        worker.send(begin, state.regions.registered_files())
+        if not worker.send(begin, state.regions.registered_files()):
+            # It would end for want of them, or take the file of the next region for the one that it misses.
+            worker.kill()
         self._workers[index] = worker
         if self._stop.is_set():
             worker.send(Stop())

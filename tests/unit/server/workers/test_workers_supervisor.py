@@ -1,5 +1,7 @@
 """The supervisor with workers that end at once; with real ones it is tested in tests/integration/test_workers.py."""
 
+import asyncio
+import errno
 import signal
 import sys
 
@@ -45,6 +47,20 @@ async def test_a_signal_while_workers_start_ends_them(monkeypatch):
 
     monkeypatch.setattr(process.WorkerProcess, "start", start)
     assert await supervisor.run() == 0
+
+
+async def test_a_worker_that_its_files_do_not_reach_is_ended_before_it_takes_others_for_them(monkeypatch):
+    if sys.platform != "linux":
+        return
+
+    def refuse(_line, _files):
+        raise OSError(errno.ETOOMANYREFS, "Too many references: cannot splice")
+
+    until_the_line_ends = "import os, sys; [None for _ in iter(lambda: os.read(int(sys.argv[2]), 2**16), b'')]"
+    monkeypatch.setattr(process, "_MODULE", ("-c", until_the_line_ends))
+    monkeypatch.setattr(process, "send_files", refuse)
+    async with asyncio.timeout(30):
+        assert await Supervisor(SETTINGS, 2)._run_one(0) == -signal.SIGKILL
 
 
 async def test_an_address_that_cannot_be_used_starts_nothing():
