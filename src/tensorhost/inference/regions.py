@@ -165,7 +165,9 @@ class Regions:
         except OSError as error:
             kind = OverloadedError if error.errno in _FULL else PermissionDeniedError
             raise kind(_unable_to_open(key), log_detail=str(error)) from error
-        if not stat.S_ISREG(os.fstat(file).st_mode):
+        found = os.fstat(file)
+        # With a hard link, a name with the prefix could be given to what another program has in the folder.
+        if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
             os.close(file)
             raise PermissionDeniedError(_unable_to_open(key))
         return file

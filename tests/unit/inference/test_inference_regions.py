@@ -136,10 +136,11 @@ def test_links_pipes_and_folders_are_not_followed(regions, tmp_path):
     secret = tmp_path / "secret"
     secret.write_bytes(bytes(64))
     (tmp_path / "tensorhost_link").symlink_to(secret)
+    (tmp_path / "tensorhost_other_name").hardlink_to(secret)
     os.mkfifo(tmp_path / "tensorhost_pipe")
     (tmp_path / "tensorhost_folder").mkdir()
     before = open_files()
-    for key in ("tensorhost_link", "tensorhost_pipe", "tensorhost_folder"):
+    for key in ("tensorhost_link", "tensorhost_other_name", "tensorhost_pipe", "tensorhost_folder"):
         with pytest.raises(PermissionDeniedError):
             regions.register(region(key=key))
     with pytest.raises(NotFoundError, match="Unable to open shared memory region: 'tensorhost_none'"):
