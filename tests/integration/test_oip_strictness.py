@@ -193,14 +193,14 @@ CASES = {
     ),
     "none": Case(
         of(data=None),
-        "Input 'x' must have one of 'data', the parameter 'binary_data_size' and the parameter 'shared_memory_region', "
-        "but has none.",
+        "Input 'x' must have one of 'data', 'binary_data_size' and 'shared_memory_region', but has none.",
         rpc_text="Input 'x' has 0 elements in fp32_contents, expected 4 for its shape [1, 4].",
     ),
     "here and in shared memory": Case(
         of(parameters={"shared_memory_region": "r", "shared_memory_byte_size": 16}),
         "Input 'x' must have one of 'data', ",
-        rpc_text="Input 'x' has contents and the parameter 'shared_memory_region'; it must have one of them.",
+        rpc_text="Input 'x' must have one of 'contents' and 'shared_memory_region', but has 'shared_memory_region' and "
+        "'contents'.",
     ),
     # Shared memory.
     "no such region": Case(shared(), "Unable to find shared memory region: 'r'", 404),
