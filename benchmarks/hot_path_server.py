@@ -70,6 +70,21 @@ class Transport(asyncio.Transport):
         self._load = load
         self.connection: Connection
         self.answer = b""
+        self._reader: asyncio.BufferedProtocol | None = None
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self._reader = protocol if isinstance(protocol, asyncio.BufferedProtocol) else None
+
+    def receive(self, data: bytes) -> None:
+        """Hand over bytes, or copy them to where a large body is to lie, which the kernel would do."""
+        left = memoryview(data)
+        while left and self._reader is not None:
+            room = memoryview(self._reader.get_buffer(len(left)))
+            size = min(len(room), len(left))
+            room[:size], left = left[:size], left[size:]
+            self._reader.buffer_updated(size)
+        if left:
+            self.connection.data_received(bytes(left))
 
     def get_extra_info(self, _name: str, default: Any = None) -> Any:
         return default
@@ -146,8 +161,10 @@ class Load:
     def _feed(self, transport: Transport) -> None:
         if self._to_send:
             self._to_send -= 1
+            # Only what takes several reads is ever read to where a protocol says.
+            receive = transport.connection.data_received if len(self._pieces) == 1 else transport.receive
             for piece in self._pieces:
-                self._loop.call_soon(transport.connection.data_received, piece)
+                self._loop.call_soon(receive, piece)
 
 
 def load(saved_model: Path) -> Any:

@@ -66,6 +66,22 @@ def test_health_metadata_and_configuration(client):
         client.get_model_metadata("nope")
 
 
+@pytest.mark.parametrize("compression", [None, "gzip"])
+@pytest.mark.parametrize("binary", [True, False])
+def test_large_tensors_go_there_and_back(client, binary, compression):
+    given = np.random.default_rng(0).random(200_000, np.float32)
+    wanted = [triton.InferRequestedOutput("y", binary_data=binary)]
+    for _ in range(3):
+        result = client.infer(
+            "slow",
+            [tensor("x", given, "FP32", binary=binary)],
+            outputs=wanted,
+            request_compression_algorithm=compression,
+            response_compression_algorithm=compression,
+        )
+        np.testing.assert_array_equal(result.as_numpy("y"), given)
+
+
 @pytest.mark.parametrize("output_binary", [True, False])
 @pytest.mark.parametrize("binary", [True, False])
 def test_tensors_go_there_and_back(client, binary, output_binary):

@@ -113,7 +113,15 @@ def aligned_empty(shape: Sequence[int], dtype: np.dtype[Any]) -> Array:
     """
     if dtype.hasobject:
         return np.empty(shape, dtype)
-    size = element_count(shape) * dtype.itemsize
+    return _aligned(element_count(shape) * dtype.itemsize, 0).view(dtype).reshape(shape)
+
+
+def aligned_bytes(size: int, aligned_at: int = 0) -> memoryview:
+    """Uninitialised bytes, of which the one at ``aligned_at`` lies on a 64-byte border, as writable memory."""
+    return _aligned(size, aligned_at).data
+
+
+def _aligned(size: int, aligned_at: int) -> Array:
     raw = np.empty(size + ALIGNMENT_BYTES, np.uint8)
-    start = -raw.ctypes.data % ALIGNMENT_BYTES
-    return raw[start : start + size].view(dtype).reshape(shape)
+    start = -(raw.ctypes.data + aligned_at) % ALIGNMENT_BYTES
+    return raw[start : start + size]

@@ -3,7 +3,8 @@
 Taken from uvicorn: the parser set-up, the address lookup, the request line, the write flow control. Added here: a total
 time for a request's head, least speeds for bodies and responses, limits on head, bodies and connections, refusal of
 ambiguous framing, errors in the one JSON shape and in their turn, cancelling what a client left behind.
-Bodies are collected up to the limit without pausing the socket, so a large one costs one wake-up, not one per 64 KiB.
+Bodies are collected up to the limit without pausing the socket, so a large one costs one wake-up, not one per 64 KiB;
+what is still to come of a large one is read past the parser (``body_reader``).
 A client that sends end-of-file counts as gone, even if it only closed its sending half: the two look the same, and
 work for clients that are gone must leave the batch queue.
 What must stay true: one request runs at a time, answers leave in the order of the requests, and a refused connection
@@ -20,6 +21,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from tensorhost.core.errors import ErrorCode
+from tensorhost.server.body_reader import LEAST_BYTES, BodyReader
 from tensorhost.server.exchange import WHOLE_RESPONSE, Exchange
 from tensorhost.server.framing import FRAMING_HEADERS, Framing, FramingError, head_without_upgrade, split_target
 from tensorhost.server.refusals import RefusedError, refusal, request_id_of
@@ -59,6 +61,7 @@ class Connection(HttpToolsProtocol):
         self._chunk_shared = False
         self._framing = Framing()
         self._body_bytes = 0
+        self._body_reader: BodyReader | None = None
 
     # What the transport says.
 
@@ -77,8 +80,9 @@ class Connection(HttpToolsProtocol):
         self._drop_all()
         self.flow.resume_writing()
         self.parser = None  # type: ignore[assignment]  # as uvicorn does: parser and connection hold each other
+        self._body_reader = None
 
-    def data_received(self, data: bytes) -> None:
+    def data_received(self, data: bytes | memoryview) -> None:
         """Feed the parser; refuse what is broken or too large."""
         if self._deaf:
             self._watch.progress(self.loop.time())
@@ -138,7 +142,7 @@ class Connection(HttpToolsProtocol):
             self.flow.pause_reading()
             self._queue.append(exchange)
 
-    def on_body(self, body: bytes) -> None:
+    def on_body(self, body: bytes | memoryview) -> None:
         """Collect a piece of the body, up to the limits."""
         exchange = self._receiving
         if exchange is None:
@@ -160,6 +164,28 @@ class Connection(HttpToolsProtocol):
         self._chunk_shared = True
         exchange.complete_body()
         self._watch.enter(_IDLE if self.running is None else _WAITING, self.loop.time())
+
+    # What the reader of large bodies says.
+
+    def body_read(self, piece: memoryview, *, is_last: bool) -> None:
+        """A piece of the body that is being received has been read past the parser.
+
+        The last one leaves the parser in the middle of a body: another one reads what follows.
+        """
+        exchange = self._receiving
+        if self._deaf or exchange is None:
+            self._watch.progress(self.loop.time())
+            return
+        try:
+            self.on_body(piece)
+        except RefusedError as refused:
+            self.refuse(refused.code, refused.message)
+            return
+        if is_last:
+            self.parser = httptools.HttpRequestParser(self)
+            # The old one would have read nothing after a request that asked to close.
+            self._deaf = not exchange.keep_alive
+            self.on_message_complete()
 
     # What the exchange says.
 
@@ -255,15 +281,18 @@ class Connection(HttpToolsProtocol):
             self._farewell = answer
             self._enter(_WAITING)
 
-    def _feed(self, data: bytes) -> bytes:
+    def _feed(self, data: bytes | memoryview) -> bytes:
         """Let the parser read ``data``; returns what must still be fed."""
         self._fed_bytes = len(data)
         self._chunk_shared = False
         try:
             self.parser.feed_data(data)
-            if self._watch.phase is _HEAD:
+            phase = self._watch.phase
+            if phase is _HEAD:
                 self._head_bytes += len(data)
                 self._check_head_size(self._head_bytes)
+            elif phase is _BODY:
+                self._read_past_parser()
         except httptools.HttpParserUpgrade as upgrade:
             return self._without_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError as error:
@@ -271,6 +300,16 @@ class Connection(HttpToolsProtocol):
         except RefusedError as refused:
             self.refuse(refused.code, refused.message)
         return b""
+
+    def _read_past_parser(self) -> None:
+        """Have the rest of a large body, where it is wanted, read to where it is to lie."""
+        exchange, size = self._receiving, self._framing.content_length
+        if exchange is None or size is None or size < LEAST_BYTES or exchange.finished or exchange.dropped:
+            return
+        if exchange.reserve_body(size):
+            if self._body_reader is None:
+                self._body_reader = BodyReader(self, self.server_state.scratch)
+            self._body_reader.begin(exchange, size - exchange.held_bytes)
 
     def _enter(self, phase: Phase) -> None:
         self._watch.enter(phase, self.loop.time())
@@ -341,7 +380,7 @@ class Connection(HttpToolsProtocol):
         last = self._queue[-1] if self._queue else self.running
         return last is not None and not last.keep_alive
 
-    def _without_upgrade(self, rest: bytes) -> bytes:
+    def _without_upgrade(self, rest: bytes | memoryview) -> bytes:
         """What to parse instead of a request to change the protocol (such as ``h2c``): the same without asking.
 
         The parser skips the body of such a request, and would read it as the next one. So the checked head goes,

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tensorhost.core.errors import ErrorCode
+from tensorhost.server.bodies import ReservedBody, first_tensor
 from tensorhost.server.refusals import STATUS_LINE, RefusedError, refusal, request_id_of
 
 if TYPE_CHECKING:
@@ -22,7 +24,8 @@ if TYPE_CHECKING:
 WHOLE_RESPONSE = "tensorhost.whole_response"
 """An ASGI extension: ``http.response.start`` may hold the whole ``body``, and no ``http.response.body`` follows.
 
-Saves a call and a message; whatever stands between and only adds headers, such as CORS, need not know of it.
+Saves a call and a message; whatever stands between and only adds headers, such as CORS, need not know of it. Instead of
+``body`` the message may hold ``pieces`` of it, bytes and memory that must not change any more, which leave unjoined.
 """
 
 _LOG = logging.getLogger(__name__)
@@ -30,6 +33,8 @@ _JOIN_BELOW_BYTES = 65_536
 _BODILESS = frozenset({204, 304})
 _FRAMING_HEADERS = frozenset({b"content-length", b"transfer-encoding", b"connection"})
 _SMALL_PIECE_BYTES = 4096
+_MOST_ZEROS = 16
+"""Memory for text may have to be filled with zeros, of which a byte that came must not bring about many more."""
 _CHUNKED = -1
 _UNTIL_CLOSE = -2
 
@@ -50,14 +55,15 @@ class Exchange:
         "_event",
         "_expects_continue",
         "_head",
-        "_held_bytes",
         "_remaining",
         "_taken",
         "body_complete",
         "dropped",
         "finished",
+        "held_bytes",
         "keep_alive",
         "pieces",
+        "reserved",
         "scope",
         "started",
         "task",
@@ -72,9 +78,10 @@ class Exchange:
         self.keep_alive = keep_alive
         self._expects_continue = expects_continue
         self.task: asyncio.Task[None] | None = None
-        self.pieces: list[bytes | bytearray] = []
+        self.pieces: list[bytes | bytearray | memoryview] = []
+        self.reserved: ReservedBody | None = None
         self.body_complete = False
-        self._held_bytes = 0
+        self.held_bytes = 0
         self._taken = False
         self._event: asyncio.Event | None = None
         self.started = False
@@ -85,26 +92,55 @@ class Exchange:
         self._remaining = 0
         self._bodiless = False
 
-    def add_body(self, piece: bytes) -> None:
+    def add_body(self, piece: bytes | memoryview) -> None:
         """Append a piece of the request body; it counts as buffered until the exchange ends.
+
+        Args:
+            piece: bytes; once memory is reserved for the body, the beginning of its room, which has been filled.
 
         Raises:
             RefusedError: OVERLOADED; with it all bodies would be over their limit, and this one is not alone.
         """
         state, size = self._connection.server_state, len(piece)
         buffered = state.buffered_body_bytes
-        if buffered + size > state.limits.max_buffered_body_bytes and buffered > self._held_bytes:
+        if buffered + size > state.limits.max_buffered_body_bytes and buffered > self.held_bytes:
             raise RefusedError(ErrorCode.OVERLOADED, "The server holds as much unanswered data as it takes.")
         state.buffered_body_bytes = buffered + size
-        self._held_bytes += size
+        self.held_bytes += size
         pieces = self.pieces
-        if size >= _SMALL_PIECE_BYTES or not pieces:
+        if self.reserved is not None:
+            self.reserved.fill(size)
+        elif size >= _SMALL_PIECE_BYTES or not pieces:
             pieces.append(piece)
         elif isinstance(last := pieces[-1], bytearray):
             last += piece
         else:
             # An object for each of very many small pieces would take many times their size.
             pieces.append(bytearray(piece))
+
+    def reserve_body(self, size: int) -> bool:
+        """Take memory for all of a body of ``size`` bytes, and move what has come of it there.
+
+        False where there is none, where too much of it is taken already, or where too little has come yet for what
+        taking it costs: until then the body is collected in pieces.
+        """
+        state = self._connection.server_state
+        if state.reserved_body_bytes + size > state.limits.max_buffered_body_bytes:
+            return False
+        tensors_at = first_tensor(self.scope["headers"], size)
+        if tensors_at is None and self.held_bytes * _MOST_ZEROS < size:
+            return False
+        try:
+            reserved = ReservedBody(size, tensors_at)
+        except MemoryError:
+            return False
+        for piece in self.pieces:
+            reserved.room[: len(piece)] = piece
+            reserved.fill(len(piece))
+        self.pieces = []
+        self.reserved = reserved
+        state.reserved_body_bytes += size
+        return True
 
     def complete_body(self) -> None:
         """Note that the request has arrived completely."""
@@ -150,8 +186,12 @@ class Exchange:
         if self._taken or self.dropped or self.finished:
             return {"type": "http.disconnect"}
         self._taken = True
-        pieces, self.pieces = self.pieces, []
-        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        body: bytes | bytearray | memoryview
+        if self.reserved is not None:
+            body = self.reserved.take()
+        else:
+            pieces, self.pieces = self.pieces, []
+            body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         return {"type": "http.request", "body": body, "more_body": False}
 
     async def send(self, message: Any) -> None:
@@ -172,6 +212,8 @@ class Exchange:
             self.started = True
             if "body" in message:
                 self._write(message["body"], more=False)
+            elif "pieces" in message:
+                self._write_pieces(message["pieces"])
         elif kind != "http.response.body" or self.finished:
             raise RuntimeError(f"unexpected {kind}")
         else:
@@ -241,6 +283,18 @@ class Exchange:
                 self._event.set()
             self._connection.exchange_finished(self)
 
+    def _write_pieces(self, pieces: Sequence[bytes | memoryview]) -> None:
+        size = sum(map(len, pieces))
+        if size < _JOIN_BELOW_BYTES or size != self._remaining:
+            # Too little to tell apart; or to leave in chunks, or not at all, as any other body would.
+            self._write(b"".join(pieces), more=False)
+            return
+        head, self._head = self._head, b""
+        self.written = True
+        self._connection.transport.writelines((head, *pieces))
+        self._remaining = 0
+        self._write(b"", more=False)
+
     def _fail(self, reason: str) -> None:
         _LOG.error(reason, extra={"path": self.scope["path"]})
         self._give_up()
@@ -266,8 +320,12 @@ class Exchange:
 
     def _release_body(self) -> None:
         """Stop counting the body; once for all, however often it is called."""
-        self._connection.server_state.buffered_body_bytes -= self._held_bytes
-        self._held_bytes = 0
+        state = self._connection.server_state
+        state.buffered_body_bytes -= self.held_bytes
+        self.held_bytes = 0
+        if self.reserved is not None:
+            state.reserved_body_bytes -= self.reserved.size
+            self.reserved = None
 
     async def _until(self, *, over: bool) -> None:
         """Wait for the whole body, or (``over``) for the end of the exchange."""

@@ -27,6 +27,7 @@ _LOG = logging.getLogger(__name__)
 _LONGEST_SWEEP_S = 1.0
 _SHORTEST_SWEEP_S = 0.01
 _SWEEPS_PER_TIMEOUT = 5
+_SCRATCH_BYTES = 2**14
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,9 @@ class Registry(ServerState):
     ``connections`` holds those that are served, ``lingering`` those that have been answered for the last time and
     only wait for the client to read that. ``draining`` makes every response close its connection. ``on_refused`` is
     told of each request that was refused before the application saw it. ``buffered_body_bytes`` counts the request
-    bodies, complete or not, of exchanges that have not ended; the exchanges keep it.
+    bodies, complete or not, of exchanges that have not ended, and ``reserved_body_bytes`` the memory that was taken for
+    whole bodies before they came; the exchanges keep both. ``scratch`` is where connections whose bodies are large read
+    what else comes: each uses it up before another reads.
     """
 
     def __init__(self, limits: Limits, on_refused: Callable[[ErrorCode], None] = lambda _code: None) -> None:
@@ -77,6 +80,8 @@ class Registry(ServerState):
         self.lingering: set[Connection] = set()
         self.draining = False
         self.buffered_body_bytes = 0
+        self.reserved_body_bytes = 0
+        self.scratch = memoryview(bytearray(_SCRATCH_BYTES))
         self.date_line = _date_line()
         self._timer: asyncio.TimerHandle | None = None
 

@@ -2,8 +2,6 @@
 
 import asyncio
 import contextlib
-import datetime
-import ipaddress
 import json
 import signal
 import socket
@@ -12,116 +10,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from certificates import client_context, tls_settings
+from http_exchanges import GET, EchoApp, ask, connected, post, read_response, refused, serving, until
 
 from tensorhost.server.http import HttpServer
 from tensorhost.server.listener import CannotStartError
 from tensorhost.settings import Settings
 
 TINY_APP = Path(__file__).with_name("tiny_http_app.py")
-GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
-
-
-def post(body, *, length=None, path=b"/"):
-    return b"POST %b HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n%b" % (path, length or len(body), body)
-
-
-class EchoApp:
-    """Answers with method, path and body; ``/wait`` answers when ``release`` is set and notes cancellation."""
-
-    def __init__(self):
-        self.entered = asyncio.Event()
-        self.release = asyncio.Event()
-        self.cancelled = asyncio.Event()
-        self.messages = []
-        self.headers = []
-
-    async def __call__(self, scope, receive, send):
-        if scope["path"] == "/fail":
-            raise ValueError("secret")
-        if scope["path"] == "/early":
-            await self.answer(send, b"early")
-            return
-        message = await receive()
-        self.messages.append(message)
-        self.headers.append(scope["headers"])
-        if scope["path"] == "/wait":
-            self.entered.set()
-            try:
-                await self.release.wait()
-            except asyncio.CancelledError:
-                self.cancelled.set()
-                raise
-        if scope["path"] == "/big":
-            await self.answer(send, bytes(20_000_000))
-            return
-        await self.answer(send, b"%b %b %b" % (scope["method"].encode(), scope["path"].encode(), message["body"]))
-
-    async def answer(self, send, body):
-        headers = [(b"content-length", b"%d" % len(body))]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
-
-
-@contextlib.asynccontextmanager
-async def serving(app=None, **settings):
-    server = HttpServer(app or EchoApp(), Settings(**({"port": 0, "shutdown_timeout_s": 2} | settings)))
-    await server.open()
-    try:
-        yield server
-    finally:
-        await server.close()
-
-
-@contextlib.asynccontextmanager
-async def connected(port, **options):
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, **options)
-    try:
-        yield reader, writer
-    finally:
-        writer.close()
-        with contextlib.suppress(OSError):
-            await writer.wait_closed()
-
-
-async def read_response(reader):
-    """Status, headers and body of one response; IncompleteReadError when it does not come whole."""
-    head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
-    headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:] if line)}
-    return int(head[0].split()[1]), headers, await reader.readexactly(int(headers.get("content-length", 0)))
-
-
-async def until(condition):
-    while not condition():  # noqa: ASYNC110 - the server has no event for this
-        await asyncio.sleep(0.01)
-
-
-async def ask(port, request, **options):
-    async with connected(port, **options) as (reader, writer):
-        writer.write(request)
-        return await read_response(reader)
-
-
-async def ask_until_refused(port):
-    with contextlib.suppress(OSError):
-        while True:
-            await ask(port, GET)
-
-
-async def refused(reader, status, code):
-    """Check that the next response is this refusal, in the one shape, and that the connection ends after it."""
-    got, headers, body = await read_response(reader)
-    error = json.loads(body)["error"]
-    assert (got, error["code"]) == (status, code)
-    assert set(error) == {"code", "message", "details", "requestId"}
-    assert headers["content-type"] == "application/json"
-    assert headers["connection"] == "close"
-    assert headers["x-request-id"] == error["requestId"]
-    assert await reader.read() == b""
-    return error, headers
 
 
 # Requests that are in order.
@@ -460,6 +356,12 @@ async def test_a_client_that_leaves_cancels_its_request_quietly(leave, caplog):
 # The stop, in this process.
 
 
+async def ask_until_refused(port):
+    with contextlib.suppress(OSError):
+        while True:
+            await ask(port, GET)
+
+
 async def test_close_finishes_a_running_request_and_refuses_new_connections():
     app = EchoApp()
     async with serving(app) as server, connected(server.port) as (reader, writer):
@@ -521,51 +423,6 @@ async def test_the_port_is_free_again_after_close():
     async with serving(port=server.port) as again:
         assert (await ask(again.port, GET))[0] == 200
         assert again.url == f"http://127.0.0.1:{server.port}"
-
-
-def make_certificate(folder, name, *, issuer=None):
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer[0].subject if issuer else subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
-        .sign(issuer[1] if issuer else key, hashes.SHA256())
-    )
-    certificate_path, key_path = folder / f"{name}.crt", folder / f"{name}.key"
-    certificate_path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    plain = serialization.NoEncryption()
-    key_path.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain))
-    return certificate, key, certificate_path, key_path
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tls")
-    root = make_certificate(folder, "root")
-    return {
-        "root": root,
-        "server": make_certificate(folder, "server", issuer=root),
-        "client": make_certificate(folder, "client", issuer=root),
-    }
-
-
-def client_context(authority, *, with_certificate):
-    context = ssl.create_default_context(cafile=authority["root"][2])
-    if with_certificate:
-        context.load_cert_chain(authority["client"][2], authority["client"][3])
-    return context
-
-
-def tls_settings(authority):
-    return {"tls_certfile": authority["server"][2], "tls_keyfile": authority["server"][3]}
 
 
 async def test_tls_serves_and_refuses_in_the_same_shape(authority):

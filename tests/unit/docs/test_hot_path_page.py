@@ -31,6 +31,9 @@ def test_the_page_of_the_hot_path_shows_the_saved_run(page):
         ("hot_path", ("cases", "mlp32", "cpu_us"), "| 76,543,210.0 |"),
         ("hot_path", ("hand_off_us", "event loop"), "| event loop | 76543210.0 |"),
         ("hot_path_before", ("cases", "tiny", "instructions"), "| 76,543,210 |"),
+        ("large_bodies", ("cases", "JSON in", "before", "kernel_us"), "| 76,543,210 |"),
+        ("large_bodies", ("reading", "262144", "parsed_us"), "| 76,543,210 |"),
+        ("array_placement", ("microseconds", "litert", "1 byte off, read-only"), "| 76543210 |"),
     ],
 )
 def test_a_figure_of_the_run_is_on_the_page_and_another_makes_it_stale(page, monkeypatch, tmp_path, name, keys, shown):

@@ -10,16 +10,16 @@ import itertools
 import math
 import re
 
-import uvicorn
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from recorded_connections import HOST, LIMITS, POST, connection_of, reading_directly_from
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from tensorhost.core.errors import ErrorCode
 from tensorhost.server.connections import Connection
-from tensorhost.server.registry import Limits, Registry
+from tensorhost.server.registry import Registry
 
 _OURS = {
     "check",
@@ -71,62 +71,13 @@ def test_no_other_method_of_uvicorn_is_shadowed():
     assert shadowed <= _OURS
 
 
-class Transport(asyncio.Transport):
-    def __init__(self):
-        super().__init__()
-        self.written = b""
-        self.closing = False
-
-    def write(self, data):
-        assert not self.closing
-        self.written += data
-
-    def is_closing(self):
-        return self.closing
-
-    def close(self):
-        self.closing = True
-
-    abort = close
-
-    def can_write_eof(self):
-        return False
-
-    def get_write_buffer_size(self):
-        return 0
-
-    def pause_reading(self):
-        pass
-
-    def resume_reading(self):
-        pass
-
-
-async def echo(scope, receive, send):
-    request = await receive()
-    content = b"%b %b %b" % (scope["method"].encode(), scope["raw_path"], request.get("body", b""))
-    headers = [(b"content-length", b"%d" % len(content))]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": content})
-
-
-LIMITS = Limits(10, 1024, 1024, 2048, header_timeout_s=10, body_timeout_s=10, keep_alive_timeout_s=10)
-
-
-def connection_of(registry):
-    config = uvicorn.Config(echo, ws="none", lifespan="off", log_config=None, proxy_headers=False)
-    connection = Connection(config, registry, asyncio.get_running_loop())
-    connection.connection_made(Transport())
-    return connection
-
-
-async def responses_to(*pieces):
+async def responses_to(*pieces, registry=None):
     """What is written when the client sends ``pieces``, without what differs from run to run."""
-    connection = connection_of(Registry(LIMITS))
+    connection = connection_of(registry or Registry(LIMITS))
     transport = connection.transport
     for piece in pieces:
         if not transport.closing:
-            connection.data_received(piece)
+            transport.deliver(piece)
             for _ in range(3):
                 await asyncio.sleep(0)
     while connection.running is not None and connection.running.body_complete:  # noqa: ASYNC110 - no event
@@ -136,28 +87,34 @@ async def responses_to(*pieces):
     return re.sub(rb"[0-9a-f]{16}", b"ID", transport.written)
 
 
-_HOST = b"Host: h\r\n"
 _STREAM = b"".join(
     (
-        b"GET /a HTTP/1.1\r\n" + _HOST + b"\r\n",
-        b"POST /b HTTP/1.1\r\n" + _HOST + b"Content-Length: 5\r\n\r\nhello",
-        b"POST /c HTTP/1.1\r\n" + _HOST + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\nX: y\r\n\r\n",
-        b"POST /d HTTP/1.1\r\n" + _HOST + b"Connection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 3\r\n\r\nGET",
-        b"GET /e HTTP/1.1\r\n" + _HOST + b"\r\n",
+        b"GET /a HTTP/1.1\r\n" + HOST + b"\r\n",
+        b"POST /b HTTP/1.1\r\n" + HOST + b"Content-Length: 5\r\n\r\nhello",
+        b"POST /t HTTP/1.1\r\n" + HOST + b"Inference-Header-Content-Length: 2\r\nContent-Length: 5\r\n\r\n{}abc",
+        b"POST /c HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\nX: y\r\n\r\n",
+        b"POST /d HTTP/1.1\r\n" + HOST + b"Connection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 3\r\n\r\nGET",
+        b"GET /e HTTP/1.1\r\n" + HOST + b"\r\n",
         b"GET /bad HTTP/1.1\r\nBroken Header\r\n\r\n",
     )
 )
 
 
-@settings(deadline=None, max_examples=60)
-@given(st.lists(st.integers(0, len(_STREAM)), max_size=12))
-def test_how_the_bytes_are_cut_does_not_change_the_answers(cuts):
+@settings(deadline=None, max_examples=150)
+@given(
+    st.lists(st.integers(0, len(_STREAM)), max_size=12),
+    st.sampled_from((1, 4, 5, 1000)),
+    st.sampled_from((1, 40, 1000)),
+)
+def test_how_the_bytes_are_cut_and_which_bodies_are_large_does_not_change_the_answers(cuts, least_bytes, scratch_bytes):
     edges = [0, *sorted(cuts), len(_STREAM)]
     pieces = [_STREAM[start:end] for start, end in itertools.pairwise(edges)]
-    answers = asyncio.run(responses_to(*pieces))
-    bodies = re.findall(rb"\r\n\r\n([A-Z]+ /[a-e] [a-zA-Z]*?)(?=HTTP/1.1|$)", answers)
-    assert bodies == [b"GET /a ", b"POST /b hello", b"POST /c abcde", b"POST /d GET", b"GET /e "]
-    assert re.findall(rb"HTTP/1.1 (\d+)", answers) == [b"200"] * 5 + [b"400"]
+    with reading_directly_from(least_bytes, scratch_bytes) as registry:
+        answers = asyncio.run(responses_to(*pieces, registry=registry))
+    assert registry.buffered_body_bytes == registry.reserved_body_bytes == 0
+    bodies = re.findall(rb"\r\n\r\n([A-Z]+ /[a-et] [a-zA-Z{}]*?)(?=HTTP/1.1|$)", answers)
+    assert bodies == [b"GET /a ", b"POST /b hello", b"POST /t {}abc", b"POST /c abcde", b"POST /d GET", b"GET /e "]
+    assert re.findall(rb"HTTP/1.1 (\d+)", answers) == [b"200"] * 6 + [b"400"]
 
 
 @settings(deadline=None, max_examples=100)
@@ -175,15 +132,14 @@ def test_whatever_comes_every_answer_is_whole_and_nothing_follows_a_refusal(piec
             assert answers == b""
 
 
-_POST = b"POST /p HTTP/1.1\r\n" + _HOST + b"Content-Length: %d\r\n\r\n"
-_GET = b"GET /a HTTP/1.1\r\n" + _HOST + b"\r\n"
-_BODIES = (_GET, _POST % 30, b"x" * 10, _POST % 30 + b"x" * 30, _POST % 30 + b"x" * 29)
+_GET = b"GET /a HTTP/1.1\r\n" + HOST + b"\r\n"
+_BODIES = (_GET, POST % 30, b"x" * 10, POST % 30 + b"x" * 30, POST % 30 + b"x" * 29)
 _STEP = st.tuples(st.integers(0, 3), st.sampled_from((*_BODIES, "pause", "lose", "late", "cut off")))
 
 
-async def play(steps):
+async def play(steps, registry):
     """Let four clients send, stall and vanish as ``steps`` say; the most body bytes seen, and those left at the end."""
-    registry = Registry(dataclasses.replace(LIMITS, max_buffered_body_bytes=80))
+    registry.limits = dataclasses.replace(LIMITS, max_buffered_body_bytes=80)
     connections = [connection_of(registry) for _ in range(4)]
     most = 0
     for number, step in steps:
@@ -198,18 +154,19 @@ async def play(steps):
         elif step == "cut off":
             connection.cut_off()
         else:
-            connection.data_received(step)
-        most = max(most, registry.buffered_body_bytes)
+            connection.transport.deliver(step)
+        most = max(most, registry.buffered_body_bytes, registry.reserved_body_bytes)
     for connection in connections:
         connection.connection_lost(None)
     await asyncio.gather(*registry.tasks, return_exceptions=True)
-    return most, registry.buffered_body_bytes
+    return most, registry.buffered_body_bytes + registry.reserved_body_bytes
 
 
 @settings(deadline=None, max_examples=300)
-@given(st.lists(_STEP, max_size=40))
-def test_buffered_bodies_stay_under_their_limit_and_none_is_left_counted(steps):
-    most, left = asyncio.run(play(steps))
+@given(st.lists(_STEP, max_size=40), st.sampled_from((1, 30, 1000)))
+def test_buffered_bodies_stay_under_their_limit_and_none_is_left_counted(steps, least_bytes):
+    with reading_directly_from(least_bytes) as registry:
+        most, left = asyncio.run(play(steps, registry))
     assert most <= 80
     assert left == 0
 
@@ -217,7 +174,7 @@ def test_buffered_bodies_stay_under_their_limit_and_none_is_left_counted(steps):
 async def test_a_refused_request_that_waits_behind_another_is_no_longer_counted():
     registry = Registry(LIMITS)
     connection = connection_of(registry)
-    connection.data_received(_POST % 5 + b"hello" + _POST % 30 + b"x" * 10)
+    connection.data_received(POST % 5 + b"hello" + POST % 30 + b"x" * 10)
     assert registry.buffered_body_bytes == 15
     connection.refuse(ErrorCode.REQUEST_TIMEOUT, "late")
     assert registry.buffered_body_bytes == 5

@@ -14,10 +14,15 @@ from tensorhost.server.registry import Limits
 class Transport:
     def __init__(self):
         self.written = b""
+        self.in_pieces = []
         self.aborted = False
 
     def write(self, data):
         self.written += data
+
+    def writelines(self, pieces):
+        self.in_pieces.append(pieces)
+        self.written += b"".join(pieces)
 
     def abort(self):
         self.aborted = True
@@ -326,6 +331,43 @@ async def test_nothing_may_follow_a_whole_response():
     await exchange.send(whole)
     with pytest.raises(RuntimeError, match="unexpected"):
         await exchange.send(body(b"more"))
+
+
+LARGE = b"x" * 100_000
+
+
+@pytest.mark.parametrize("pieces", [(b"ab", b"c"), (b"{}", memoryview(LARGE), LARGE)])
+@pytest.mark.parametrize("length", [True, False])
+@pytest.mark.parametrize("method", ["POST", "HEAD"])
+async def test_a_whole_response_in_pieces_is_the_same_on_the_wire(pieces, length, method):
+    content = b"".join(pieces)
+    headers = [(b"content-length", b"%d" % len(content))] if length else []
+    whole = {"type": "http.response.start", "status": 200, "headers": headers}
+    written = []
+    for message in ({**whole, "pieces": pieces}, {**whole, "body": content}):
+        connection, exchange = await run(answering(message), method=method)
+        assert connection.finished == [exchange]
+        written.append(connection.transport.written)
+    assert written[0] == written[1]
+
+
+async def test_large_pieces_leave_with_the_head_and_unjoined():
+    pieces = (b"{}", memoryview(LARGE), LARGE)
+    headers = [(b"content-length", b"%d" % (2 + 2 * len(LARGE)))]
+    connection, _ = await run(
+        answering({"type": "http.response.start", "status": 200, "headers": headers, "pieces": pieces})
+    )
+    [(head, *left)] = connection.transport.in_pieces
+    assert head.startswith(b"HTTP/1.1 200 OK")
+    assert all(sent is piece for sent, piece in zip(left, pieces, strict=True))
+
+
+async def test_pieces_that_contradict_the_length_are_not_sent():
+    headers = [(b"content-length", b"5")]
+    connection, _ = await run(
+        answering({"type": "http.response.start", "status": 200, "headers": headers, "pieces": (LARGE, LARGE)})
+    )
+    assert connection.transport.written.startswith(b"HTTP/1.1 500 ")
 
 
 def test_our_application_and_our_server_mean_the_same_extension():

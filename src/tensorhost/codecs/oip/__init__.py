@@ -3,7 +3,7 @@
 from tensorhost.codecs.oip.datatypes import DATATYPES, check_answerable, config_type_of, datatype_of, dtype_of
 from tensorhost.codecs.oip.generation import read_generate_request, write_generate_response
 from tensorhost.codecs.oip.grpc_messages import read_grpc_request, write_grpc_response
-from tensorhost.codecs.oip.http_messages import HttpBody, read_http_request, write_http_response
+from tensorhost.codecs.oip.http_messages import HEADER_LENGTH, HttpBody, read_http_request, write_http_response
 from tensorhost.codecs.oip.raw import decode_raw, encode_raw
 from tensorhost.codecs.oip.requests import (
     SHARED_MEMORY_REGION,
@@ -19,6 +19,7 @@ from tensorhost.codecs.oip.requests import (
 
 __all__ = [
     "DATATYPES",
+    "HEADER_LENGTH",
     "SHARED_MEMORY_REGION",
     "HttpBody",
     "InferRequest",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import orjson
 
 from tensorhost.codecs.json_response import writable_numbers
@@ -25,21 +26,35 @@ from tensorhost.core.dtypes import DType
 from tensorhost.core.errors import InvalidRequestError, UnsupportedTypeError
 from tensorhost.core.tensors import Array
 
+HEADER_LENGTH = b"inference-header-content-length"
+"""The header, in lower case, that says how many bytes of a body are JSON, before its binary tensor data."""
+
 BINARY_SIZE = "binary_data_size"
 """The parameter of a tensor whose elements come as binary tensor data: how many bytes."""
 
 _LONGEST_LENGTH = 20
+_MOST_KEPT = 2
+"""How many times its own size an output may keep alive until its client has read it."""
 
 
 @dataclass(slots=True)
 class HttpBody:
-    """An answer's body in pieces, and how many bytes of it are JSON: None where all of it is."""
+    """An answer's body in pieces: its JSON, and behind it the binary outputs where they lie in memory.
 
-    pieces: list[Octets]
+    ``header_length`` is how many bytes of it are JSON, None where no output was wanted as binary data.
+    """
+
+    text: bytes
+    binary: list[Octets]
     header_length: int | None
 
+    @property
+    def pieces(self) -> list[Octets]:
+        """All of it, in order."""
+        return [self.text, *self.binary]
 
-def read_http_request(body: bytes, header_length: str | None, *, max_depth: int = 64) -> InferRequest:
+
+def read_http_request(body: Octets, header_length: str | None, *, max_depth: int = 64) -> InferRequest:
     """What the body of an infer request asks.
 
     Args:
@@ -55,7 +70,7 @@ def read_http_request(body: bytes, header_length: str | None, *, max_depth: int 
     size = len(body) if header_length is None else _json_size(header_length, len(body))
     if header_length is not None and not size:
         return InferRequest(raw_body=memoryview(body))
-    request = read_json_request(body[:size], max_depth=max_depth)
+    request = read_json_request(bytes(body[:size]), max_depth=max_depth)
     _take_binary(request, memoryview(body)[size:])
     return request
 
@@ -125,7 +140,7 @@ def write_http_response(response: InferResponse) -> HttpBody:
     head["outputs"] = [_output(output, binary) for output in response.outputs]
     text = orjson.dumps(head, option=orjson.OPT_SERIALIZE_NUMPY)
     is_binary = any(output.as_binary for output in response.outputs)
-    return HttpBody([text, *binary], len(text) if is_binary else None)
+    return HttpBody(text, binary, len(text) if is_binary else None)
 
 
 def _output(output: OutputTensor, binary: list[Octets]) -> dict[str, Any]:
@@ -137,10 +152,17 @@ def _output(output: OutputTensor, binary: list[Octets]) -> dict[str, Any]:
     dtype = DType.of(array)
     check_answerable(dtype, output.name)
     if output.as_binary:
-        data = encode_raw(array)
+        data = encode_raw(_on_its_own(array))
         binary.append(data)
         return _item(output.name, datatype_of(dtype), array.shape) | {"parameters": {BINARY_SIZE: len(data)}}
     return _item(output.name, datatype_of(dtype), array.shape) | {"data": json_data(output.name, array, dtype)}
+
+
+def _on_its_own(array: Array) -> Array:
+    """``array``, or a copy where it is a small part of a larger one: a slow client would keep all of a batch alive."""
+    whole = array.base
+    is_part = isinstance(whole, np.ndarray) and whole.nbytes > _MOST_KEPT * array.nbytes
+    return array.copy() if is_part else array
 
 
 def _item(name: str, datatype: str, shape: tuple[int, ...]) -> dict[str, Any]:

@@ -71,8 +71,8 @@ def decode_raw(dtype: DType, shape: Sequence[int], data: Octets, name: str, *, m
         max_elements: most elements it may have.
 
     Returns:
-        A view of ``data``, not to be written to and perhaps not aligned; for strings an object array of bytes. A bool
-        that is no 0 is true.
+        A view of ``data``, not to be written to, though it is writable where ``data`` is: LiteRT and OpenVINO copy what
+        they could not write to. Perhaps not aligned. For strings an object array of bytes. A bool that is no 0 is true.
 
     Raises:
         InvalidRequestError: the shape is none, or ``data`` is too short or too long for it; a length of a string
@@ -89,7 +89,6 @@ def decode_raw(dtype: DType, shape: Sequence[int], data: Octets, name: str, *, m
     if dtype is DType.BOOL and expected and array.view(np.uint8).max() > 1:
         # As perf_analyzer's random data have them. What a model would make of another bit pattern is not defined.
         array = array.view(np.uint8) != 0
-    array.setflags(write=False)  # shared memory, unlike a body, could be written to through it
     return array.reshape(shape)
 
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from tensorhost.codecs.oip import HEADER_LENGTH
 from tensorhost.core.errors import InvalidRequestError
 
-HEADER_LENGTH = b"inference-header-content-length"
 _BINARY = re.compile(r"application/vnd\.(?P<cloud>sagemaker-triton|vertex-ai-triton)\.binary\+json *; *"
                      r"json-header-size=(?P<size>[0-9]{1,18})", re.IGNORECASE)  # fmt: skip
 _ANY_BINARY = re.compile(r"application/vnd\.(?:sagemaker-triton|vertex-ai-triton)\.binary\+json", re.IGNORECASE)

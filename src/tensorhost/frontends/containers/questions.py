@@ -7,10 +7,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from tensorhost.codecs.oip import HEADER_LENGTH
 from tensorhost.core.errors import InvalidRequestError, ModelNotFoundError
 from tensorhost.core.ids import is_valid_name
 from tensorhost.frontends.containers.bodies import serving_body
-from tensorhost.frontends.containers.delegation import HEADER_LENGTH, Delegated, binary_type
+from tensorhost.frontends.containers.delegation import Delegated, binary_type
 from tensorhost.frontends.http.exchange import OFF_LOOP_BYTES, Exchange
 from tensorhost.models.manager import ModelManager
 from tensorhost.settings import Settings

@@ -8,11 +8,12 @@ import zlib
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, overload
 
 from starlette.types import Receive, Scope, Send
 
 from tensorhost.codecs import dumps
+from tensorhost.codecs.tensor_forms import Octets
 from tensorhost.core.errors import (
     InvalidRequestError,
     PayloadTooLargeError,
@@ -45,13 +46,23 @@ _MAX_GZIP_MEMBERS = 16
 
 @dataclass(slots=True)
 class Reply:
-    """Status, body and headers of a response; with ``chunks`` its body is those, as they come."""
+    """Status, body and headers of a response.
+
+    ``tail`` is what of the body comes behind ``body``, as it lies in memory, to be sent from there; it must not change
+    any more. With ``chunks`` the body is those, as they come.
+    """
 
     body: bytes
     status: int = 200
     content_type: bytes = JSON
     headers: Sequence[tuple[bytes, bytes]] = ()
+    tail: Sequence[Octets] = ()
     chunks: AsyncGenerator[bytes] | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes of the body before compression, without chunks."""
+        return len(self.body) + sum(map(len, self.tail))
 
 
 def json_reply(value: Any, status: int = 200) -> Reply:
@@ -129,15 +140,24 @@ class Exchange:
             raise InvalidRequestError(f"The header {shown} comes twice, and not alike.", details={"field": shown})
         return value
 
-    async def body(self) -> bytes:
+    @overload
+    async def body(self) -> bytes: ...
+    @overload
+    async def body(self, *, in_place: Literal[True]) -> Octets: ...
+    # Not keyword-only for Python, which would take every call the slow way.
+    async def body(self, in_place: bool = False) -> Octets:  # noqa: FBT001, FBT002 - for the type checker it is
         """The whole request body, decompressed.
+
+        Args:
+            in_place: leave a body with binary tensor data where our own server has put it, so that it can be read as
+                tensors: writable memory of this request's own.
 
         Raises:
             PayloadTooLargeError: it is over the limit, as sent or decompressed; or it is a decompression bomb.
             UnsupportedMediaTypeError: a Content-Encoding this server does not read.
             InvalidRequestError: the compressed data is broken, or Content-Encoding comes twice.
         """
-        limit = int(self._settings.max_body_bytes)
+        limit = self._settings.max_body_bytes
         message = await self._receive()
         if message["type"] != "http.request":
             raise RequestCancelledError("The client went away.")
@@ -148,7 +168,7 @@ class Exchange:
             raise _too_large(limit)
         encoding = (self.header(b"content-encoding") or b"").strip().lower()
         if not encoding or encoding == b"identity":
-            return body if isinstance(body, bytes) else bytes(body)
+            return body if isinstance(body, bytes) or (in_place and isinstance(body, memoryview)) else bytes(body)
         if encoding not in _WBITS:
             raise UnsupportedMediaTypeError(
                 "The Content-Encoding must be gzip, deflate or identity.",
@@ -170,30 +190,35 @@ class Exchange:
 
     async def send(self, reply: Reply) -> None:
         """Send the reply, compressed where the client accepts it and it is large enough to pay."""
-        body = reply.body
+        body, tail = reply.body, reply.tail
+        size = reply.size if tail else len(body)
         headers = [(b"content-type", reply.content_type), (b"x-request-id", self.request_id.encode())]
         if reply.headers:
             headers += reply.headers
         if reply.chunks is not None:
             await self._send_chunks(reply, reply.chunks, headers)
             return
-        if len(body) >= self._settings.compress_min_bytes:
+        if size >= self._settings.compress_min_bytes:
             headers.append((b"vary", b"accept-encoding"))
             if accepts_gzip(self.headers.get(b"accept-encoding", b"")):
                 headers.append((b"content-encoding", b"gzip"))
-                if len(body) >= _GZIP_OFF_LOOP_BYTES:
-                    body = await asyncio.to_thread(gzip.compress, body, _GZIP_LEVEL, mtime=0)
+                if size >= _GZIP_OFF_LOOP_BYTES:
+                    body = await asyncio.to_thread(_compress, body, tail)
                 else:
-                    body = gzip.compress(body, _GZIP_LEVEL, mtime=0)
+                    body = _compress(body, tail)
+                tail, size = (), len(body)
         if reply.status != _NOT_MODIFIED:  # whose length would be that of the body it leaves out
-            headers.append((b"content-length", b"%d" % len(body)))
+            headers.append((b"content-length", b"%d" % size))
         start = {"type": "http.response.start", "status": reply.status, "headers": headers}
         if self._sends_whole:
-            start["body"] = body
+            if tail:
+                start["pieces"] = (body, *tail)
+            else:
+                start["body"] = body
             await self._send(start)
         else:
             await self._send(start)
-            await self._send({"type": "http.response.body", "body": body})
+            await self._send({"type": "http.response.body", "body": b"".join((body, *tail))})
 
     async def _send_chunks(
         self, reply: Reply, chunks: AsyncGenerator[bytes], headers: list[tuple[bytes, bytes]]
@@ -213,6 +238,10 @@ class Exchange:
             if not message.get("more_body", False):
                 break
         return body
+
+
+def _compress(body: bytes, tail: Sequence[Octets]) -> bytes:
+    return gzip.compress(b"".join((body, *tail)), _GZIP_LEVEL, mtime=0)
 
 
 def _decompress(body: bytes, encoding: bytes, limit: int) -> bytes:
@@ -249,4 +278,4 @@ def _inflate(body: bytes, wbits: int, limit: int) -> bytes:
 
 
 def _too_large(limit: int) -> PayloadTooLargeError:
-    return PayloadTooLargeError(f"The body is larger than {limit} bytes.", details={"limitBytes": limit})
+    return PayloadTooLargeError(f"The body is larger than {limit} bytes.", details={"limitBytes": int(limit)})

@@ -117,7 +117,7 @@ class NativeApp:
                 path=exchange.path,
                 status=reply.status,
                 ms=round((time.perf_counter() - started) * 1000, 3),
-                bytes=len(reply.body),
+                bytes=reply.size,
             )
 
     def _match(self, exchange: Exchange) -> Handler:

@@ -13,8 +13,6 @@ from itertools import pairwise
 from types import TracebackType
 from typing import NamedTuple, Self
 
-import numpy as np
-
 from tensorhost.codecs.oip import (
     SHARED_MEMORY_REGION,
     InputTensor,
@@ -28,7 +26,7 @@ from tensorhost.codecs.oip import (
 from tensorhost.codecs.oip.raw import checked_count
 from tensorhost.core.dtypes import DType
 from tensorhost.core.errors import OverloadedError, PayloadTooLargeError
-from tensorhost.core.tensors import Array
+from tensorhost.core.tensors import Array, aligned_bytes
 from tensorhost.frontends.oip import faults
 from tensorhost.frontends.oip.copies import OFF_LOOP_BYTES, Copier, Copy
 from tensorhost.frontends.oip.shared_memory import SharedMemory
@@ -126,7 +124,7 @@ class SharedTensors:
             raise OverloadedError(
                 "The server holds as much data from shared memory as it takes (max_buffered_body_bytes)."
             )
-        copied = [np.empty(part.byte_size, np.uint8).data for _, part in shared]
+        copied = [aligned_bytes(part.byte_size) for _, part in shared]
         await self._copier.run(
             [Copy(part.read, data) for (_, part), data in zip(shared, copied, strict=True)], self._deadline
         )

@@ -330,6 +330,26 @@ def test_outputs_as_json_and_binary_are_mixed():
     assert body[written.header_length :] == np.float32([1, 2]).tobytes() + b"\1\0\0\0\xff"
 
 
+def test_a_body_that_lies_in_memory_of_ours_is_read_there_and_an_output_is_written_from_where_it_lies():
+    given = np.arange(2000, dtype=np.float32)
+    body, length = written_by_client(given, binary=True)
+    memory = np.frombuffer(bytearray(body), np.uint8)
+    [read] = [tensor.decode(max_elements=LIMIT) for tensor in read_http_request(memory.data, length).inputs]
+    np.testing.assert_array_equal(read, given)
+    assert np.shares_memory(read, memory)
+    assert read.flags.writeable
+    _, piece = write_http_response(InferResponse("m", "1", [OutputTensor("y", read, as_binary=True)])).pieces
+    assert np.shares_memory(np.frombuffer(piece, np.uint8), read)
+
+
+@pytest.mark.parametrize(("rows", "is_copied"), [(1, False), (2, False), (3, True)])
+def test_an_output_that_is_a_small_part_of_a_batch_does_not_keep_the_batch(rows, is_copied):
+    batch = np.zeros((rows, 2000), np.float32)
+    output = OutputTensor("y", batch[:1], as_binary=True)
+    _, piece = write_http_response(InferResponse("m", "1", [output])).pieces
+    assert np.shares_memory(np.frombuffer(piece, np.uint8), batch) is not is_copied
+
+
 def test_the_recorded_answer_of_triton_is_what_is_written():
     array = np.float32([[2, 4, 6, 8]])
     answer = write_http_response(InferResponse("identity", "2", [OutputTensor("y", array)], id="abc"))

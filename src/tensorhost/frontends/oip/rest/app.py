@@ -83,7 +83,7 @@ class RestApp:
                 path=exchange.path,
                 status=reply.status,
                 ms=round((time.perf_counter() - started) * 1000, 3),
-                bytes=len(reply.body),
+                bytes=reply.size,
             )
 
     def _explain(self, error: Exception, exchange: Exchange, target: Target | None) -> Reply:

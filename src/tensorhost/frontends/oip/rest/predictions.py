@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
-from tensorhost.codecs.oip import InferRequest, InferResponse, read_http_request, write_http_response
+from tensorhost.codecs.oip import HEADER_LENGTH, InferRequest, InferResponse, read_http_request, write_http_response
+from tensorhost.codecs.tensor_forms import Octets
 from tensorhost.core.errors import TensorhostError
 from tensorhost.frontends.http.exchange import JSON, OFF_LOOP_BYTES, OFF_LOOP_ELEMENTS, Exchange, Reply
 from tensorhost.frontends.oip.admitting import parse_version
 from tensorhost.frontends.oip.open_inference import OpenInference
 from tensorhost.frontends.oip.rest.targets import Target
 
-_HEADER_LENGTH = b"inference-header-content-length"
 _OCTETS = b"application/octet-stream"
 
 
@@ -41,16 +41,16 @@ class Predictions:
         return _reply(response)
 
     async def _read(self, exchange: Exchange) -> InferRequest:
-        body = await exchange.body()
+        body = await exchange.body(in_place=True)
         # The content type says nothing: aiohttp sends JSON that it was given as bytes for an octet stream.
-        given = exchange.header(_HEADER_LENGTH)
+        given = exchange.header(HEADER_LENGTH)
         header_length = None if given is None else given.decode("latin-1")
         if _json_bytes(header_length, body) > OFF_LOOP_BYTES:
             return await asyncio.to_thread(read_http_request, body, header_length, max_depth=self._max_depth)
         return read_http_request(body, header_length, max_depth=self._max_depth)
 
 
-def _json_bytes(header_length: str | None, body: bytes) -> int:
+def _json_bytes(header_length: str | None, body: Octets) -> int:
     """How much JSON there is to read, at most."""
     if header_length is not None and header_length.isascii() and header_length.isdecimal():
         return min(int(header_length[:20]), len(body))
@@ -68,8 +68,7 @@ def _written_elements(response: InferResponse) -> int:
 
 def _reply(response: InferResponse) -> Reply:
     written = write_http_response(response)
-    body = b"".join(written.pieces)
     if written.header_length is None:
-        return Reply(body, content_type=JSON)
-    headers = ((_HEADER_LENGTH, b"%d" % written.header_length),)
-    return Reply(body, content_type=_OCTETS, headers=headers)
+        return Reply(written.text, content_type=JSON)
+    headers = ((HEADER_LENGTH, b"%d" % written.header_length),)
+    return Reply(written.text, content_type=_OCTETS, headers=headers, tail=written.binary)

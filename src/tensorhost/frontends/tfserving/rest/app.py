@@ -114,7 +114,7 @@ class RestApp:
                 path=exchange.path,
                 status=reply.status,
                 ms=round((time.perf_counter() - started) * 1000, 3),
-                bytes=len(reply.body),
+                bytes=reply.size,
             )
 
     async def _answer(self, exchange: Exchange, target: Target) -> Reply:
