@@ -21,6 +21,7 @@ import grpc.aio
 
 from tensorhost.frontends.rpc import Rpc, RpcContext, RpcError, StreamRpc
 from tensorhost.server.grpc.calls import Calls
+from tensorhost.server.grpc.transport import LAST_CALLS_S
 from tensorhost.server.listener import CannotStartError
 from tensorhost.telemetry.log_limit import LogLimit
 
@@ -33,7 +34,6 @@ _STREAM_CUT_OFF = (
     "grpc_max_message_bytes"
 )
 _GOODBYE_S = 0.5
-_LAST_CALLS_S = 0.1
 
 _ServicerContext = grpc.aio.ServicerContext[bytes, bytes]
 
@@ -97,8 +97,7 @@ class GrpcioTransport:
             await asyncio.wait(self._tasks, timeout=max(deadline - asyncio.get_running_loop().time(), 0.0))
         cut_off = len(self._tasks)
         if not cut_off:
-            # Whoever calls again and again sends the next call on its last answer: that is to be refused, too.
-            await asyncio.sleep(_LAST_CALLS_S)
+            await asyncio.sleep(LAST_CALLS_S)
         await self._server.stop(None if cut_off else _GOODBYE_S)
         for logger in _CLIENTS_MAKE_THEM_SPEAK:
             logger.removeFilter(self._log_limit)

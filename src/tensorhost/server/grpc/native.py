@@ -21,6 +21,7 @@ from pygrpc_native import EVENT_CANCEL, NativeGrpcFront
 
 from tensorhost.frontends.rpc import Rpc, RpcContext, RpcError, RpcStatus
 from tensorhost.server.grpc.calls import Calls
+from tensorhost.server.grpc.transport import LAST_CALLS_S
 from tensorhost.server.listener import CannotStartError
 
 _LOG = logging.getLogger(__name__)
@@ -83,13 +84,20 @@ class NativeTransport:
 
     async def close(self, deadline: float) -> int:
         """Finish and stop; see ``Transport``."""
-        if self._tasks:
-            await asyncio.wait(self._tasks.values(), timeout=max(deadline - self._loop.time(), 0.0))
+        while self._tasks and (left_s := deadline - self._loop.time()) > 0:
+            # Again, for calls that came meanwhile: they are refused, which takes a turn of the loop.
+            await asyncio.wait(self._tasks.values(), timeout=left_s)
+        if not self._tasks:
+            await asyncio.sleep(LAST_CALLS_S)
         cut_off = len(self._tasks)
         left = [*self._tasks.values(), *self._abandoned]
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
+        for call_id in list(self._tasks):
+            # Cancelled before its first step, so that it could not answer by itself.
+            self._give_up(call_id)
+            del self._tasks[call_id]
         cut_off += await self._flush(deadline)
         await asyncio.to_thread(self._close_front)
         return cut_off
@@ -152,12 +160,15 @@ class NativeTransport:
             self._front.fail(call_id, error.status, error.message, list(error.trailers) or None)
         except asyncio.CancelledError:
             # Nobody listens unless it is the server that gives up.
-            self._front.fail(call_id, RpcStatus.UNAVAILABLE, "The call was cut off at the shutdown timeout.")
+            self._give_up(call_id)
             raise
         else:
             self._front.respond(call_id, response)
         finally:
             self._tasks.pop(call_id, None)
+
+    def _give_up(self, call_id: int) -> None:
+        self._front.fail(call_id, RpcStatus.UNAVAILABLE, "The call was cut off at the shutdown timeout.")
 
 
 def _reason(error: OSError) -> str:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Protocol
 
+LAST_CALLS_S = 0.1
+"""How long a transport that has nothing left to answer waits before it stops: whoever calls again and again sends the
+next call on its last answer, and that is to be refused, too."""
+
 
 class Transport(Protocol):
     """One gRPC server on one or more addresses. Life: ``open`` → ``close``, each once, on the event loop.
