@@ -69,15 +69,15 @@ _LARGE = """\
 ## Large bodies
 
 On real sockets, one client that sends each request in one go; medians of {rounds} turns, the best for the rate.
-*Before* is the commit before large bodies were read to where they are to lie
+*Before* is commit {before}, the last one before large bodies were read to where they are to lie
 ([decision 35](decisions/0035-large-bodies-are-read-where-they-lie.md)), measured by turns. *Own µs* is the server's
 processor time outside the kernel, with a model that does nothing, *kernel µs* that inside. *Copied* is what went
 through memcpy in the server, counted by valgrind, as a multiple of the request.
 """
 
 _READING = """\
-Reading a body, by its size, with the kernel's work and an answer of no bytes: a body of 256 KiB or more is read
-directly, a smaller one through the parser.
+Reading a body, by its size, with the kernel's work and an answer of no bytes, the least of all turns: a body of 256 KiB
+or more is read directly, a smaller one through the parser.
 """
 
 _PLACES = """\
@@ -187,7 +187,7 @@ def large_section(saved: dict[str, Any], placed: dict[str, Any]) -> list[str]:
         f"| {place} | {' | '.join(f'{taken[place]:.0f}' for taken in by_runtime.values())} |"
         for place in next(iter(by_runtime.values()))
     ]
-    return [_LARGE.format(rounds=saved["how"]["rounds"]), *costs, "", _READING, *sizes, "", _PLACES, *places, ""]
+    return [_LARGE.format(**saved["how"]), *costs, "", _READING, *sizes, "", _PLACES, *places, ""]
 
 
 def hand_off_section(saved: dict[str, Any]) -> list[str]:

@@ -1,10 +1,11 @@
 """One request and its response: the ASGI side of a connection.
 
 The application gets the whole body in one ``http.request`` message (bounded by the connection), so that reading it
-costs one await; a body in one piece is the parser's own bytes, any other is joined once, when it is asked for. The
-head of the response is held back until its first body message and leaves together with it in one write.
+costs one await; a body in one piece is the parser's own bytes, a large one lies where it was read to, any other is
+joined once, when it is asked for. The head of the response is held back until its first body message and leaves
+together with it in one write.
 What must stay true: every exchange ends exactly once, answered or dropped; after that nothing the application
-sends reaches the wire, and its body no longer counts as buffered.
+sends reaches the wire, and its body no longer counts as buffered, nor the memory reserved for it.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from tensorhost.telemetry import accept_request_id
 
 JSON = b"application/json"
 _WHOLE_RESPONSE = "tensorhost.whole_response"
-"""What our own server offers beyond ASGI: the body may come with the start of the response, in one message."""
+"""What our own server offers beyond ASGI: the body, or its pieces, may come with the start of the response."""
 _NOT_MODIFIED = 304
 _GZIP_LEVEL = 5
 _GZIP_OFF_LOOP_BYTES = 256 * 2**10
