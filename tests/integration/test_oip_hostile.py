@@ -216,6 +216,19 @@ def test_bodies_that_are_not_what_their_encoding_says(oip_server):
     assert answer.status == 200
 
 
+@pytest.mark.parametrize("path", [INFER, "/v1/models/identity:predict"])
+def test_a_body_that_is_refused_by_its_head_has_the_same_shape_of_error(oip_server, path):
+    connection = oip_server.connect()
+    connection.putrequest("POST", path)
+    connection.putheader("Content-Length", str(2**40))
+    connection.endheaders()
+    response = connection.getresponse()
+    assert response.status == 413
+    error = json.loads(response.read())["error"]
+    assert error.startswith("The request body must be at most ")
+    connection.close()
+
+
 def test_a_length_that_comes_twice(oip_server):
     body, headers = binary()
     [(name, length)] = headers.items()

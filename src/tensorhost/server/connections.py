@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterable
 from typing import Any
 
 import httptools
@@ -48,6 +49,7 @@ class Connection(HttpToolsProtocol):
         super().__init__(config, server_state, {}, loop)
         # A strict parser: unlike uvicorn's it reads nothing after a request that said `Connection: close`.
         self.parser = httptools.HttpRequestParser(self)
+        self.url = b""
         self.running: Exchange | None = None
         self._limits = server_state.limits
         self._watch = Watch(self._limits, loop.time())
@@ -247,7 +249,9 @@ class Connection(HttpToolsProtocol):
         """End everything now: running requests get SHUTTING_DOWN where nothing was sent yet, the rest is dropped."""
         running = self.running
         if running is not None and not running.written:
-            self.transport.write(self._refusal(ErrorCode.SHUTTING_DOWN, "The server stopped before it could answer."))
+            path, headers = running.scope["path"], running.scope["headers"]
+            message = "The server stopped before it could answer."
+            self.transport.write(self._refusal(ErrorCode.SHUTTING_DOWN, message, path, headers))
             self._drop_all()
             self._deaf = True
             self.transport.close()
@@ -262,7 +266,7 @@ class Connection(HttpToolsProtocol):
         if self._deaf or self.transport.is_closing():
             return
         self._deaf = True
-        answer = self._refusal(code, message)
+        answer = self._refusal(code, message, self.url.decode("latin-1"), self.headers or ())
         faulty, self._receiving = self._receiving, None
         if faulty is not None and faulty in self._queue:
             self._queue.remove(faulty)
@@ -346,11 +350,11 @@ class Connection(HttpToolsProtocol):
         self.running = self._receiving = None
         self._queue.clear()
 
-    def _refusal(self, code: ErrorCode, message: str) -> bytes:
+    def _refusal(self, code: ErrorCode, message: str, path: str, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
         self.server_state.on_refused(code)
-        request_id = request_id_of(self.headers or ())
+        request_id = request_id_of(headers)
         _LOG.info("request refused", extra={"code": code.value, "reason": message, "request_id": request_id})
-        return refusal(code, message, request_id=request_id, date_line=self.server_state.date_line)
+        return refusal(code, message, path=path, request_id=request_id, date_line=self.server_state.date_line)
 
     def _check_head_size(self, size: int) -> None:
         limit = self._limits.max_header_bytes

@@ -309,6 +309,7 @@ class Exchange:
         answer = refusal(
             ErrorCode.INTERNAL,
             "The server failed to answer this request.",
+            path=self.scope["path"],
             request_id=request_id_of(self.scope["headers"]),
             date_line=connection.server_state.date_line,
             head_only=self.scope["method"] == "HEAD",

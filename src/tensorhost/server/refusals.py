@@ -1,6 +1,7 @@
 """The answers the connection gives by itself, before or instead of the application.
 
-Every one has the error shape of the whole API: a JSON object ``error`` with code, message, details and request id.
+Every one has the error shape of the API that its path is of: in ours ``error`` is an object of code, message, details
+and request id, in the protocols beside it the message alone.
 The table here is total over the codes the connection uses; the front ends own theirs. Pure: bytes out, no I/O.
 """
 
@@ -12,6 +13,8 @@ from collections.abc import Iterable, Mapping
 import orjson
 
 from tensorhost.core.errors import ErrorCode
+from tensorhost.frontends.oip.rest import targets as oip
+from tensorhost.frontends.tfserving.rest import targets as tfserving
 from tensorhost.telemetry.request_ids import accept_request_id
 
 STATUS: Mapping[ErrorCode, int] = {
@@ -27,6 +30,7 @@ STATUS: Mapping[ErrorCode, int] = {
 """HTTP status of each code the connection answers with."""
 
 _RETRY_AFTER_S = 1
+_OTHER_PROTOCOLS = (tfserving.PREFIX, f"{oip.PREFIX}/")
 
 
 class RefusedError(Exception):
@@ -50,18 +54,21 @@ def request_id_of(headers: Iterable[tuple[bytes, bytes]]) -> str:
 
 
 def refusal(
-    code: ErrorCode, message: str, *, request_id: str, date_line: bytes = b"", head_only: bool = False
+    code: ErrorCode, message: str, *, path: str, request_id: str, date_line: bytes = b"", head_only: bool = False
 ) -> bytes:
     """A complete response that says why the request is refused and that the connection closes.
 
     Args:
         code: one of the codes in ``STATUS``.
         message: one sentence for the client.
-        request_id: repeated in the body and in ``X-Request-Id``.
+        path: of the request, as it came; empty where it has not.
+        request_id: repeated in ``X-Request-Id`` and, in our own shape, in the body.
         date_line: the ``date`` header line with its line end, or empty.
         head_only: leave the body out, as the answer to a HEAD request must.
     """
-    body = orjson.dumps({"error": {"code": code, "message": message, "details": {}, "requestId": request_id}})
+    is_ours = not path.startswith(_OTHER_PROTOCOLS)
+    own = {"code": code, "message": message, "details": {}, "requestId": request_id}
+    body = orjson.dumps({"error": own if is_ours else message})
     status = STATUS[code]
     retry = b"retry-after: %d\r\n" % _RETRY_AFTER_S if status == http.HTTPStatus.SERVICE_UNAVAILABLE else b""
     return b"".join(

@@ -160,9 +160,10 @@ async def test_a_stalled_body_is_refused_and_its_application_cancelled():
     assert app.messages == []
 
 
-async def test_a_trickling_body_is_refused():
+@pytest.mark.parametrize("length", [1_000_000, 30_000_000])
+async def test_a_trickling_body_is_refused(length):
     async with serving(body_timeout_s=0.2) as server, connected(server.port) as (reader, writer):
-        writer.write(post(b"", length=1_000_000))
+        writer.write(post(b"", length=length))
         refusal = asyncio.create_task(refused(reader, 408, "REQUEST_TIMEOUT"))
         with contextlib.suppress(OSError):
             while not refusal.done():

@@ -7,8 +7,9 @@ from tensorhost.server.refusals import STATUS, refusal, request_id_of
 
 
 @pytest.mark.parametrize("code", STATUS)
-def test_a_refusal_is_a_complete_response_in_the_one_shape(code):
-    head, _, body = refusal(code, 'A "message".', request_id="id-1", date_line=b"date: now\r\n").partition(b"\r\n\r\n")
+def test_a_refusal_is_a_complete_response_in_our_shape(code):
+    answer = refusal(code, 'A "message".', path="/predict", request_id="id-1", date_line=b"date: now\r\n")
+    head, _, body = answer.partition(b"\r\n\r\n")
     lines = head.split(b"\r\n")
     assert lines[0].startswith(b"HTTP/1.1 %d " % STATUS[code])
     for line in (b"date: now", b"connection: close", b"x-request-id: id-1", b"content-length: %d" % len(body)):
@@ -19,8 +20,18 @@ def test_a_refusal_is_a_complete_response_in_the_one_shape(code):
     }
 
 
+@pytest.mark.parametrize(
+    ("path", "is_short"),
+    [("/v1/models/m:predict", True), ("/v2/models/m/infer?x", True), ("/v2x", False), ("", False)],
+)
+def test_the_protocols_beside_ours_have_the_message_alone(path, is_short):
+    head, _, body = refusal(ErrorCode.INTERNAL, "No.", path=path, request_id="i").partition(b"\r\n\r\n")
+    assert (json.loads(body)["error"] == "No.") is is_short
+    assert b"x-request-id: i" in head
+
+
 def test_the_answer_to_head_has_no_body():
-    answer = refusal(ErrorCode.INTERNAL, "No.", request_id="i", head_only=True)
+    answer = refusal(ErrorCode.INTERNAL, "No.", path="/", request_id="i", head_only=True)
     assert answer.endswith(b"\r\n\r\n")
     assert b"content-length: 0" not in answer
 

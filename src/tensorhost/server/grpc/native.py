@@ -84,12 +84,13 @@ class NativeTransport:
 
     async def close(self, deadline: float) -> int:
         """Finish and stop; see ``Transport``."""
-        while self._tasks and (left_s := deadline - self._loop.time()) > 0:
-            # Again, for calls that came meanwhile: they are refused, which takes a turn of the loop.
-            await asyncio.wait(self._tasks.values(), timeout=left_s)
-        if not self._tasks:
+        # Those that come from now on are refused in a turn of the loop; the last of them may never come.
+        begun = set(self._tasks.values())
+        if begun:
+            _, begun = await asyncio.wait(begun, timeout=max(deadline - self._loop.time(), 0.0))
+        cut_off = len(begun)
+        if not cut_off:
             await asyncio.sleep(LAST_CALLS_S)
-        cut_off = len(self._tasks)
         left = [*self._tasks.values(), *self._abandoned]
         for task in left:
             task.cancel()
@@ -168,7 +169,7 @@ class NativeTransport:
             self._tasks.pop(call_id, None)
 
     def _give_up(self, call_id: int) -> None:
-        self._front.fail(call_id, RpcStatus.UNAVAILABLE, "The call was cut off at the shutdown timeout.")
+        self._front.fail(call_id, RpcStatus.UNAVAILABLE, "The server stopped before it could answer.")
 
 
 def _reason(error: OSError) -> str:

@@ -10,15 +10,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 
-from tensorhost.core.errors import OverloadedError, TensorhostError
+from tensorhost.core.errors import TensorhostError
 from tensorhost.inference.process_state import ProcessState
 from tensorhost.models.probe_messages import Failed
 from tensorhost.server.workers.change_messages import Change, LogLevelMessage, Registration, Unregistration
 from tensorhost.server.workers.messages import MakeChange
 from tensorhost.server.workers.rounds import Outcome, Rounds
+from tensorhost.server.workers.turns import OpenCalls
 from tensorhost.telemetry import get_logger
-
-_MOST_CALLS = 64
 
 log = get_logger(__name__)
 
@@ -35,20 +34,16 @@ class Changes:
         self._state = state
         self._rounds = rounds
         self._turn = asyncio.Lock()
-        self._calls = 0
+        self._open_calls = OpenCalls()
 
     async def make(self, change: Change) -> Failed | None:
         """Have all workers do what a client asked one of them for; why not, if they did not."""
-        if self._calls >= _MOST_CALLS:
-            return Failed.of(OverloadedError("Too many control calls at once; try again later."))
-        self._calls += 1
         try:
-            async with self._turn:
-                return await self._make(change)
+            with self._open_calls.another():
+                async with self._turn:
+                    return await self._make(change)
         except TensorhostError as error:
             return Failed.of(error)
-        finally:
-            self._calls -= 1
 
     async def _make(self, change: Change) -> Failed | None:
         match change:

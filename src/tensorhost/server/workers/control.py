@@ -25,10 +25,9 @@ from tensorhost.server.workers.journal import Journal, undo
 from tensorhost.server.workers.messages import CarryOut, WishMessage
 from tensorhost.server.workers.process import WorkerProcess
 from tensorhost.server.workers.rounds import Outcome, Rounds
-from tensorhost.server.workers.turns import Turns
+from tensorhost.server.workers.turns import OpenCalls, Turns
 from tensorhost.telemetry import get_logger
 
-_MOST_CALLS = 64
 _MOST_TEXT = 2000
 _REFUSALS = frozenset({InvalidRequestError.__name__, LabelNotReadyError.__name__})
 """Why a list of models is not taken over at all."""
@@ -58,21 +57,19 @@ class ControlCalls:
         self._rounds = rounds
         self._serves = serves
         self._turns = Turns()
-        self._calls = 0
+        self._open_calls = OpenCalls()
 
     async def carry_out(self, wish: Wish) -> Failed | None:
         """Have all workers do what an operator asked one of them for; why not, if they did not."""
-        if self._calls >= _MOST_CALLS:
-            return Failed.of(OverloadedError("Too many control calls at once; try again later."))
-        self._calls += 1
         try:
-            if wish.action is Action.REPLACE:
-                async with self._turns.alone():
-                    return await self._replace_models(wish)
-            async with self._turns.of(wish.name):
-                return await self._in_turn(wish)
-        finally:
-            self._calls -= 1
+            with self._open_calls.another():
+                if wish.action is Action.REPLACE:
+                    async with self._turns.alone():
+                        return await self._replace_models(wish)
+                async with self._turns.of(wish.name):
+                    return await self._in_turn(wish)
+        except OverloadedError as error:
+            return Failed.of(error)
 
     async def _in_turn(self, wish: Wish) -> Failed | None:
         earlier = self.journal.wishes()

@@ -1,11 +1,33 @@
-"""Whose turn it is: calls about one model come one after another, calls about all models alone."""
+"""Whose turn it is, and how many may wait: calls about one model come one after another, those about all alone."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from weakref import WeakValueDictionary
+
+from tensorhost.core.errors import OverloadedError
+
+_MOST_CALLS = 64
+
+
+class OpenCalls:
+    """How many calls of one kind wait for their turn or have it: at most 64."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    @contextlib.contextmanager
+    def another(self) -> Iterator[None]:
+        """Counts one. Raises OverloadedError where there are too many."""
+        if self._count >= _MOST_CALLS:
+            raise OverloadedError("Too many control calls at once; try again later.")
+        self._count += 1
+        try:
+            yield
+        finally:
+            self._count -= 1
 
 
 class Turns:
